@@ -1,0 +1,1 @@
+"""Torch datasets: folders of HQ faces, degraded pairs, cached target codes."""

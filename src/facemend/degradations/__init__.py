@@ -1,0 +1,50 @@
+"""The LQ maker: seeded, printable, replayable degradations of face pictures. numpy and OpenCV, no torch.
+
+A `Recipe` holds ranges; `Recipe.draw` gives a `Plan` with every number of one degradation; `apply` replays
+it. Order: move -> motion blur -> Gaussian blur -> bilinear downsampling -> Gaussian noise -> JPEG -> bilinear
+back to the input size -> channel shift -> gray -> photometric jitter -> 8 bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemend.degradations.plan import GaussianBlur, MotionBlur, Plan, apply
+from facemend.degradations.presets import PRESETS, preset
+from facemend.degradations.recipe import REFERENCE_SIZE, Recipe
+
+__all__ = [
+    "PRESETS",
+    "REFERENCE_SIZE",
+    "GaussianBlur",
+    "MotionBlur",
+    "Plan",
+    "Recipe",
+    "apply",
+    "degrade",
+    "preset",
+]
+
+
+def degrade(
+    image: NDArray[np.uint8], how: str | Recipe | Plan = "medium", seed: int = 0
+) -> tuple[NDArray[np.uint8], Plan]:
+    """Degrade a picture and say what was done.
+
+    Args:
+        image: (H, W, 3) uint8 RGB. A recipe takes the shorter side for the size of the face.
+        how: preset name, recipe, or a plan to replay.
+        seed: seed of the draw; a plan carries its own numbers and ignores it.
+
+    Returns:
+        The degraded picture, (H, W, 3) uint8 RGB, and the plan that gives it again.
+
+    Raises:
+        ConfigError: no such preset, or the image has another shape or type.
+    """
+    if isinstance(how, str):
+        how = preset(how)
+    if isinstance(how, Recipe):
+        how = how.draw(np.random.default_rng(seed), max(1, min(image.shape[:2], default=1)))
+    return apply(image, how), how

@@ -1,0 +1,51 @@
+"""Every error that facemend raises on purpose.
+
+The message names the file or setting and the fix, in one line, so that a caller can show it as it is.
+
+    FacemendError
+    ├── InputError        a picture cannot be read or is not usable
+    ├── OutputError       a result cannot be written (it exists already, the disk is full ...)
+    ├── ModelNotFoundError    no model of that name
+    ├── WeightsError      a weight file is damaged, of another shape or not what it claims
+    ├── BackendError      the runtime cannot run a graph
+    ├── MissingExtraError a feature needs an extra that is not installed
+    └── ConfigError       a training or export setting is wrong
+"""
+
+from __future__ import annotations
+
+
+class FacemendError(Exception):
+    """Base class: catch this to catch everything that facemend raises on purpose."""
+
+
+class InputError(FacemendError):
+    """A picture cannot be read, or is outside the limits."""
+
+
+class OutputError(FacemendError):
+    """A result cannot be written where it was asked for."""
+
+
+class ModelNotFoundError(FacemendError):
+    """No model of the given name is known."""
+
+
+class WeightsError(FacemendError):
+    """A weight file is damaged, has other shapes, or is not what it claims to be."""
+
+
+class BackendError(FacemendError):
+    """The runtime cannot load or run a graph."""
+
+
+class MissingExtraError(FacemendError):
+    """A feature needs packages that the base install leaves out."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f'{feature} needs extra packages: pip install "facemend[{extra}]"')
+        self.extra = extra
+
+
+class ConfigError(FacemendError):
+    """A training, degradation or export setting is wrong."""

@@ -1,0 +1,1 @@
+"""Face geometry without networks: templates, alignment, masks, pasting, selection. Pure functions."""

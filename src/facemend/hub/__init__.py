@@ -1,0 +1,1 @@
+"""Where weights are: the catalogue of shipped and fetched files, with licences and checksums."""

@@ -1,0 +1,37 @@
+"""Pictures in and out: files, colour, resizing. Knows nothing of faces or models."""
+
+from facemend.imaging.color import (
+    from_float,
+    is_gray,
+    keep_chroma,
+    luma,
+    match_statistics,
+    rgb_to_ycbcr,
+    to_float,
+    ycbcr_to_rgb,
+)
+from facemend.imaging.picture import Picture
+from facemend.imaging.reading import MAX_PIXELS, SUFFIXES, read_picture
+from facemend.imaging.resize import ResizeKind, resize
+from facemend.imaging.writing import WRITABLE, encode_picture, format_of, write_picture
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "WRITABLE",
+    "Picture",
+    "ResizeKind",
+    "encode_picture",
+    "format_of",
+    "from_float",
+    "is_gray",
+    "keep_chroma",
+    "luma",
+    "match_statistics",
+    "read_picture",
+    "resize",
+    "rgb_to_ycbcr",
+    "to_float",
+    "write_picture",
+    "ycbcr_to_rgb",
+]

@@ -1,0 +1,1 @@
+"""Training losses: pixel, perceptual, code, adversarial with adaptive weight, code prediction."""

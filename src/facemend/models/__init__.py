@@ -1,0 +1,1 @@
+"""The networks (torch only): autoencoder, codebook, code transformer, CFT, discriminator, and their files."""

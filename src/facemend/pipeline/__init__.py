@@ -1,0 +1,1 @@
+"""The whole photo and the whole folder: detect, align, restore, paste, write."""

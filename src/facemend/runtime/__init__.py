@@ -1,0 +1,1 @@
+"""Running a graph: onnxruntime sessions behind one small protocol."""

@@ -1,0 +1,70 @@
+"""Plain data that flows between the rooms: frozen dataclasses and array aliases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatImage = NDArray[np.float32]
+"""Picture as (H, W, 3) float32, RGB, [0, 1]."""
+
+Matrix23 = NDArray[np.float64]
+"""2x3 affine matrix; maps column vectors (x, y, 1) to (x', y')."""
+
+Landmarks5 = NDArray[np.float32]
+"""(5, 2) float32 pixel positions: left eye, right eye, nose tip, left mouth corner, right mouth corner.
+
+Left and right as seen in the picture. The centre of the top left pixel is (0, 0).
+"""
+
+
+@dataclass(frozen=True)
+class Box:
+    """Axis-aligned box in pixels: x1, y1 inclusive corner; x2, y2 opposite corner; floats."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def width(self) -> float:
+        """Width in pixels."""
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        """Height in pixels."""
+        return self.y2 - self.y1
+
+
+@dataclass(frozen=True)
+class Face:
+    """A detected face.
+
+    Attributes:
+        box: where it is in the photo, pixels.
+        landmarks: (5, 2) float32, see `Landmarks5`.
+        score: detector confidence in [0, 1].
+    """
+
+    box: Box
+    landmarks: Landmarks5
+    score: float
+
+
+@dataclass(frozen=True)
+class AlignedFace:
+    """A face warped to a template.
+
+    Attributes:
+        crop: (S, S, 3) float32 RGB [0, 1].
+        matrix: 2x3 similarity transform, photo pixels -> crop pixels.
+        face: the detection that it came from.
+    """
+
+    crop: FloatImage
+    matrix: Matrix23
+    face: Face
