@@ -1,0 +1,105 @@
+"""Colour: depth conversion, luma and chroma, gray photos, statistics. Everything RGB."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facemend.types import FloatImage
+
+Pixels = NDArray[np.uint8 | np.uint16]
+"""Integer pixels of any shape; the whole range of the type is [0, 1]."""
+
+FloatPlane = NDArray[np.float32]
+"""(H, W) float32, [0, 1]."""
+
+GRAY_VARIANCE = 10.0
+"""Published limit of `is_gray` for photos, on the squared 0..255 scale."""
+
+
+def to_float(pixels: Pixels) -> NDArray[np.float32]:
+    """Integer pixels as float32 in [0, 1], same shape."""
+    return np.multiply(pixels, np.float32(1 / np.iinfo(pixels.dtype).max), dtype=np.float32)
+
+
+def from_float(image: NDArray[np.float32], dtype: type[np.uint8] | type[np.uint16] = np.uint8) -> Pixels:
+    """Float pixels in [0, 1] as integers, clipped and rounded to nearest, same shape. NaN becomes 0."""
+    top = np.float32(np.iinfo(dtype).max)
+    scaled = np.nan_to_num(np.clip(image, 0, 1), nan=0.0) * top
+    result: Pixels = np.rint(scaled, out=scaled).astype(dtype)
+    return result
+
+
+def luma(image: FloatImage) -> FloatPlane:
+    """BT.601 luma: .299 R + .587 G + .114 B. (H, W, 3) -> (H, W), float32 [0, 1]."""
+    return cast(FloatPlane, cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY))
+
+
+def rgb_to_ycbcr(image: FloatImage) -> FloatImage:
+    """Full-range BT.601: (H, W, 3) RGB in [0, 1] -> luma in [0, 1], Cb and Cr in [0, 1] around .5."""
+    y = luma(image)
+    cb = (image[..., 2] - y) / np.float32(1.772) + np.float32(0.5)
+    cr = (image[..., 0] - y) / np.float32(1.402) + np.float32(0.5)
+    result: FloatImage = np.stack([y, cb, cr], axis=-1)
+    return result
+
+
+def ycbcr_to_rgb(image: FloatImage) -> FloatImage:
+    """Inverse of `rgb_to_ycbcr`, clipped to [0, 1]."""
+    y = image[..., 0]
+    red = y + np.float32(1.402) * (image[..., 2] - np.float32(0.5))
+    blue = y + np.float32(1.772) * (image[..., 1] - np.float32(0.5))
+    green = (y - np.float32(0.299) * red - np.float32(0.114) * blue) / np.float32(0.587)
+    result: FloatImage = np.clip(np.stack([red, green, blue], axis=-1), 0, 1)
+    return result
+
+
+def is_gray(image: FloatImage, limit: float = GRAY_VARIANCE) -> bool:
+    """Whether a photo is gray or evenly tinted.
+
+    The published rule: the variances of R - G, G - B and B - R over the picture, on the 0..255 scale, are at
+    most `limit` on average. An even tint moves the differences and not their variance.
+
+    Args:
+        image: (H, W, 3) float32 RGB [0, 1].
+        limit: largest mean variance that counts as gray.
+    """
+    red, green, blue = (image[..., i] for i in range(3))
+    variances = [float(np.var(d, dtype=np.float64)) for d in (red - green, green - blue, blue - red)]
+    return float(np.mean(variances)) * 255**2 <= limit
+
+
+def match_statistics(image: FloatImage, reference: FloatImage) -> FloatImage:
+    """Give each channel the mean and standard deviation that it has in `reference`.
+
+    Args:
+        image: (H, W, 3) float32 RGB [0, 1].
+        reference: picture of any size, same kind.
+
+    Returns:
+        (H, W, 3) float32, clipped to [0, 1]. A flat channel only gets the mean.
+    """
+    axes = (0, 1)
+    mean, std = image.mean(axes, dtype=np.float64), image.std(axes, dtype=np.float64)
+    wanted_mean, wanted_std = reference.mean(axes, dtype=np.float64), reference.std(axes, dtype=np.float64)
+    gain = np.divide(wanted_std, std, out=np.ones(3), where=std > 1e-6)
+    offset = wanted_mean - gain * mean
+    result: FloatImage = np.clip(image * gain.astype(np.float32) + offset.astype(np.float32), 0, 1)
+    return result
+
+
+def keep_chroma(restored: FloatImage, original: FloatImage) -> FloatImage:
+    """Luma of `restored` with the chroma (Cb, Cr) of `original`: gray stays gray, sepia stays sepia.
+
+    Args:
+        restored: (H, W, 3) float32 RGB [0, 1].
+        original: same shape, aligned pixel by pixel.
+
+    Returns:
+        (H, W, 3) float32 RGB, clipped to [0, 1].
+    """
+    # Equal steps on all three channels move luma and leave both chroma differences alone.
+    return np.clip(original + (luma(restored) - luma(original))[..., None], 0, 1)

@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import io
+import logging
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageOps
+
+from facemend.errors import InputError
+from facemend.imaging import SUFFIXES, Picture, read_picture
+
+RGB = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
+RGB16 = np.random.default_rng(1).integers(0, 65536, (7, 11, 3), dtype=np.uint16)
+SMOOTH = cv2.resize(RGB, (110, 70), interpolation=cv2.INTER_CUBIC)
+
+
+def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def rgb_bytes(format: str = "PNG", **options: Any) -> bytes:
+    return encoded(Image.fromarray(RGB), format, **options)
+
+
+def refused(source: str | Path | bytes, *parts: str, **options: Any) -> None:
+    """Reading must fail with one line that names the source and holds all `parts`."""
+    with pytest.raises(InputError) as info:
+        read_picture(source, **options)
+    message = str(info.value)
+    assert "\n" not in message
+    for part in (*parts, str(source) if not isinstance(source, bytes) else "picture from memory"):
+        assert part in message
+
+
+# --- right results ---
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP", "PPM"])
+def test_lossless_formats_come_back_exactly(format: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(rgb_bytes(format))
+    for source in (path, str(path), path.read_bytes()):
+        picture = read_picture(source)
+        np.testing.assert_array_equal(picture.pixels, RGB)
+        assert (picture.alpha, picture.gray, picture.format) == (None, False, format.lower())
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF", "JPEG2000"])
+def test_lossy_formats_come_back_in_the_right_colours(format: str) -> None:
+    picture = read_picture(encoded(Image.fromarray(SMOOTH), format, quality=95))
+    assert np.abs(picture.pixels.astype(int) - SMOOTH).mean() < 6
+    assert picture.format == format.lower()
+
+
+def test_suffixes_are_lower_case_and_cover_the_formats() -> None:
+    assert {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"} <= SUFFIXES
+    assert all(s == s.lower() and s.startswith(".") for s in SUFFIXES)
+
+
+def test_one_pixel() -> None:
+    picture = read_picture(encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG"))
+    np.testing.assert_array_equal(picture.pixels, [[[9, 8, 7]]])
+
+
+@pytest.mark.parametrize(
+    ("mode", "format"), [("L", "PNG"), ("L", "JPEG"), ("L", "TIFF"), ("L", "PPM"), ("1", "PNG")]
+)
+def test_gray(mode: str, format: str) -> None:
+    source = Image.fromarray(SMOOTH[..., 0]).convert(mode)
+    picture = read_picture(encoded(source, format))
+    assert picture.gray
+    assert picture.alpha is None
+    wanted = np.asarray(source.convert("L")).astype(int)[..., None]
+    assert np.abs(picture.pixels - wanted).max() <= (8 if format == "JPEG" else 0)
+
+
+def test_alpha_of_rgba_and_gray() -> None:
+    alpha = RGB[..., 1]
+    picture = read_picture(encoded(Image.fromarray(np.dstack([RGB, alpha])), "PNG"))
+    np.testing.assert_array_equal(picture.pixels, RGB)
+    np.testing.assert_array_equal(picture.alpha, alpha)
+    picture = read_picture(encoded(Image.fromarray(np.dstack([RGB[..., 0], alpha])), "PNG"))
+    assert picture.gray
+    np.testing.assert_array_equal(picture.pixels[..., 2], RGB[..., 0])
+    np.testing.assert_array_equal(picture.alpha, alpha)
+
+
+def test_palette_with_and_without_transparency() -> None:
+    indices = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    source = Image.fromarray(indices).convert("P")
+    source.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]])[indices]
+    opaque = read_picture(encoded(source, "PNG"))
+    np.testing.assert_array_equal(opaque.pixels, colours)
+    assert opaque.alpha is None
+    for transparency, alphas in ((1, [255, 0, 255]), (b"\x10\x80\xff", [16, 128, 255])):
+        picture = read_picture(encoded(source, "PNG", transparency=transparency))
+        np.testing.assert_array_equal(picture.pixels, colours)
+        np.testing.assert_array_equal(picture.alpha, np.array(alphas)[indices])
+
+
+def test_a_transparent_colour_becomes_alpha() -> None:
+    source = Image.new("RGB", (2, 1), (10, 20, 30))
+    source.putpixel((1, 0), (1, 2, 3))
+    picture = read_picture(encoded(source, "PNG", transparency=(1, 2, 3)))
+    np.testing.assert_array_equal(picture.alpha, [[255, 0]])
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb(format: str) -> None:
+    cmyk = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # no cyan, all magenta and yellow: red
+    picture = read_picture(encoded(cmyk, format, icc_profile=b"not a profile"))
+    assert np.abs(picture.pixels[8, 8].astype(int) - [255, 0, 0]).max() < 6
+    assert picture.icc is None
+    assert not picture.gray
+
+
+def test_gray_16_bits(tmp_path: Path) -> None:
+    for suffix in (".png", ".tiff", ".pgm"):
+        picture = read_picture(cv2.imencode(suffix, RGB16[..., 0])[1].tobytes())
+        assert picture.gray
+        assert picture.pixels.dtype == np.uint16
+        np.testing.assert_array_equal(picture.pixels, RGB16[..., :1].repeat(3, axis=2))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_colour_16_bits(suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    picture = read_picture(cv2.imencode(suffix, RGB16[..., ::-1])[1].tobytes())
+    assert picture.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(picture.pixels, RGB16)
+    with_alpha = np.dstack([RGB16[..., ::-1], RGB16[..., 1]])
+    data = cv2.imencode(suffix, with_alpha)[1].tobytes()
+    capfd.readouterr()
+    picture = read_picture(data)
+    np.testing.assert_array_equal(picture.pixels, RGB16)
+    np.testing.assert_array_equal(picture.alpha, RGB16[..., 1])
+    assert capfd.readouterr().err == ""
+
+
+def test_a_profile_is_kept() -> None:
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for format in ("PNG", "JPEG", "WEBP", "TIFF"):
+        assert read_picture(rgb_bytes(format, icc_profile=icc)).icc == icc
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_orientation_is_applied_and_reset(orientation: int, format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[271] = "camera"
+    data = encoded(Image.fromarray(SMOOTH), format, exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    picture = read_picture(data)
+    np.testing.assert_array_equal(picture.pixels, expected)
+    assert picture.pixels.shape == ((70, 110, 3) if orientation < 5 else (110, 70, 3))
+    assert picture.exif is not None
+    kept = Image.Exif()
+    kept.load(picture.exif)
+    assert (kept.get(0x0112), kept.get(271)) == (None, "camera")
+
+
+def upright_by_definition(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """EXIF 2.32: which side of the scene the stored row 0 and column 0 show."""
+    operations: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+        1: lambda a: a,  # top, left
+        2: np.fliplr,  # top, right
+        3: lambda a: np.rot90(a, 2),  # bottom, right
+        4: np.flipud,  # bottom, left
+        5: lambda a: a.swapaxes(0, 1),  # left, top
+        6: lambda a: np.rot90(a, -1),  # right, top
+        7: lambda a: np.rot90(a, 2).swapaxes(0, 1),  # right, bottom
+        8: lambda a: np.rot90(a),  # left, bottom
+    }
+    return operations[orientation](stored)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_16_bit_png(orientation: int) -> None:
+    png = cv2.imencode(".png", RGB16[..., ::-1])[1].tobytes()
+    body = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    chunk = struct.pack(">I", len(body)) + b"eXIf" + body + struct.pack(">I", zlib.crc32(b"eXIf" + body))
+    turned = read_picture(png[:33] + chunk + png[33:])
+    np.testing.assert_array_equal(turned.pixels, upright_by_definition(RGB16, orientation))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_16_bit_tiff(orientation: int) -> None:
+    data = bytearray(cv2.imencode(".tiff", RGB16[..., ::-1])[1].tobytes())
+    # OpenCV writes no orientation tag: append a directory that has one.
+    directory = struct.unpack_from("<I", data, 4)[0]
+    count = struct.unpack_from("<H", data, directory)[0]
+    entries = [bytes(data[directory + 2 + 12 * i : directory + 14 + 12 * i]) for i in range(count)]
+    entries = [e for e in entries if struct.unpack_from("<H", e)[0] not in (274, 296, 282, 283)]
+    entries.append(struct.pack("<HHIHH", 274, 3, 1, orientation, 0))
+    entries.sort(key=lambda e: struct.unpack_from("<H", e)[0])
+    table = struct.pack("<H", len(entries)) + b"".join(entries) + b"\0" * 4
+    struct.pack_into("<I", data, 4, len(data))
+    picture = read_picture(bytes(data) + table)
+    np.testing.assert_array_equal(picture.pixels, upright_by_definition(RGB16, orientation))
+
+
+def test_the_thumbnail_and_the_pixel_size_of_exif_are_dropped() -> None:
+    exif = Image.Exif()
+    exif[271] = "camera"
+    exif.get_ifd(0x8769)[0xA002] = 11
+    exif.get_ifd(0x8769)[0x9003] = "2001:02:03 04:05:06"
+    kept = Image.Exif()
+    kept.load(read_picture(rgb_bytes("JPEG", exif=exif)).exif or b"")
+    assert dict(kept.get_ifd(0x8769)) == {0x9003: "2001:02:03 04:05:06"}
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_animations_give_their_first_frame_with_a_notice(
+    format: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "blue")]
+    options: dict[str, Any] = {"lossless": True} if format == "WEBP" else {}
+    data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
+    with caplog.at_level(logging.INFO, "facemend"):
+        picture = read_picture(data, name="moving")
+    np.testing.assert_array_equal(picture.pixels, np.asarray(frames[0]))
+    assert "moving: has several frames" in caplog.text
+
+
+def test_the_second_picture_of_a_phone_jpeg_is_no_animation(caplog: pytest.LogCaptureFixture) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    with caplog.at_level(logging.INFO, "facemend"):
+        picture = read_picture(data)
+    assert picture.format == "jpeg"
+    assert picture.pixels[0, 0, 0] > 250
+    assert caplog.text == ""
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"just some text, not a picture\n" * 20, "not a picture"),
+        (b"\x89PNG\r\n\x1a\n", "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 40, "HEIC"),
+        (b"II*\0" + b"\xff" * 30, "TIFF"),
+    ],
+    ids=["empty", "text", "png signature", "eps", "heic", "tiff garbage"],
+)
+def test_what_is_no_picture(data: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(data)
+    refused(path, reason)
+    refused(data, reason)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM"])
+def test_truncated_files(format: str) -> None:
+    data = encoded(Image.fromarray(SMOOTH), format)
+    for share in (0.9, 0.5, 0.1):
+        refused(data[: int(share * len(data))])
+
+
+def test_a_truncated_16_bit_png() -> None:
+    data = cv2.imencode(".png", RGB16)[1].tobytes()
+    refused(data[: len(data) // 2], "damaged or cut off")
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    idat = b"IDAT" + zlib.compress(b"")
+    chunks = [body, idat, b"IEND"]
+    packed = b"".join(struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + packed
+
+
+def test_50k_x_50k_is_refused_from_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_decoding(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", no_decoding)
+    refused(png_header(50_000, 50_000), "limit of 178 megapixels")
+    refused(png_header(13_400, 13_300), "13400x13300 = 178 megapixels", "limit of 178 megapixels")
+
+
+def test_no_warning_of_pillow_leaks() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        refused(png_header(10_000, 10_000), "damaged")  # over the size that Pillow warns about
+
+
+def test_the_limit_can_be_set() -> None:
+    refused(rgb_bytes(), "11x7", max_pixels=76)
+    assert read_picture(rgb_bytes(), max_pixels=77).width == 11
+
+
+def test_zero_sized_pictures() -> None:
+    for width, height in ((0, 5), (5, 0), (0, 0)):
+        refused(png_header(width, height))
+        refused(f"P6 {width} {height} 255\n".encode())
+
+
+def test_float_tiff() -> None:
+    plane = np.random.default_rng(0).random((4, 5), dtype=np.float32)
+    refused(encoded(Image.fromarray(plane), "TIFF"), "floating-point TIFF")
+    refused(cv2.imencode(".tiff", np.dstack([plane] * 3))[1].tobytes(), "TIFF", "float")
+
+
+def test_32_bit_and_lab_tiff() -> None:
+    refused(encoded(Image.new("I", (4, 4)), "TIFF"), "32 bits per channel")
+    refused(encoded(Image.new("LAB", (4, 4)), "TIFF"), "LAB")
+
+
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
+    refused(tmp_path, "folder")
+    refused(tmp_path / "missing.png", "no such file")
+    refused(tmp_path / "picture.png" / "below", "no such file")
+    os.mkfifo(tmp_path / "pipe.png")
+    refused(tmp_path / "pipe.png", "not a regular file")
+
+
+def test_permission_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "secret.png"
+    path.write_bytes(rgb_bytes())
+
+    def denied(_: Path) -> bytes:  # a real refusal cannot be made for root
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    refused(path, "permission")
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "huge.png"
+    with path.open("wb") as file:
+        file.truncate(2 * 10**9)  # sparse
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read"))
+    refused(path, "2.0 GB")
+
+
+SEEDS = [
+    rgb_bytes(),
+    rgb_bytes("JPEG"),
+    rgb_bytes("TIFF"),
+    rgb_bytes("GIF"),
+    rgb_bytes("BMP"),
+    rgb_bytes("WEBP"),
+    cv2.imencode(".png", RGB16)[1].tobytes(),
+    cv2.imencode(".tiff", RGB16)[1].tobytes(),
+]
+
+
+@given(
+    st.sampled_from(SEEDS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8)
+)
+def test_damaged_bytes_give_a_picture_or_an_input_error(seed: bytes, damage: list[tuple[float, int]]) -> None:
+    data = bytearray(seed)
+    for place, value in damage:
+        data[int(place * (len(data) - 1))] = value
+    try:
+        picture = read_picture(bytes(data), max_pixels=1_000_000)
+    except InputError as error:
+        message = str(error)
+    else:
+        message = ""
+        assert isinstance(picture, Picture)
+        assert picture.width * picture.height <= 1_000_000
+    assert "\n" not in message

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from facemend.errors import OutputError
+from facemend.imaging import Picture, encode_picture, read_picture, write_picture
+
+RGB = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
+RGB16 = np.random.default_rng(1).integers(0, 65536, (7, 11, 3), dtype=np.uint16)
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GRAY_ICC = SRGB[:16] + b"GRAY" + SRGB[20:]
+
+
+def exif_block() -> bytes:
+    exif = Image.Exif()
+    exif[271] = "camera"
+    exif.get_ifd(0x8769)[0x9003] = "2001:02:03 04:05:06"
+    return exif.tobytes()
+
+
+def gray_of(pixels: np.ndarray) -> np.ndarray:
+    return pixels[..., :1].repeat(3, axis=2)
+
+
+def camera(exif: bytes | None) -> object:
+    block = Image.Exif()
+    block.load(exif or b"")
+    return block.get(271)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".bmp"])
+@pytest.mark.parametrize("gray", [False, True])
+def test_8_bits_round_trip(suffix: str, gray: bool, tmp_path: Path) -> None:
+    pixels = gray_of(RGB) if gray else RGB
+    write_picture(tmp_path / f"a{suffix}", Picture(pixels, gray=gray))
+    again = read_picture(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(again.pixels, pixels)
+    assert again.gray == gray
+    assert os.listdir(tmp_path) == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize("format", ["png", "tiff", "webp"])
+@pytest.mark.parametrize("gray", [False, True])
+def test_alpha_round_trip(format: str, gray: bool) -> None:
+    pixels = gray_of(RGB) if gray else RGB
+    alpha = RGB[..., 1] | 1  # WebP may forget the colour of fully transparent pixels
+    again = read_picture(encode_picture(Picture(pixels, alpha, gray), format))
+    np.testing.assert_array_equal(again.alpha, alpha)
+    if format != "webp":
+        np.testing.assert_array_equal(again.pixels, pixels)
+        assert again.gray == gray
+
+
+@pytest.mark.parametrize("format", ["png", "tiff"])
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("with_alpha", [False, True])
+@pytest.mark.parametrize("size", [(7, 11), (1, 1), (1, 5), (5, 1)])
+def test_16_bits_round_trip(format: str, gray: bool, with_alpha: bool, size: tuple[int, int]) -> None:
+    pixels = RGB16[: size[0], : size[1]]
+    pixels = gray_of(pixels) if gray else pixels.copy()
+    alpha = pixels[..., 1] ^ 0x5555 if with_alpha else None
+    data = encode_picture(Picture(pixels, alpha, gray, SRGB if not gray else GRAY_ICC), format)
+    again = read_picture(data)
+    assert again.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(again.pixels, pixels)
+    if with_alpha:
+        np.testing.assert_array_equal(again.alpha, alpha)
+    else:
+        assert again.alpha is None
+    if not (gray and with_alpha and format == "tiff"):  # written as RGBA, where a gray profile does not fit
+        assert again.gray == gray
+        assert again.icc == (GRAY_ICC if gray else SRGB)
+
+
+@pytest.mark.parametrize("format", ["png", "tiff"])
+def test_16_bit_files_are_read_alike_by_opencv(format: str) -> None:
+    image = cv2.imdecode(
+        np.frombuffer(encode_picture(Picture(RGB16), format), np.uint8), cv2.IMREAD_UNCHANGED
+    )
+    np.testing.assert_array_equal(image[..., ::-1], RGB16)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp", "tiff"])
+def test_metadata_is_kept(format: str) -> None:
+    again = read_picture(encode_picture(Picture(RGB, icc=SRGB, exif=exif_block()), format))
+    assert again.icc == SRGB
+    assert camera(again.exif) == "camera"
+
+
+def test_metadata_of_16_bit_png_is_kept() -> None:
+    again = read_picture(encode_picture(Picture(RGB16, icc=SRGB, exif=exif_block()), "png"))
+    assert again.icc == SRGB
+    assert camera(again.exif) == "camera"
+
+
+def test_exif_left_out_of_16_bit_tiff_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    read_picture(encode_picture(Picture(RGB16, exif=exif_block()), "tiff"))
+    assert "EXIF is left out" in caplog.text
+
+
+def test_too_much_exif_costs_the_exif_and_not_the_picture(caplog: pytest.LogCaptureFixture) -> None:
+    exif = Image.Exif()
+    exif[270] = "x" * 70_000
+    again = read_picture(encode_picture(Picture(RGB, exif=exif.tobytes()), "jpeg"))
+    assert again.exif is None
+    assert "EXIF is left out" in caplog.text
+
+
+def test_a_profile_of_another_kind_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    assert read_picture(encode_picture(Picture(RGB, icc=GRAY_ICC), "png")).icc is None
+    assert "profile does not fit" in caplog.text
+
+
+@pytest.mark.parametrize("format", ["jpeg", "bmp"])
+def test_alpha_is_laid_on_white_with_a_warning(format: str, caplog: pytest.LogCaptureFixture) -> None:
+    pixels = np.zeros((16, 48, 3), np.uint8)
+    alpha = np.repeat(np.array([0, 128, 255], np.uint8), 16)[None].repeat(16, axis=0)
+    with caplog.at_level(logging.WARNING, "facemend"):
+        again = read_picture(encode_picture(Picture(pixels, alpha), format))
+    np.testing.assert_allclose(again.pixels[8, [8, 24, 40], 0], [255, 127, 0], atol=2)
+    assert again.alpha is None
+    assert "laid on white" in caplog.text
+
+
+@pytest.mark.parametrize("format", ["jpeg", "webp", "bmp"])
+def test_16_bits_are_rounded_to_8_where_needed(format: str) -> None:
+    values = np.array([0, 128, 129, 257, 32768, 65535], np.uint16)
+    pixels = values.repeat(16)[None, :, None].repeat(16, axis=0).repeat(3, axis=2)
+    again = read_picture(encode_picture(Picture(pixels), format))
+    assert again.pixels.dtype == np.uint8
+    got = again.pixels[8, 8::16, 0].astype(int)
+    np.testing.assert_allclose(got, [0, 0, 1, 1, 128, 255], atol=0 if format == "bmp" else 3)
+
+
+def test_quality_changes_the_size() -> None:
+    picture = Picture(cv2.resize(RGB, (64, 64)))
+    for format in ("jpeg", "webp"):
+        assert len(encode_picture(picture, format, quality=40)) < len(encode_picture(picture, format))
+
+
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"precious")
+    with pytest.raises(OutputError, match=r"a\.png: exists already"):
+        write_picture(path, Picture(RGB))
+    assert path.read_bytes() == b"precious"
+    write_picture(path, Picture(RGB), overwrite=True)
+    np.testing.assert_array_equal(read_picture(path).pixels, RGB)
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_appears_meanwhile_is_not_overwritten(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    link = os.link
+
+    def late(source: Path, target: Path) -> None:
+        target.write_bytes(b"precious")
+        if not links:
+            raise OSError(errno.EPERM, "no links here")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(OutputError, match="exists already"):
+        write_picture(path, Picture(RGB))
+    assert path.read_bytes() == b"precious"
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", none)
+    write_picture(tmp_path / "a.png", Picture(RGB))
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png").pixels, RGB)
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"precious")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OutputError, match=r"a\.png: cannot be written \(No space left"):
+        write_picture(path, Picture(RGB), overwrite=True)
+    assert path.read_bytes() == b"precious"
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_bad_targets(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    for name, reason in {
+        "a.gif": "cannot write this kind of file: use one of .png",
+        "a": "cannot write this kind of file",
+        "folder.png": "is a folder",
+        "missing/a.png": "folder does not exist",
+        "file/a.png": "cannot be written",
+    }.items():
+        with pytest.raises(OutputError) as info:
+            write_picture(tmp_path / name, Picture(RGB))
+        assert reason in str(info.value)
+        assert str(tmp_path / name) in str(info.value)
+    with pytest.raises(OutputError, match="'gif'"):
+        encode_picture(Picture(RGB), "gif")
+
+
+def test_too_large_for_the_format(tmp_path: Path) -> None:
+    wide = Picture(np.zeros((1, 17_000, 3), np.uint8))
+    with pytest.raises(OutputError, match=r"a\.webp: a picture of 17000x1 cannot be written as webp"):
+        write_picture(tmp_path / "a.webp", wide)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_file_gets_the_usual_rights(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", Picture(RGB))
+    (tmp_path / "b").write_bytes(b"")
+    assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_png_of_ours_is_what_pillow_reads() -> None:
+    with Image.open(io.BytesIO(encode_picture(Picture(gray_of(RGB16), gray=True), "png"))) as image:
+        assert image.mode == "I;16"
+        np.testing.assert_array_equal(np.asarray(image), RGB16[..., 0])
