@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from facemend.degradations import PRESETS, GaussianBlur, MotionBlur, Plan, apply, degrade
+from facemend.errors import ConfigError
+
+Pixels = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def image() -> Pixels:
+    """Colourful blobs with edges, 96 px."""
+    rng = np.random.default_rng(0)
+    blobs = cv2.GaussianBlur(rng.random((96, 96, 3)), (0, 0), 4)
+    return ((blobs > 0.5) * 120 + 60 * blobs + 30).astype(np.uint8)
+
+
+NEUTRAL = Plan(size=96)
+SETTINGS = {
+    "translate x": {"translate": (3, 0)},
+    "translate y": {"translate": (0, -3)},
+    "motion": {"motion": MotionBlur(9, 0.4, 0.2)},
+    "motion length": {"motion": MotionBlur(14, 0.4, 0.2)},
+    "motion angle": {"motion": MotionBlur(9, 1.4, 0.2)},
+    "motion bend": {"motion": MotionBlur(9, 0.4, 1.2)},
+    "blur": {"blur": GaussianBlur(6, 2, 2, 0)},
+    "blur radius": {"blur": GaussianBlur(2, 2, 2, 0)},
+    "blur sigma_x": {"blur": GaussianBlur(6, 3, 2, 0)},
+    "blur sigma_y": {"blur": GaussianBlur(6, 3, 1, 0)},
+    "blur rotation": {"blur": GaussianBlur(6, 3, 1, 0.7)},
+    "down": {"down": 4.0},
+    "down less": {"down": 3.0},
+    "up": {"down": 0.8},
+    "noise": {"noise_sigma": 5.0},
+    "noise more": {"noise_sigma": 9.0},
+    "noise seed": {"noise_sigma": 5.0, "noise_seed": 1},
+    "jpeg": {"jpeg_quality": 90},
+    "jpeg less": {"jpeg_quality": 40},
+    "shift red": {"shift": (10.0, 0.0, 0.0)},
+    "shift green": {"shift": (0.0, 10.0, 0.0)},
+    "shift blue": {"shift": (0.0, 0.0, 10.0)},
+    "gray": {"gray": True},
+    "brightness": {"jitter": (("brightness", 1.2),)},
+    "contrast": {"jitter": (("contrast", 1.2),)},
+    "saturation": {"jitter": (("saturation", 0.3),)},
+    "hue": {"jitter": (("hue", 0.08),)},
+    "order": {"jitter": (("contrast", 0.3), ("brightness", 2.0))},
+    "other order": {"jitter": (("brightness", 2.0), ("contrast", 0.3))},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_changes_the_output(name: str, image: Pixels) -> None:
+    result = apply(image, replace(NEUTRAL, **SETTINGS[name]))  # type: ignore[arg-type]
+    assert result.dtype == np.uint8
+    assert result.shape == image.shape
+    assert np.mean(result != image) > 0.05
+    for other, settings in SETTINGS.items():
+        if other != name:
+            assert not np.array_equal(result, apply(image, replace(NEUTRAL, **settings))), other  # type: ignore[arg-type]
+
+
+def test_the_neutral_plan_changes_nothing(image: Pixels) -> None:
+    result = apply(image, NEUTRAL)
+    np.testing.assert_array_equal(result, image)
+    assert not np.shares_memory(result, image)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_replay_through_json_is_bit_exact(name: str, image: Pixels) -> None:
+    for seed in range(5):
+        before = image.copy()
+        first, plan = degrade(image, name, seed)
+        again = Plan.from_json(plan.to_json())
+        assert again == plan
+        np.testing.assert_array_equal(apply(image, again), first)
+        np.testing.assert_array_equal(degrade(image, plan)[0], first)
+        np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_survives_json(name: str) -> None:
+    plan = replace(NEUTRAL, **SETTINGS[name])  # type: ignore[arg-type]
+    assert Plan.from_json(plan.to_json()) == plan
+    if name not in {"order", "other order"}:
+        assert str(plan) != str(NEUTRAL)
+
+
+def test_a_plan_prints_its_numbers() -> None:
+    plan = Plan(
+        size=512, blur=GaussianBlur(20, 7, 3, 0.5), down=8.5, noise_sigma=4, jpeg_quality=41, gray=True
+    )
+    text = str(plan)
+    for part in ("512 px", "7.00", "3.00", "8.50", "noise 4.0", "jpeg 41", "gray"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('{"size": 8, "colour": 3}', "colour"),
+        ('{"size": 8, "blur": {"radius": 2, "sigma_x": 1, "sigma_y": 1, "rotation": 0, "x": 1}}', "x"),
+        ('{"size": 8, "down": 0}', "down"),
+        ('{"size": 8, "down": NaN}', "down"),
+        ('{"size": 8, "jpeg_quality": 101}', "jpeg_quality"),
+        ('{"size": 8, "motion": {"length": 1e9, "angle": 0, "bend": 0}}', "length"),
+        ('{"size": 8, "jitter": [["warmth", 1]]}', "jitter"),
+        ("{}", "size"),
+        ("[]", "text"),
+        ("not json", "text"),
+        ("", "text"),
+    ],
+)
+def test_bad_json_is_refused_in_one_line(text: str, where: str) -> None:
+    with pytest.raises(ConfigError) as info:
+        Plan.from_json(text)
+    assert where in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+def test_json_is_plain() -> None:
+    _, plan = degrade(np.zeros((64, 64, 3), np.uint8), "mixed", 3)
+    assert set(json.loads(plan.to_json())) == set(Plan.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    value=st.sampled_from([0, 128, 255]),
+    seed=st.integers(0, 99),
+)
+def test_any_shape_and_flat_colour(name: str, height: int, width: int, value: int, seed: int) -> None:
+    image = np.full((height, width, 3), value, np.uint8)
+    result, _ = degrade(image, name, seed)
+    assert result.shape == image.shape
+    assert result.dtype == np.uint8
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_black_and_white_do_not_wrap(value: int) -> None:
+    image = np.full((64, 64, 3), value, np.uint8)
+    for seed in range(20):
+        result, _ = degrade(image, "heavy", seed)
+        assert np.abs(result.astype(int) - value).max() < 128
+
+
+def test_gray_has_equal_channels(image: Pixels) -> None:
+    result = apply(image, replace(NEUTRAL, gray=True))
+    np.testing.assert_array_equal(result[..., 0], result[..., 1])
+    np.testing.assert_array_equal(result[..., 0], result[..., 2])
+    luma = image @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(result[..., 0] - luma).max() <= 0.51
+
+
+def test_jitter_matches_closed_forms(image: Pixels) -> None:
+    x = image.astype(float)
+    luma = x @ np.array([0.299, 0.587, 0.114])
+    expected = {
+        ("brightness", 0.7): 0.7 * x,
+        ("contrast", 0.4): 0.4 * x + 0.6 * luma.mean(),
+        ("saturation", 0.0): np.repeat(luma[..., None], 3, axis=2),
+    }
+    for step, wanted in expected.items():
+        result = apply(image, replace(NEUTRAL, jitter=(step,)))  # type: ignore[arg-type]
+        assert np.abs(result - wanted).max() <= 0.51, step
+
+
+def test_hue_turns_red_to_green() -> None:
+    red = np.zeros((4, 4, 3), np.uint8)
+    red[..., 0] = 200
+    result = apply(red, Plan(size=4, jitter=(("hue", 1 / 3),)))
+    np.testing.assert_array_equal(result, np.roll(red, 1, axis=2))
+    back = apply(red, Plan(size=4, jitter=(("hue", -2 / 3),)))
+    np.testing.assert_array_equal(back, result)
+
+
+def test_noise_has_the_asked_strength_in_each_channel() -> None:
+    image = np.full((256, 256, 3), 128, np.uint8)
+    result = apply(image, Plan(size=256, noise_sigma=12.0, noise_seed=4)).astype(float) - 128
+    np.testing.assert_allclose(result.std(axis=(0, 1)), 12, rtol=0.02)
+    assert abs(np.corrcoef(result.reshape(-1, 3).T)[0, 1]) < 0.02
+
+
+def test_jpeg_keeps_the_channel_order() -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[...] = (200, 100, 30)
+    result = apply(image, Plan(size=16, jpeg_quality=95)).astype(int)
+    assert np.abs(result - image).max() <= 3
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (0, 8, 3)])
+def test_wrong_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="uint8 RGB"):
+        degrade(np.zeros(shape, np.uint8), "heavy", 0)
+
+
+def test_floats_are_refused() -> None:
+    with pytest.raises(ConfigError, match="float32"):
+        apply(np.zeros((8, 8, 3), np.float32), NEUTRAL)  # type: ignore[arg-type]

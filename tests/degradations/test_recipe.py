@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facemend.degradations import PRESETS, Plan, Recipe, preset
+from facemend.errors import ConfigError
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def draw(recipe: Recipe | str, seed: int, size: int = 512) -> Plan:
+    recipe = preset(recipe) if isinstance(recipe, str) else recipe
+    return recipe.draw(np.random.default_rng(seed), size)
+
+
+# The published table, written out once more on purpose.
+PUBLISHED = {
+    "heavy": ((1, 15), (4, 30), (0, 20), (30, 80)),
+    "medium": ((0.1, 10), (1, 12), (0, 15), (60, 100)),
+    "small": ((0.1, 10), (1, 12), (0, 15), (60, 100)),
+    "gfpgan": ((0.1, 10), (0.8, 8), (0, 20), (60, 100)),
+    "restoreformer": ((0.1, 10), (0.8, 8), (0, 20), (60, 100)),
+    "daefr": ((0.1, 15), (0.8, 30), (0, 20), (30, 100)),
+    "difface": ((0.1, 15), (0.8, 32), (0, 20), (30, 100)),
+    "colorize": ((1, 15), (4, 30), (0, 20), (30, 80)),
+    "mixed": ((0.1, 15), (1, 30), (0, 20), (30, 100)),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@given(seed=SEEDS)
+def test_draws_stay_in_the_published_ranges(name: str, seed: int) -> None:
+    sigma, down, noise, jpeg = PUBLISHED[name]
+    plan = draw(name, seed)
+    assert plan.blur is not None
+    assert plan.jpeg_quality is not None
+    assert sigma[0] <= plan.blur.sigma_x <= sigma[1]
+    assert sigma[0] <= plan.blur.sigma_y <= sigma[1]
+    assert plan.blur.radius <= 20
+    assert down[0] <= plan.down <= down[1]
+    assert noise[0] <= plan.noise_sigma <= noise[1]
+    assert jpeg[0] <= plan.jpeg_quality <= jpeg[1]
+
+
+@pytest.mark.parametrize("name", ["heavy", "medium", "daefr"])
+def test_draws_fill_the_published_ranges(name: str) -> None:
+    plans = [draw(name, seed) for seed in range(400)]
+    columns = (
+        [p.blur.sigma_x for p in plans if p.blur],
+        [p.down for p in plans],
+        [p.noise_sigma for p in plans],
+        [p.jpeg_quality for p in plans],
+    )
+    for values, (low, high) in zip(columns, PUBLISHED[name], strict=True):
+        margin = 0.05 * (high - low)
+        assert min(values) < low + margin
+        assert max(values) > high - margin
+        assert np.mean(values) == pytest.approx((low + high) / 2, abs=0.06 * (high - low))
+
+
+def test_restoration_presets_leave_the_colour_alone() -> None:
+    for name in ("heavy", "medium", "small", "daefr", "difface"):
+        for seed in range(50):
+            plan = draw(name, seed)
+            assert (plan.shift, plan.gray, plan.jitter, plan.motion) == (None, False, (), None)
+
+
+def test_colorize_changes_colour_as_often_as_published() -> None:
+    plans = [draw("colorize", seed) for seed in range(2000)]
+    assert np.mean([p.shift is not None for p in plans]) == pytest.approx(0.3, abs=0.04)
+    assert np.mean([bool(p.jitter) for p in plans]) == pytest.approx(0.3, abs=0.04)
+    assert np.mean([p.gray for p in plans]) == pytest.approx(0.01, abs=0.008)
+    orders = {tuple(kind for kind, _ in p.jitter) for p in plans if p.jitter}
+    assert len(orders) == 24
+    assert all(abs(v) <= 20 for p in plans if p.shift for v in p.shift)
+
+
+def test_mixed_spans_untouched_to_heavy() -> None:
+    plans = [draw("mixed", seed) for seed in range(1000)]
+    assert min(p.down for p in plans) < 1.1
+    assert max(p.down for p in plans) > 28
+    assert any(p.noise_sigma < 1 and p.down < 1.5 and (p.jpeg_quality or 0) > 94 for p in plans)
+    for used in ([p.motion for p in plans], [p.gray for p in plans], [p.jitter for p in plans]):
+        assert 0.02 < np.mean([bool(u) for u in used]) < 0.09
+
+
+def test_severity_zero_draws_the_mild_ends() -> None:
+    plan = draw(replace(preset("mixed"), severity=(0, 0)), 5)
+    assert plan.blur is not None
+    assert plan.blur.sigma_x == pytest.approx(0.1)
+    assert (plan.down, plan.noise_sigma, plan.jpeg_quality) == (1, 0, 100)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@given(seed=SEEDS)
+def test_the_same_seed_draws_the_same_plan(name: str, seed: int) -> None:
+    assert draw(name, seed) == draw(name, seed)
+    assert draw(name, seed) != draw(name, seed + 1)
+
+
+@given(seed=SEEDS)
+def test_lengths_scale_with_the_face(seed: int) -> None:
+    recipe = replace(preset("mixed"), motion_probability=1, translate_probability=1)
+    large, small = draw(recipe, seed, 512), draw(recipe, seed, 256)
+    assert large.blur is not None
+    assert small.blur is not None
+    assert large.motion is not None
+    assert small.motion is not None
+    assert small.blur.sigma_x == pytest.approx(large.blur.sigma_x / 2)
+    assert small.blur.radius <= 10
+    assert small.motion.length == pytest.approx(large.motion.length / 2)
+    assert abs(small.translate[0] - large.translate[0] / 2) <= 1
+    # The thumbnail has the same side, unless the face has fewer pixels than that.
+    assert round(256 / small.down) == min(256, round(512 / large.down))
+    if large.down >= 2:
+        assert small.noise_sigma == large.noise_sigma
+    else:
+        assert small.noise_sigma == pytest.approx(large.noise_sigma * large.down / 2)
+    assert (small.jpeg_quality, small.jitter) == (large.jpeg_quality, large.jitter)
+
+
+def test_enlarging_factors_act_from_the_reference_size_on() -> None:
+    recipe = Recipe(blur_sigma=(1, 1), down=(0.8, 0.8), noise=(10, 10), jpeg=(90, 90))
+    assert draw(recipe, 0, 512).down == 0.8
+    assert draw(recipe, 0, 256).down == 1
+    assert draw(recipe, 0, 256).noise_sigma == pytest.approx(4)
+
+
+@pytest.mark.parametrize("size", [1, 2, 16, 1024])
+def test_any_size_can_be_drawn_for(size: int) -> None:
+    plan = draw("heavy", 1, size)
+    assert plan.size == size
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"down": (5, 4)},
+        {"down": (0, 4)},
+        {"jpeg": (0, 50)},
+        {"jpeg": (50, 101)},
+        {"noise": (-1, 5)},
+        {"blur_sigma": (0, 5)},
+        {"blur_radius": (0, 5)},
+        {"motion_probability": 1.5},
+        {"severity": (float("nan"), 1)},
+    ],
+    ids=str,
+)
+def test_impossible_ranges_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        replace(preset("heavy"), **change)  # type: ignore[arg-type]
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"'strong'.*heavy, medium"):
+        preset("strong")
+    assert PRESETS["small"] is PRESETS["medium"]
