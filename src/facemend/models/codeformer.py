@@ -1,0 +1,94 @@
+"""CodeFormer: encoder, code transformer, codebook, decoder and CFT put together (arXiv 2206.11253)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from facemend.models.autoencoder import Decoder, Encoder
+from facemend.models.codebook import Codebook
+from facemend.models.config import CodeFormerConfig
+from facemend.models.fusion import FeatureTransform, adaptive_instance_norm
+from facemend.models.transformer import CodeTransformer
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What is known of an LQ face before w matters: keep it, and every other w costs a decode only.
+
+    Attributes:
+        codes: (B, tokens) int64, the most likely code of each token.
+        logits: (B, tokens, codebook_size).
+        z: (B, code_dim, g, g) encoder output.
+        features: encoder taps by grid side, (B, C, S, S), for the fused sizes.
+    """
+
+    codes: Tensor
+    logits: Tensor
+    z: Tensor
+    features: dict[int, Tensor]
+
+
+class CodeFormer(nn.Module):
+    """LQ face -> codes -> restored face with fidelity weight w.
+
+    Sizes come from the config; `encode` and `decode` are the two halves, `forward` is both.
+    """
+
+    def __init__(self, config: CodeFormerConfig) -> None:
+        super().__init__()
+        self.config = config
+        autoencoder = config.autoencoder
+        self.encoder = Encoder(autoencoder)
+        self.transformer = CodeTransformer(config)
+        self.codebook = Codebook(autoencoder.codebook_size, autoencoder.code_dim)
+        self.decoder = Decoder(autoencoder)
+        self.fusion = nn.ModuleDict(
+            {
+                str(size): FeatureTransform(autoencoder.width_at(size), autoencoder.norm_groups, config.fuse_hidden)
+                for size in config.fuse_sizes
+            }
+        )
+
+    def encode(self, image: Tensor) -> Encoded:
+        """Predict the codes of LQ faces, (B, 3, S, S) RGB in [-1, 1]."""
+        z, taps = self.encoder(image)
+        logits = self.transformer(z)
+        features = {size: taps[size] for size in self.config.fuse_sizes}
+        return Encoded(codes=logits.argmax(2), logits=logits, z=z, features=features)
+
+    def decode(
+        self, codes: Tensor, features: dict[int, Tensor], w: Tensor, style: Tensor | None = None
+    ) -> Tensor:
+        """Decode codes with the encoder features let in by w.
+
+        Args:
+            codes: (B, tokens) int64 code indices.
+            features: encoder taps by grid side.
+            w: (B,) fidelity weight, 0 = quality, 1 = fidelity; a tensor, never branched on.
+            style: (B, code_dim, g, g) encoder output for AdaIN (restoration at inference), or None
+                (training and inpainting).
+
+        Returns:
+            (B, 3, S, S) RGB, about [-1, 1], not clamped.
+        """
+        grid = self.config.autoencoder.code_grid
+        # Codes are indices: no gradient flows through them, and the codebook is frozen in stages II and III.
+        vectors = self.codebook.lookup(codes, (grid, grid))
+        if style is not None:
+            vectors = adaptive_instance_norm(vectors, style)
+
+        def fuse(size: int, decoder: Tensor) -> Tensor:
+            if size not in features:
+                return decoder
+            out: Tensor = self.fusion[str(size)](features[size], decoder, w)
+            return out
+
+        image: Tensor = self.decoder(vectors, fuse)
+        return image
+
+    def forward(self, image: Tensor, w: Tensor, adain: bool = True) -> Tensor:
+        """Restore LQ faces (B, 3, S, S) RGB in [-1, 1] with one w each, (B,)."""
+        encoded = self.encode(image)
+        return self.decode(encoded.codes, encoded.features, w, encoded.z if adain else None)

@@ -1,0 +1,187 @@
+"""Sizes of the networks: plain frozen dataclasses that travel inside checkpoints as JSON.
+
+Two presets: `codeformer-512` is the published network (arXiv 2206.11253), `compact-256` is ours for CPUs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from facemend.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Sizes of the vector-quantised autoencoder (stage I).
+
+    Levels are listed from the finest grid to the coarsest; each level halves the side of the one before.
+
+    Attributes:
+        image_size: side of the square RGB input, pixels.
+        patch: side of the pixel blocks folded into channels before the first convolution and unfolded after
+            the last one (1 = none). The finest level works on a grid of `image_size / patch`.
+        widths: channels of each level.
+        encoder_blocks: residual blocks of each encoder level (0 = only the down convolution).
+        decoder_blocks: residual blocks of each decoder level (at least 1: fusion follows the first).
+        attention_sizes: grid sides at which a self-attention block follows each residual block.
+        middle: whether residual, attention, residual blocks stand at the coarsest grid.
+        upsample: "nearest" (nearest x2 then conv3, as published) or "shuffle" (conv1 then pixel shuffle).
+        code_dim: channels of the latent and length of a code vector.
+        codebook_size: number of code vectors.
+        norm_groups: groups of the group normalisation.
+    """
+
+    image_size: int = 512
+    patch: int = 1
+    widths: tuple[int, ...] = (64, 128, 128, 256, 256, 512)
+    encoder_blocks: tuple[int, ...] = (2, 2, 2, 2, 2, 2)
+    decoder_blocks: tuple[int, ...] = (2, 2, 2, 2, 2, 2)
+    attention_sizes: tuple[int, ...] = (16,)
+    middle: bool = True
+    upsample: str = "nearest"
+    code_dim: int = 256
+    codebook_size: int = 1024
+    norm_groups: int = 32
+
+    def __post_init__(self) -> None:
+        levels = len(self.widths)
+        if len(self.encoder_blocks) != levels or len(self.decoder_blocks) != levels:
+            raise ConfigError(
+                f"autoencoder: {levels} widths need as many encoder_blocks and decoder_blocks, "
+                f"got {len(self.encoder_blocks)} and {len(self.decoder_blocks)}"
+            )
+        if min(self.decoder_blocks) < 1 or min(self.encoder_blocks) < 0:
+            raise ConfigError("autoencoder: each decoder level needs at least one residual block")
+        if self.image_size % (self.patch * 2 ** (levels - 1)):
+            raise ConfigError(
+                f"autoencoder: image_size {self.image_size} is not a multiple of patch x 2^(levels-1) = "
+                f"{self.patch * 2 ** (levels - 1)}"
+            )
+        if any(width % self.norm_groups for width in self.widths):
+            raise ConfigError(f"autoencoder: every width must be a multiple of norm_groups = {self.norm_groups}")
+        if self.upsample not in ("nearest", "shuffle"):
+            raise ConfigError(f"autoencoder: upsample is 'nearest' or 'shuffle', not '{self.upsample}'")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Grid side of each level, finest first."""
+        return tuple(self.image_size // self.patch // 2**level for level in range(len(self.widths)))
+
+    @property
+    def code_grid(self) -> int:
+        """Side of the grid of codes; tokens = code_grid squared."""
+        return self.sizes[-1]
+
+    def width_at(self, size: int) -> int:
+        """Channels of the level whose grid side is `size`."""
+        if size not in self.sizes:
+            raise ConfigError(f"no level of {size} px: the autoencoder has {self.sizes}")
+        return self.widths[self.sizes.index(size)]
+
+
+@dataclass(frozen=True)
+class CodeFormerConfig:
+    """Sizes of the whole network (stages II and III).
+
+    Attributes:
+        autoencoder: the stage I network whose codebook and decoder are kept.
+        width: channels of a transformer token.
+        heads: attention heads. Cannot be read from a weight file.
+        layers: transformer layers.
+        feedforward: hidden channels of each layer's two-layer perceptron.
+        fuse_sizes: grid sides with a CFT block.
+        fuse_hidden: inner width of a CFT block as a share of its channels (1.0 as published).
+    """
+
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    width: int = 512
+    heads: int = 8
+    layers: int = 9
+    feedforward: int = 1024
+    fuse_sizes: tuple[int, ...] = (32, 64, 128, 256)
+    fuse_hidden: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError(f"transformer: width {self.width} is not a multiple of heads {self.heads}")
+        for size in self.fuse_sizes:
+            self.autoencoder.width_at(size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dict, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CodeFormerConfig:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ConfigError: a key is unknown or a value does not fit.
+        """
+        values = dict(values)
+        inner = _build(AutoencoderConfig, values.pop("autoencoder", {}))
+        return _build(cls, {**values, "autoencoder": inner})
+
+
+def _build(cls: type[T], values: dict[str, Any]) -> T:
+    try:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except TypeError as error:
+        raise ConfigError(f"{cls.__name__}: {error}") from None
+
+
+PRESETS: dict[str, CodeFormerConfig] = {
+    "codeformer-512": CodeFormerConfig(),
+    "compact-256": CodeFormerConfig(
+        autoencoder=AutoencoderConfig(
+            image_size=256,
+            patch=2,
+            widths=(32, 64, 128, 256),
+            encoder_blocks=(0, 2, 2, 2),
+            decoder_blocks=(1, 2, 2, 2),
+            middle=False,
+            upsample="shuffle",
+        ),
+        width=256,
+        feedforward=512,
+        fuse_sizes=(32, 64, 128),
+        fuse_hidden=0.5,
+    ),
+    "tiny": CodeFormerConfig(
+        autoencoder=AutoencoderConfig(
+            image_size=64,
+            patch=2,
+            widths=(8, 16, 24),
+            encoder_blocks=(0, 1, 1),
+            decoder_blocks=(1, 1, 1),
+            attention_sizes=(8,),
+            middle=False,
+            upsample="shuffle",
+            code_dim=16,
+            codebook_size=32,
+            norm_groups=4,
+        ),
+        width=32,
+        heads=4,
+        layers=2,
+        feedforward=64,
+        fuse_sizes=(16, 32),
+        fuse_hidden=0.5,
+    ),
+}
+"""Named sizes: the published network, ours for CPUs, and a tiny one that trains in seconds for tests."""
+
+
+def preset(name: str) -> CodeFormerConfig:
+    """The named sizes.
+
+    Raises:
+        ConfigError: no preset has that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"no network preset '{name}': choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
