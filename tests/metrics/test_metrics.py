@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from facemend.metrics import METRICS, identity_distance, identity_similarity, lpips, psnr, ssim
+
+FACES = Path(__file__).parents[1] / "models" / "data"
+
+
+@pytest.fixture(scope="module")
+def portrait() -> torch.Tensor:
+    """FFHQ-aligned 256 pixel face (White House photo, public domain), (1, 3, 256, 256) in [0, 1]."""
+    picture = np.asarray(Image.open(FACES / "obama.jpg").convert("RGB"), dtype=np.float32)
+    return torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
+
+
+def waves() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    y, x = np.mgrid[0:48, 0:40].astype(np.float64)
+    a = 0.5 + 0.5 * np.stack([np.sin(x / 5), np.cos(y / 7), np.sin((x + y) / 9)])
+    b = 0.5 + 0.5 * np.stack([np.sin(x / 5 + 0.5), np.cos(y / 6), np.sin((x - y) / 9)])
+    c = np.clip(a * 0.9 + 0.02, 0, 1)
+    return tuple(torch.from_numpy(p)[None] for p in (a, b, c))  # type: ignore[return-value]
+
+
+def test_psnr_and_ssim_equal_scikit_image():
+    a, b, c = waves()
+    # scikit-image 0.26: peak_signal_noise_ratio(data_range=1) and structural_similarity(data_range=1,
+    # gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=-1).
+    pair = torch.cat([a, a]), torch.cat([b, c])
+    np.testing.assert_allclose(psnr(*pair), [9.194294697683073, 26.30641902564756], rtol=1e-9)
+    np.testing.assert_allclose(ssim(*pair), [0.3793843294722634, 0.9717424410424526], rtol=1e-9)
+    np.testing.assert_allclose(ssim(*(p.float() for p in pair)), ssim(*pair), atol=1e-5)
+
+
+def test_values_that_can_be_worked_out():
+    flat = torch.full((2, 3, 16, 16), 0.5)
+    np.testing.assert_allclose(psnr(flat, flat + 0.1), [20, 20], atol=1e-4)
+    assert psnr(flat, flat).tolist() == [float("inf")] * 2
+    assert ssim(flat, flat).tolist() == [1, 1]
+    luminance = (2 * 0.5 * 0.6 + 1e-4) / (0.5**2 + 0.6**2 + 1e-4)  # of two flat pictures: no structure term
+    np.testing.assert_allclose(ssim(flat, flat + 0.1), [luminance] * 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_more_damage_moves_every_metric_the_way_it_says(name, portrait):
+    metric = METRICS[name]
+    noise = torch.randn(portrait.shape, generator=torch.Generator().manual_seed(0))
+    damaged = torch.cat([(portrait + strength * noise).clamp(0, 1) for strength in (0.02, 0.1, 0.4)])
+    values = metric.function(portrait.expand_as(damaged), damaged)
+    assert values.shape == (3,)
+    steps = values.diff()
+    assert (steps < 0).all() if metric.higher_is_better else (steps > 0).all()
+    same = metric.function(portrait, portrait).item()
+    ideal = {"psnr": float("inf"), "ssim": 1, "identity_similarity": 1}.get(name, 0)
+    assert same == pytest.approx(ideal, abs=1e-5)
+
+
+@pytest.mark.parametrize("function", [psnr, ssim, lpips, identity_distance, identity_similarity])
+def test_arguments_that_are_no_pair_of_pictures_are_refused(function):
+    good = torch.zeros(1, 3, 64, 64)
+    for bad in (
+        torch.zeros(1, 3, 64, 63),
+        torch.zeros(3, 64, 64),
+        torch.zeros(1, 3, 64, 64, dtype=torch.uint8),
+    ):
+        with pytest.raises(ValueError, match="metrics"):
+            function(good, bad)
+    with pytest.raises(ValueError, match="metrics"):
+        function(good[:, :1], good[:, :1])
+
+
+def test_too_small_for_the_window():
+    with pytest.raises(ValueError, match="at least 11"):
+        ssim(torch.zeros(1, 3, 10, 20), torch.zeros(1, 3, 10, 20))
