@@ -1,0 +1,70 @@
+"""Face-true augmentation of HQ pictures: flip, small similarity, brightness and contrast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the changes.
+
+    Attributes:
+        crop: side of the crop as a share of the picture, (low, high); above 1 zooms out by reflection.
+        rotate: largest rotation, degrees.
+        shift: largest move of the crop's centre, as a share of the room left plus this share of the side.
+        light: largest change of brightness and contrast, as a share.
+        flip: probability of a mirror image.
+    """
+
+    crop: tuple[float, float] = (1.0, 1.0)
+    rotate: float = 0.0
+    shift: float = 0.0
+    light: float = 0.0
+    flip: float = 0.5
+
+
+def augment(
+    image: NDArray[np.uint8], how: Augmentation, size: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Draw a changed view.
+
+    Args:
+        image: (S, S, 3) uint8 RGB.
+        how: ranges.
+        size: side of the result, pixels.
+        rng: source of every choice.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+    """
+    side = image.shape[0]
+    share = rng.uniform(*how.crop)
+    angle = np.deg2rad(rng.uniform(-how.rotate, how.rotate))
+    room = (max(0.0, 1 - share) / 2 + how.shift) * side
+    centre = side / 2 + rng.uniform(-room, room, 2)
+    mirror = rng.random() < how.flip
+    gain, lift = 1 + rng.uniform(-how.light, how.light), rng.uniform(-how.light, how.light) * 128
+
+    scale = share * side / size  # picture pixels per result pixel
+    if scale > 1.4:
+        # The warp samples at points; shrink by area first so that it does not alias.
+        image = cv2.resize(image, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+        centre, scale = centre * image.shape[0] / side, scale * image.shape[0] / side
+    cosine, sine = np.cos(angle) * scale, np.sin(angle) * scale
+    linear = np.array([[cosine, -sine], [sine, cosine]])
+    if mirror:
+        linear[:, 0] = -linear[:, 0]
+    # Result pixel centres -> picture pixel centres.
+    offset = centre - 0.5 - linear @ np.full(2, (size - 1) / 2)
+    matrix = np.concatenate([linear, offset[:, None]], axis=1)
+    view = cv2.warpAffine(
+        image, matrix, (size, size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
+    )
+    if gain != 1 or lift != 0:
+        view = np.clip(np.rint(view * gain + lift), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(view)

@@ -1,0 +1,39 @@
+"""Hinge adversarial loss and its adaptive weight (training.md section 2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """mean(relu(1 - D(x))) + mean(relu(1 + D(x^))) from logits of real and restored pictures."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """-mean(D(x^)) from logits of restored pictures."""
+    return -fake.mean()
+
+
+def adaptive_weight(
+    image: Tensor, last_layer: Tensor, reconstruction: Tensor, adversarial: Tensor, limit: float = 1.0
+) -> Tensor:
+    """Weight that balances the adversarial loss against the reconstruction loss at the last layer.
+
+    lambda = clamp(|d(L1 + LPIPS)/d last| / (|d GAN/d last| + 1e-4), 0, limit), detached. Both losses come as
+    gradients at the picture, so only the last layer is differentiated, and nothing twice.
+
+    Args:
+        image: (B, 3, S, S) network output, still attached to its graph.
+        last_layer: weight of the last trained convolution before the picture.
+        reconstruction: d(L1 + LPIPS)/d image, same shape as image.
+        adversarial: d GAN / d image, same shape as image.
+        limit: upper bound.
+    """
+    norms = [
+        torch.autograd.grad(image, last_layer, grad_outputs=gradient.to(image.dtype), retain_graph=True)[0].norm()
+        for gradient in (reconstruction, adversarial)
+    ]
+    return (norms[0] / (norms[1] + 1e-4)).clamp(0, limit).detach()

@@ -1,0 +1,47 @@
+"""Losses on codes: the codebook's own (stage I) and code prediction (stages II and III)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def code_loss(z: Tensor, vectors: Tensor, beta: float = 0.25, form: str = "release") -> Tensor:
+    """Pull encoder output and code vectors towards each other.
+
+    Args:
+        z: (B, C, h, w) encoder output.
+        vectors: (B, C, h, w) chosen code vectors, with gradient to the codebook.
+        beta: weight of the lesser term.
+        form: "release": mean((sg[e]-z)^2) + beta mean((e-sg[z])^2), commitment in full; "paper": beta on the
+            commitment term instead.
+    """
+    commitment = F.mse_loss(z, vectors.detach())
+    codebook = F.mse_loss(vectors, z.detach())
+    return commitment + beta * codebook if form == "release" else beta * commitment + codebook
+
+
+def feature_loss(z: Tensor, target: Tensor) -> Tensor:
+    """mean((sg[C(s)] - z)^2): pull the LQ encoder output to the HQ code vectors, both (B, C, h, w)."""
+    return F.mse_loss(z, target.detach())
+
+
+def token_loss(logits: Tensor, codes: Tensor) -> Tensor:
+    """Cross entropy of logits (B, T, K) with true codes (B, T); ln K at chance."""
+    return F.cross_entropy(logits.flatten(0, 1).float(), codes.flatten())
+
+
+@dataclass(frozen=True)
+class CodeAccuracy:
+    """Share of tokens whose true code is the first, or among the first five, of the prediction."""
+
+    top1: float
+    top5: float
+
+
+def code_accuracy(logits: Tensor, codes: Tensor) -> CodeAccuracy:
+    """Accuracy of logits (B, T, K) against true codes (B, T)."""
+    hits = logits.topk(min(5, logits.shape[2]), dim=2).indices == codes.unsqueeze(2)
+    return CodeAccuracy(hits[..., 0].float().mean().item(), hits.any(2).float().mean().item())

@@ -1,0 +1,35 @@
+"""L1 and LPIPS at the picture, as figures and as one gradient.
+
+Working with the gradient at the picture lets the adversarial balance (losses/adversarial.py) reuse it instead of
+differentiating the perceptual network twice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from facemend.models.perceptual import LPIPS
+from facemend.training.config import PerceptualConfig
+
+
+class ImageLosses(nn.Module):
+    """Weighted L1 + LPIPS."""
+
+    def __init__(self, pixel_weight: float, perceptual: PerceptualConfig) -> None:
+        super().__init__()
+        self.pixel_weight = pixel_weight
+        self.perceptual_weight = perceptual.weight
+        self.lpips = LPIPS(perceptual.net, double_normalised=perceptual.double_normalised)
+
+    def forward(self, image: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Compare (B, 3, S, S) in [-1, 1].
+
+        Returns:
+            Detached losses by name, and the gradient of their weighted sum at `image`.
+        """
+        leaf = image.detach().float().requires_grad_()
+        pixel = (leaf - target).abs().mean()
+        perceptual = self.lpips(leaf, target).mean()
+        (gradient,) = torch.autograd.grad(self.pixel_weight * pixel + self.perceptual_weight * perceptual, leaf)
+        return {"l1": pixel.detach(), "lpips": perceptual.detach()}, gradient.to(image.dtype)

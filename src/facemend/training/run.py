@@ -1,0 +1,205 @@
+"""What the three stages share around their loops: device, folder, log, resume, progress.
+
+Single process. Everything random in a run is a function of its seed and the step, so the state to restore is
+the weights, the optimisers and the step.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+import facemend
+from facemend.errors import ConfigError, FacemendError, InputError
+from facemend.training.config import OptimConfig, RunConfig
+from facemend.training.schedule import Phase, faces_seen, learning_rate, total_steps
+
+logger = logging.getLogger(__name__)
+
+
+class Stateful(Protocol):
+    """Anything that a run saves and restores."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to be kept."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> object:
+        """Take it back."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Progress for whoever shows it: `values` are the figures of the last log line."""
+
+    step: int
+    steps: int
+    images_per_second: float
+    seconds_left: float
+    values: Mapping[str, float]
+
+
+OnStep = Callable[[StepReport], None]
+
+
+class Run:
+    """A run's folder, device and log.
+
+    The folder holds config.json, log.jsonl, tensorboard/, previews/, state.pt (to resume) and model.safetensors
+    (the product).
+    """
+
+    def __init__(self, config: RunConfig, phases: Sequence[Phase], on_step: OnStep | None = None) -> None:
+        self.config = config
+        self.phases = phases
+        self.steps = total_steps(phases)
+        self.folder = config.out
+        self.on_step = on_step
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        cv2.setNumThreads(1)  # the network needs the cores
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        self._claim_folder()
+        self.board = SummaryWriter(str(self.folder / "tensorboard"))
+        self._clock = time.monotonic()
+        self._images = 0
+        self._last_step = 0
+        self._sums: dict[str, float] = {}
+
+    def _claim_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        record = self.folder / "config.json"
+        text = self.config.model_dump_json(indent=1)
+        if record.exists() and _essence(record.read_text()) != _essence(text):
+            raise ConfigError(f"{self.folder}: holds a run with other settings; choose another 'out' or delete it")
+        record.write_text(text)
+        environment = {
+            "facemend": facemend.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else f"cpu x{torch.get_num_threads()}",
+        }
+        (self.folder / "environment.json").write_text(json.dumps(environment, indent=1))
+
+    def autocast(self) -> torch.autocast:
+        """Half precision where the config asks for it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def generator(self, step: int) -> torch.Generator:
+        """A CPU generator for the draws of one step."""
+        return torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+
+    def resume(self, parts: Mapping[str, Stateful]) -> int:
+        """Restore the parts from state.pt; returns the steps that are done (0 for a new run)."""
+        path = self.folder / "state.pt"
+        if not path.exists():
+            return 0
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        logger.info("resumed %s at step %d", self.folder, state["step"])
+        self._last_step = int(state["step"])
+        return self._last_step
+
+    def save_state(self, step: int, parts: Mapping[str, Stateful]) -> None:
+        """Write state.pt atomically."""
+        path = self.folder / "state.pt"
+        torch.save({"step": step, **{k: v.state_dict() for k, v in parts.items()}}, path.with_suffix(".part"))
+        os.replace(path.with_suffix(".part"), path)
+
+    def after_step(self, step: int, images: int, values: Mapping[str, Tensor | float]) -> None:
+        """Count a finished step (1-based); every `log_every` steps write the mean of its figures.
+
+        Raises:
+            FacemendError: a figure is NaN or infinite.
+        """
+        self._images += images
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        if step % self.config.log_every and step != self.steps:
+            return
+        count = step - self._last_step
+        means = {name: total / count for name, total in self._sums.items()}
+        bad = [name for name, value in means.items() if not math.isfinite(value)]
+        if bad:
+            raise FacemendError(
+                f"{self.folder}: {bad[0]} is not finite at step {step}; lower optim.lr or set optim.clip, "
+                "then start again: the run resumes from its last saved state"
+            )
+        seconds = max(1e-9, time.monotonic() - self._clock)
+        rate = self._images / seconds
+        left = (faces_seen(self.phases, self.steps) - faces_seen(self.phases, step)) / rate
+        self.log(step, {**means, "images_per_second": rate})
+        if self.on_step is not None:
+            self.on_step(StepReport(step, self.steps, rate, left, means))
+        self._clock, self._images, self._last_step, self._sums = time.monotonic(), 0, step, {}
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line to log.jsonl and to tensorboard."""
+        line = {"step": step, **{name: round(float(value), 6) for name, value in values.items()}}
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+        self.board.flush()
+
+
+def due(step: int, every: int, steps: int) -> bool:
+    """Whether something that happens every so many steps, and at the end, happens now."""
+    return step % every == 0 or step == steps
+
+
+def adam(modules: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over what is not frozen."""
+    trained = [p for p in modules.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay)
+
+
+def step_optimizer(optimizer: torch.optim.Optimizer, config: OptimConfig, base: float, step: int, steps: int) -> float:
+    """One update at the scheduled rate; returns the gradient norm. Gradients are cleared."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(config, base, step, steps)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return float(norm)
+
+
+def freeze(*modules: nn.Module) -> None:
+    """Take modules out of training."""
+    for module in modules:
+        module.requires_grad_(False)
+        module.eval()
+
+
+def require(path: Path, what: str) -> Path:
+    """A file that a stage needs.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: {what} is not there; train the stage before, or correct the config")
+    return path
+
+
+def _essence(text: str) -> dict[str, Any]:
+    """What makes two runs the same: everything but how often they report."""
+    values: dict[str, Any] = json.loads(text)
+    for name in ("log_every", "save_every", "preview_every", "threads"):
+        values.pop(name, None)
+    return values

@@ -1,0 +1,83 @@
+"""Figures and pictures on the held-out faces, the same for every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from facemend.data.faces import to_unit
+from facemend.errors import ConfigError
+from facemend.metrics import psnr
+from facemend.models.autoencoder import VQAutoencoder
+from facemend.models.codebook import code_usage
+from facemend.models.perceptual import LPIPS
+
+BATCH = 8
+
+
+def in_batches(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Apply a network to many images a few at a time, without gradients."""
+    with torch.no_grad():
+        return torch.cat([function(part) for part in images.split(BATCH)])
+
+
+def compare(restored: Tensor, target: Tensor, lpips: LPIPS) -> dict[str, float]:
+    """PSNR and LPIPS of pictures (N, 3, S, S) in [-1, 1]."""
+    restored = restored.clamp(-1, 1)
+    distance = in_batches(lambda pair: lpips(*pair.chunk(2, 1)), torch.cat((restored, target), 1))
+    return {
+        "psnr": psnr(to_unit(restored), to_unit(target)).mean().item(),
+        f"lpips_{lpips.net}": distance.mean().item(),
+    }
+
+
+def reconstruction(net: VQAutoencoder, images: Tensor, lpips: LPIPS) -> tuple[dict[str, float], Tensor]:
+    """Stage I figures on held-out HQ faces: quality and use of the codebook; and the reconstructions."""
+    pictures, codes = [], []
+    with torch.no_grad():
+        for part in images.split(BATCH):
+            out = net(part)
+            pictures.append(out.image.float())
+            codes.append(out.quantized.codes.flatten())
+    counts = torch.bincount(torch.cat(codes), minlength=net.config.codebook_size)
+    usage = code_usage(counts)
+    restored = torch.cat(pictures)
+    figures = {**compare(restored, images, lpips), "codes_used": usage.used, "perplexity": usage.perplexity}
+    return figures, restored
+
+
+def require_reconstruction(net: VQAutoencoder, images: Tensor, least: float, source: Path) -> float:
+    """PSNR of stage I on held-out faces, for the stages that take their target codes from it.
+
+    Raises:
+        ConfigError: it is below `least` dB: codes of an untrained network are noise, and training on them
+            looks like training (defect 1 of the reference recipe).
+    """
+    restored = in_batches(lambda part: net(part).image.float(), images)
+    value = psnr(to_unit(restored), to_unit(images)).mean().item()
+    if not value >= least:
+        raise ConfigError(
+            f"{source}: stage I reconstructs held-out faces at {value:.1f} dB only (min_psnr = {least}); "
+            "train it further, or name another checkpoint"
+        )
+    return value
+
+
+def save_grid(path: Path, columns: Sequence[Tensor], rows: int = 6) -> None:
+    """Write a picture whose columns are stages of the work and whose rows are faces.
+
+    Args:
+        path: PNG file.
+        columns: each (N, 3, S, S) in [-1, 1].
+        rows: at most this many faces.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    units = [to_unit(column[:rows]).cpu() for column in columns]
+    grid = torch.cat([torch.cat(list(unit), 1) for unit in units], 2)
+    pixels = (grid.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    Image.fromarray(pixels).save(path)
