@@ -63,7 +63,11 @@ def augment(
     offset = centre - 0.5 - linear @ np.full(2, (size - 1) / 2)
     matrix = np.concatenate([linear, offset[:, None]], axis=1)
     view = cv2.warpAffine(
-        image, matrix, (size, size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
+        image,
+        matrix,
+        (size, size),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
     )
     if gain != 1 or lift != 0:
         view = np.clip(np.rint(view * gain + lift), 0, 255).astype(np.uint8)

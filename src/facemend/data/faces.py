@@ -22,8 +22,7 @@ from torch import Tensor
 from facemend.data.augment import Augmentation, augment
 from facemend.degradations import Recipe, apply
 from facemend.errors import ConfigError, InputError
-from facemend.imaging import SUFFIXES, read_picture
-
+from facemend.imaging import SUFFIXES, Picture, from_float, read_picture
 
 # Batches kept ready.
 AHEAD = 4
@@ -70,7 +69,7 @@ def read_faces(folders: Sequence[tuple[Path, float]], size: int, limit: int | No
         if not files:
             raise InputError(f"{folder}: no such folder, or no pictures in it")
         for file in files[:limit]:
-            pixels = read_picture(file).pixels
+            pixels = _eight_bits(read_picture(file))
             height, width = pixels.shape[:2]
             if height != width or height * 2 < size:
                 raise InputError(
@@ -83,6 +82,12 @@ def read_faces(folders: Sequence[tuple[Path, float]], size: int, limit: int | No
             pictures.append(pixels)
             weights.append(weight)
     return FaceSet(tuple(names), tuple(pictures), np.array(weights))
+
+
+def _eight_bits(picture: Picture) -> NDArray[np.uint8]:
+    if picture.pixels.dtype == np.uint8:
+        return picture.pixels.astype(np.uint8, copy=False)
+    return from_float(picture.as_float()).astype(np.uint8, copy=False)
 
 
 def split(faces: FaceSet, holdout: int) -> tuple[FaceSet, FaceSet]:
@@ -139,7 +144,9 @@ def fixed_batch(faces: FaceSet, size: int, recipe: Recipe | None, seed: int) -> 
     return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
 
 
-def batches(stream: FaceStream, batch: int, start: int, steps: int, workers: int) -> Iterator[dict[str, Tensor]]:
+def batches(
+    stream: FaceStream, batch: int, start: int, steps: int, workers: int
+) -> Iterator[dict[str, Tensor]]:
     """`steps` batches of samples start, start + 1, ...; uint8 tensors (B, 3, size, size).
 
     Batches are made ahead by threads: OpenCV and numpy let go of the interpreter while they work, and the

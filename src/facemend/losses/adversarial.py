@@ -33,7 +33,10 @@ def adaptive_weight(
         limit: upper bound.
     """
     norms = [
-        torch.autograd.grad(image, last_layer, grad_outputs=gradient.to(image.dtype), retain_graph=True)[0].norm()
+        torch.autograd.grad(image, last_layer, grad_outputs=gradient.to(image.dtype), retain_graph=True)[
+            0
+        ].norm()
         for gradient in (reconstruction, adversarial)
     ]
-    return (norms[0] / (norms[1] + 1e-4)).clamp(0, limit).detach()
+    weight: Tensor = (norms[0] / (norms[1] + 1e-4)).clamp(0, limit)
+    return weight.detach()

@@ -28,7 +28,9 @@ class Level(nn.Module):
         self.blocks = nn.ModuleList(
             ResidualBlock(in_channels if i == 0 else channels, channels, groups) for i in range(blocks)
         )
-        self.attentions = nn.ModuleList(AttentionBlock(channels, groups) for _ in range(blocks if attention else 0))
+        self.attentions = nn.ModuleList(
+            AttentionBlock(channels, groups) for _ in range(blocks if attention else 0)
+        )
 
     def forward(self, x: Tensor, after_first: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Run the blocks; `after_first` is applied behind the first residual block (fusion)."""

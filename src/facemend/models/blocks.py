@@ -51,9 +51,11 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
         h = self.norm(x)
-        # (B, C, H, W) -> (B, H*W, C): one head, so scaled_dot_product_attention scales by C^-0.5.
-        query, key, value = (part(h).flatten(2).transpose(1, 2) for part in (self.query, self.key, self.value))
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        # (B, C, H, W) -> (B, 1 head, H*W, C): one head, so the attention scales by C^-0.5.
+        query, key, value = (
+            part(h).flatten(2).transpose(1, 2).unsqueeze(1) for part in (self.query, self.key, self.value)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value).squeeze(1)
         out: Tensor = x + self.out(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))
         return out
 
@@ -85,7 +87,7 @@ class NearestUpsample(nn.Module):
 
 
 class ShuffleUpsample(nn.Module):
-    """Double the grid by a 1x1 convolution and a pixel shuffle: a ninth of the arithmetic on a quarter of the grid.
+    """Double the grid by a 1x1 convolution and a pixel shuffle: cheap, on the coarse grid.
 
     Starts out equal to nearest upsampling (each group of four output channels shares its weights), which
     avoids the checkerboard that random sub-pixel weights begin with.

@@ -68,7 +68,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
     except (KeyError, ValueError) as error:
-        raise WeightsError(f"{path}: not a facemend checkpoint, its header lacks the sizes ({error})") from None
+        raise WeightsError(
+            f"{path}: not a facemend checkpoint, its header lacks the sizes ({error})"
+        ) from None
     bad = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if bad:
         raise WeightsError(f"{path}: {bad[0]} holds NaN or infinite values; use an earlier checkpoint")
@@ -90,6 +92,8 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: Path | str
         if name in state and own[name].shape != state[name].shape
     ]
     if problems:
-        raise WeightsError(f"{source}: does not fit the network: {'; '.join(problems[:3])} ({len(problems)} in all)")
+        raise WeightsError(
+            f"{source}: does not fit the network: {'; '.join(problems[:3])} ({len(problems)} in all)"
+        )
     with torch.no_grad():
         module.load_state_dict(dict(state))

@@ -50,7 +50,8 @@ class Codebook(nn.Module):
 
     def lookup(self, codes: Tensor, grid: tuple[int, int]) -> Tensor:
         """Code vectors of given indices: (B, h*w) int64 -> (B, C, h, w)."""
-        return self.vectors[codes].transpose(1, 2).unflatten(2, grid)
+        vectors: Tensor = self.vectors[codes].transpose(1, 2).unflatten(2, grid)
+        return vectors
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantise an encoder output (B, C, h, w)."""

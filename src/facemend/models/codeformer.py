@@ -46,7 +46,9 @@ class CodeFormer(nn.Module):
         self.decoder = Decoder(autoencoder)
         self.fusion = nn.ModuleDict(
             {
-                str(size): FeatureTransform(autoencoder.width_at(size), autoencoder.norm_groups, config.fuse_hidden)
+                str(size): FeatureTransform(
+                    autoencoder.width_at(size), autoencoder.norm_groups, config.fuse_hidden
+                )
                 for size in config.fuse_sizes
             }
         )

@@ -62,7 +62,9 @@ class AutoencoderConfig:
                 f"{self.patch * 2 ** (levels - 1)}"
             )
         if any(width % self.norm_groups for width in self.widths):
-            raise ConfigError(f"autoencoder: every width must be a multiple of norm_groups = {self.norm_groups}")
+            raise ConfigError(
+                f"autoencoder: every width must be a multiple of norm_groups = {self.norm_groups}"
+            )
         if self.upsample not in ("nearest", "shuffle"):
             raise ConfigError(f"autoencoder: upsample is 'nearest' or 'shuffle', not '{self.upsample}'")
 

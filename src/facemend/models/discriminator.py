@@ -38,4 +38,5 @@ class PatchDiscriminator(nn.Sequential):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, 1, h, w)."""
-        return super().forward(image)
+        logits: Tensor = super().forward(image)  # type: ignore[no-untyped-call]
+        return logits

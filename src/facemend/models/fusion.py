@@ -36,7 +36,8 @@ class FeatureTransform(nn.Module):
             w: (B,) fidelity weight: 0 leaves the decoder features as they are.
         """
         h = self.mix(torch.cat((encoder, decoder), 1))
-        return decoder + w.view(-1, 1, 1, 1) * (decoder * self.scale(h) + self.shift(h))
+        change: Tensor = decoder * self.scale(h) + self.shift(h)
+        return decoder + w.view(-1, 1, 1, 1) * change
 
 
 def adaptive_instance_norm(content: Tensor, style: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Keeping the codebook in use: k-means start, EMA update, usage counts, revival of dead codes.
 
-The published recipe learns the codebook by gradient alone and does not look at its usage (training.md, defects
-11 and 17); on few pictures most codes then die.
+The published recipe learns the codebook by gradient alone and does not look at its usage; on few pictures
+most codes then die.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ class CodebookCare:
     def __init__(self, codebook: Codebook, config: CodebookConfig) -> None:
         self.codebook = codebook
         self.config = config
-        size, dim = codebook.vectors.shape
-        device = codebook.vectors.device
         # Running mean of how often each code is chosen in a step, and of the sum of the vectors choosing it.
-        self.counts = torch.ones(size, device=device)
+        self.counts = torch.ones_like(codebook.vectors[:, 0]).detach()
         self.sums = codebook.vectors.detach().clone()
         if config.update == "ema":
             codebook.vectors.requires_grad_(False)

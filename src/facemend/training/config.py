@@ -47,7 +47,7 @@ class DataConfig(_Model):
 
 
 class OptimConfig(_Model):
-    """Optimiser and learning rate: linear warm-up, then cosine to `final` times the rate, or steps of one half."""
+    """Optimiser and learning rate: linear warm-up, cosine to `final` times the rate, halvings."""
 
     lr: float = Field(default=1e-4, gt=0)
     betas: tuple[float, float] = (0.9, 0.99)
@@ -127,8 +127,8 @@ class Stage2Phase(_Model):
 class Stage3Phase(Stage2Phase):
     """As in stage II, with w drawn from a range for each face.
 
-    `image_losses` off trains code prediction only. On with w fixed at 0 is an error: no fusion layer would get a
-    gradient, which is how the reference recipe crashes at its step 120,000.
+    `image_losses` off trains code prediction only. On with w fixed at 0 is an error: no fusion layer would
+    get a gradient, which is how the reference recipe crashes at its step 120,000.
     """
 
     w: tuple[float, float] = (1.0, 1.0)

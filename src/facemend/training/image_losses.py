@@ -1,7 +1,7 @@
 """L1 and LPIPS at the picture, as figures and as one gradient.
 
-Working with the gradient at the picture lets the adversarial balance (losses/adversarial.py) reuse it instead of
-differentiating the perceptual network twice.
+Working with the gradient at the picture lets the adversarial balance (losses/adversarial.py) reuse it instead
+of differentiating the perceptual network twice.
 """
 
 from __future__ import annotations
@@ -31,5 +31,7 @@ class ImageLosses(nn.Module):
         leaf = image.detach().float().requires_grad_()
         pixel = (leaf - target).abs().mean()
         perceptual = self.lpips(leaf, target).mean()
-        (gradient,) = torch.autograd.grad(self.pixel_weight * pixel + self.perceptual_weight * perceptual, leaf)
+        (gradient,) = torch.autograd.grad(
+            self.pixel_weight * pixel + self.perceptual_weight * perceptual, leaf
+        )
         return {"l1": pixel.detach(), "lpips": perceptual.detach()}, gradient.to(image.dtype)

@@ -57,8 +57,8 @@ OnStep = Callable[[StepReport], None]
 class Run:
     """A run's folder, device and log.
 
-    The folder holds config.json, log.jsonl, tensorboard/, previews/, state.pt (to resume) and model.safetensors
-    (the product).
+    The folder holds config.json, log.jsonl, tensorboard/, previews/, state.pt (to resume) and
+    model.safetensors (the product).
     """
 
     def __init__(self, config: RunConfig, phases: Sequence[Phase], on_step: OnStep | None = None) -> None:
@@ -84,13 +84,17 @@ class Run:
         record = self.folder / "config.json"
         text = self.config.model_dump_json(indent=1)
         if record.exists() and _essence(record.read_text()) != _essence(text):
-            raise ConfigError(f"{self.folder}: holds a run with other settings; choose another 'out' or delete it")
+            raise ConfigError(
+                f"{self.folder}: holds a run with other settings; choose another 'out' or delete it"
+            )
         record.write_text(text)
         environment = {
             "facemend": facemend.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
-            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else f"cpu x{torch.get_num_threads()}",
+            "device": torch.cuda.get_device_name()
+            if self.device.type == "cuda"
+            else f"cpu x{torch.get_num_threads()}",
         }
         (self.folder / "environment.json").write_text(json.dumps(environment, indent=1))
 
@@ -168,7 +172,9 @@ def adam(modules: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(trained, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay)
 
 
-def step_optimizer(optimizer: torch.optim.Optimizer, config: OptimConfig, base: float, step: int, steps: int) -> float:
+def step_optimizer(
+    optimizer: torch.optim.Optimizer, config: OptimConfig, base: float, step: int, steps: int
+) -> float:
     """One update at the scheduled rate; returns the gradient norm. Gradients are cleared."""
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)

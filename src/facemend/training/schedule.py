@@ -1,4 +1,4 @@
-"""Learning rate and phases as functions of the step: no scheduler objects, so nothing to restore on resume."""
+"""Learning rate and phases as functions of the step: nothing to restore on resume."""
 
 from __future__ import annotations
 

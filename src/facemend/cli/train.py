@@ -1,0 +1,68 @@
+"""`facemend train`: the three stages."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facemend.cli.console import say, warn
+
+if TYPE_CHECKING:
+    from facemend.training.run import StepReport
+
+app = typer.Typer(no_args_is_help=True, help="Train the network: stage1, stage2, stage3.")
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="TOML file of settings; see configs/.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting: KEY=VALUE, e.g. optim.lr=1e-4. Repeatable."),
+]
+
+
+@app.command()
+def stage1(config: ConfigOption, change: SetOption = None) -> None:
+    """Learn the codebook and decoder from HQ faces."""
+    _train("stage1", config, change or [])
+
+
+@app.command()
+def stage2(config: ConfigOption, change: SetOption = None) -> None:
+    """Learn to predict the codes of degraded faces."""
+    _train("stage2", config, change or [])
+
+
+@app.command()
+def stage3(config: ConfigOption, change: SetOption = None) -> None:
+    """Learn controllable feature transformation."""
+    _train("stage3", config, change or [])
+
+
+def _train(stage: str, path: Path, changes: list[str]) -> None:
+    from facemend.errors import ConfigError, MissingExtraError
+
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("training", "train") from None
+    from facemend.training import train
+    from facemend.training.config import load_config
+
+    config = load_config(path, changes)
+    if config.stage != stage:
+        raise ConfigError(f'{path}: has stage = "{config.stage}"; run `facemend train {config.stage}`')
+    warn(f"{stage}: previews, log and state go to {config.out} (the same command resumes a stopped run)")
+    try:
+        checkpoint = train(config, _show)
+    except KeyboardInterrupt:
+        warn(f"stopped; the same command goes on from the last saved state in {config.out}")
+        raise typer.Exit(130) from None
+    say(str(checkpoint))
+
+
+def _show(report: StepReport) -> None:
+    left = time.strftime("%H:%M:%S", time.gmtime(report.seconds_left))
+    figures = "  ".join(f"{name} {value:.4g}" for name, value in report.values.items())
+    warn(f"{report.step}/{report.steps}  {report.images_per_second:.1f} images/s  {left} left  {figures}")

@@ -1,0 +1,128 @@
+"""A model folder: two graphs, model.json with checksums and the parity figures, and the card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemend.errors import ConfigError, OutputError, WeightsError
+from facemend.export.onnx import export_graphs
+from facemend.export.parity import Parity, measure_parity
+from facemend.hub.models import CARD_FILE, DESCRIPTION_FILE
+from facemend.models.checkpoint import load_checkpoint, load_into
+from facemend.models.codeformer import CodeFormer
+
+# What the graphs may differ from the network, in [-1, 1] units, given the same codes. Float32 against float32
+# differs by rounding only; weights rounded to float16 move a pixel by a few levels of 255 at the very worst.
+LARGEST = {"fp32": 2e-3, "fp16": 5e-2}
+# Share of tokens that must keep their code.
+CODES = {"fp32": 0.995, "fp16": 0.97}
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to write: name, how weights are stored ("fp32" or "fp16"), AdaIN, and what model.json says."""
+
+    name: str = "compact-256"
+    precision: str = "fp16"
+    adain: bool = True
+    description: str = ""
+    licence: str = "Apache-2.0"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in LARGEST:
+            raise ConfigError(f"precision is fp32 or fp16, not '{self.precision}'")
+
+
+def export_model(checkpoint: Path, out: Path, options: ExportOptions, card: Path | None = None) -> Parity:
+    """Export a stage III checkpoint and check the graphs against the network.
+
+    The folder is put together aside and moved into place only when the check has passed.
+
+    Raises:
+        WeightsError: the checkpoint is unusable, or the graphs do not agree with it.
+        OutputError: `out` exists and may not be replaced.
+    """
+    if out.exists() and not options.overwrite:
+        raise OutputError(f"{out}: exists already; choose another folder or pass --overwrite")
+    loaded = load_checkpoint(checkpoint)
+    if loaded.info.get("stage") != "stage3":
+        raise WeightsError(
+            f"{checkpoint}: is of {loaded.info.get('stage', 'no known stage')}, export needs stage3"
+        )
+    net = CodeFormer(loaded.config)
+    load_into(net, loaded.state, checkpoint)
+    net.eval()
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
+        folder = Path(temporary) / out.name
+        half = options.precision == "fp16"
+        encode, decode = export_graphs(net, folder, adain=options.adain, half=half)
+        parity = measure_parity(
+            net, encode, decode, _pictures(loaded.config.autoencoder.image_size), options.adain
+        )
+        _require(parity, options.precision, checkpoint)
+        description = _description(loaded.config.to_dict(), loaded.info, options, parity, encode, decode)
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n")
+        if card is not None:
+            shutil.copyfile(card, folder / CARD_FILE)
+        elif (out / CARD_FILE).is_file():
+            shutil.copyfile(out / CARD_FILE, folder / CARD_FILE)
+        if out.exists():
+            shutil.rmtree(out)
+        folder.rename(out)
+    return parity
+
+
+def _pictures(side: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Smooth random pictures, (3, 3, side, side) in [-1, 1]: nearer to faces than noise; an odd batch."""
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(-1, 1, (3, 3, 8, 8))
+    smooth = coarse.repeat(side // 8, 2).repeat(side // 8, 3)
+    return np.clip(smooth + rng.normal(0, 0.1, smooth.shape), -1, 1).astype(np.float32)
+
+
+def _require(parity: Parity, precision: str, checkpoint: Path) -> None:
+    good = (
+        parity.largest <= LARGEST[precision] and parity.codes >= CODES[precision] and parity.w_effect > 1e-4
+    )
+    if not good:
+        raise WeightsError(
+            f"{checkpoint}: the exported graphs do not agree with it ({parity}); try --precision fp32"
+        )
+
+
+def _description(
+    config: dict[str, Any],
+    info: dict[str, Any],
+    options: ExportOptions,
+    parity: Parity,
+    encode: Path,
+    decode: Path,
+) -> dict[str, Any]:
+    def row(path: Path) -> dict[str, str]:
+        return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+    return {
+        "name": options.name,
+        "description": options.description,
+        "licence": options.licence,
+        "image_size": config["autoencoder"]["image_size"],
+        "template": "ffhq",
+        "default_w": 0.5,
+        "files": {"encode": row(encode), "decode": row(decode)},
+        "precision": options.precision,
+        "adain": options.adain,
+        "config": config,
+        "training": info,
+        "parity": asdict(parity),
+    }

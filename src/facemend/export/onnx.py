@@ -1,0 +1,158 @@
+"""From a checkpoint to the two ONNX graphs that the light install runs.
+
+encode: image [N,3,S,S] in [-1,1] -> codes [N,T], style [N,C,g,g], features_32 ...
+decode: those, and w [N] -> restored [N,3,S,S]
+
+w stays a live input, the batch is dynamic. Weights may be stored as float16 to halve the files; a Cast behind
+each brings them back, so that arithmetic stays float32 (the runtime folds the casts away when it loads).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from facemend.models.codeformer import CodeFormer
+
+logger = logging.getLogger(__name__)
+
+OPSET = 18
+# Smaller tensors (norm weights, biases) stay float32: they are little and sensitive.
+HALF_FROM = 1024
+
+
+class EncodeGraph(nn.Module):
+    """The half that does not depend on w."""
+
+    def __init__(self, net: CodeFormer) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Codes, style, and the fused features, smallest first."""
+        encoded = self.net.encode(image)
+        return encoded.codes, encoded.z, *(encoded.features[size] for size in sorted(encoded.features))
+
+
+class DecodeGraph(nn.Module):
+    """The half that depends on w; AdaIN as asked for."""
+
+    def __init__(self, net: CodeFormer, adain: bool) -> None:
+        super().__init__()
+        self.net = net
+        self.adain = adain
+
+    def forward(self, w: Tensor, codes: Tensor, *rest: Tensor) -> Tensor:
+        """Restored pictures; `rest` is style (with AdaIN only), then the fused features, smallest first."""
+        style, features = (rest[0], rest[1:]) if self.adain else (None, rest)
+        sizes = sorted(self.net.config.fuse_sizes)
+        return self.net.decode(codes, dict(zip(sizes, features, strict=True)), w, style)
+
+
+def encode_names(net: CodeFormer) -> list[str]:
+    """Output names of the encode graph."""
+    return ["codes", "style", *(f"features_{size}" for size in sorted(net.config.fuse_sizes))]
+
+
+def decode_names(net: CodeFormer, adain: bool) -> list[str]:
+    """Input names of the decode graph."""
+    return ["w", *(name for name in encode_names(net) if adain or name != "style")]
+
+
+def export_graphs(
+    net: CodeFormer, folder: Path, *, adain: bool = True, half: bool = False
+) -> tuple[Path, Path]:
+    """Write encode.onnx and decode.onnx.
+
+    Args:
+        net: trained network, in evaluation mode, on the CPU.
+        folder: where to write; made if needed.
+        adain: whether decoding gives the codes the statistics of the LQ features.
+        half: store the larger weights as float16.
+
+    Returns:
+        The two paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    side = net.config.autoencoder.image_size
+    encode, decode = folder / "encode.onnx", folder / "decode.onnx"
+    image = torch.randn(2, 3, side, side).clamp(-1, 1)
+    with torch.no_grad():
+        outputs = EncodeGraph(net)(image)
+    _export(EncodeGraph(net), (image,), ["image"], encode_names(net), encode)
+    given = outputs if adain else (outputs[0], *outputs[2:])
+    _export(
+        DecodeGraph(net, adain),
+        (torch.tensor([0.3, 0.7]), *given),
+        decode_names(net, adain),
+        ["restored"],
+        decode,
+    )
+    if half:
+        for path in (encode, decode):
+            store_half(path)
+    return encode, decode
+
+
+def _export(
+    graph: nn.Module, arguments: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], path: Path
+) -> None:
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    shapes: tuple[object, ...] = tuple({0: batch} for _ in arguments)
+    if isinstance(graph, DecodeGraph):
+        shapes = (shapes[0], shapes[1], shapes[2:])  # `*rest` is one argument
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            graph.eval(),
+            arguments,
+            dynamo=True,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    _strip(model)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes: source paths and stack traces of the machine that exported."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.metadata_props[:]
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+        value.doc_string = ""
+
+
+def store_half(path: Path) -> None:
+    """Rewrite a graph so that its larger weights are stored as float16, a Cast behind each."""
+    model = onnx.load(path)
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < HALF_FROM:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype("float16"), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)

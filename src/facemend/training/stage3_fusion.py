@@ -1,0 +1,111 @@
+"""Stage III: controllable feature transformation (paper section 3.3).
+
+Trained: fusion blocks by the image losses; encoder and transformer by the code losses (and by the image
+losses too with `detach_features = false`). Frozen: codebook and decoder. w is drawn for every face from the
+phase's range.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from facemend.errors import ConfigError
+from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoint
+from facemend.models.codeformer import CodeFormer
+from facemend.models.config import preset
+from facemend.training.adversary import Adversary
+from facemend.training.config import Stage3Config
+from facemend.training.ema import EMA
+from facemend.training.image_losses import ImageLosses
+from facemend.training.pictures import open_faces
+from facemend.training.prediction import averaged, prediction_losses, validate
+from facemend.training.run import OnStep, Run, Stateful, adam, due, freeze, logger, require, step_optimizer
+from facemend.training.schedule import faces_seen, remaining
+from facemend.training.teacher import Teacher
+
+PREVIEW_W = (0.0, 0.5, 1.0)
+
+
+def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
+    """Train stage III; returns the checkpoint. A run that was stopped goes on where its state was saved."""
+    run = Run(config, config.phases, on_step)
+    sizes = preset(config.network)
+    size = sizes.autoencoder.image_size
+
+    pictures = open_faces(config, size, config.phases[-1].degradation, run.device)
+    probe = pictures.probe
+
+    teacher = Teacher(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)
+    net = CodeFormer(sizes).to(run.device)
+    stage2 = load_checkpoint(require(config.stage2, "the stage II checkpoint"))
+    if stage2.info.get("stage1") not in (teacher.sha256, None):
+        raise ConfigError(f"{config.stage2}: was trained on another stage I than {config.stage1}")
+    load_into(net, stage2.state, config.stage2)
+    freeze(net.codebook, net.decoder)
+    image_losses = ImageLosses(config.pixel_weight, config.perceptual).to(run.device)
+    adversary = Adversary(config.adversary, run)
+    if config.discriminator is not None:
+        load_into(adversary.net, load_checkpoint(config.discriminator).state, config.discriminator)
+    elif any(phase.adversary for phase in config.phases):
+        logger.info("no discriminator named: it starts fresh")
+    # Where the adaptive weight is measured: the last trained layer before the picture.
+    last_layer = net.fusion[str(max(sizes.fuse_sizes))].shift[-1].weight  # type: ignore[index, union-attr]
+    average = EMA(net, config.ema)
+    optimizer = adam(net, config.optim)
+    parts: dict[str, Stateful] = {
+        "net": net,
+        "critic": adversary.net,
+        "ema": average,
+        "optimizer": optimizer,
+        "critic_optimizer": adversary.optimizer,
+    }
+    step = run.resume(parts)
+
+    for phase, first_sample, phase_steps in remaining(config.phases, step):
+        for batch in pictures.batches(size, phase.batch, phase.degradation, first_sample, phase_steps):
+            hq, lq = batch["hq"], batch["lq"]
+            w = torch.empty(len(hq)).uniform_(*phase.w, generator=run.generator(step)).to(run.device)
+            with run.autocast():
+                codes, vectors = teacher.targets(hq)
+                encoded = net.encode(lq)
+                code_loss, figures = prediction_losses(encoded, codes, vectors, config.codes)
+                tensors, gradients = [code_loss], [torch.ones_like(code_loss)]
+                if phase.image_losses:
+                    features = encoded.features
+                    if config.detach_features:
+                        features = {side: feature.detach() for side, feature in features.items()}
+                    image = net.decode(encoded.codes, features, w)
+                    image_figures, gradient = image_losses(image, hq)
+                    figures |= image_figures
+                    if phase.adversary:
+                        adversarial, gan_figures = adversary.gradient(image, last_layer, gradient)
+                        gradient = gradient + adversarial
+                        figures |= gan_figures
+                    tensors.append(image)
+                    gradients.append(gradient)
+            torch.autograd.backward(tensors, gradients)
+            norm = step_optimizer(optimizer, config.optim, config.optim.lr, step, run.steps)
+            if phase.image_losses and phase.adversary:
+                figures |= adversary.train(hq, image)
+            average.update(net)
+            step += 1
+
+            run.after_step(step, len(hq), {**figures, "gradient": norm})
+            if due(step, config.preview_every, run.steps):
+                validate(averaged(net, average), teacher, probe, PREVIEW_W, image_losses.lpips, run, step)
+            if due(step, config.save_every, run.steps):
+                run.save_state(step, parts)
+                info = {
+                    "stage": "stage3",
+                    "step": step,
+                    "faces": faces_seen(config.phases, step),
+                    "data": pictures.faces.digest,
+                    "stage1": teacher.sha256,
+                    "stage2": stage2.sha256,
+                }
+                save_checkpoint(
+                    run.folder / "model.safetensors", averaged(net, average).state_dict(), sizes, info
+                )
+    return run.folder / "model.safetensors"
