@@ -1,0 +1,138 @@
+"""Put a restored crop back into the photo: colours matched, detail kept, nothing touched outside the mask."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facemend.faces.detail import keep_detail
+from facemend.faces.warp import Interpolation, compose, corners, invert, scale_of, transform, warp
+from facemend.types import Box, FloatImage, Matrix23
+
+COLOUR_REACH = 0.08  # sigma of the colour correction, share of the crop's side
+_FAR = 0.01  # ring weight below which the correction tends to its mean
+_MAX_OFFSET = 0.25  # a larger difference is another thing, not another tint
+
+_Patch = tuple[slice, slice]
+
+
+def match_colour(photo: FloatImage, restored: FloatImage, mask: NDArray[np.float32]) -> FloatImage:
+    """Shift the colours of a restored crop so that they meet the photo's in a ring round the mask.
+
+    The ring is the mask's soft edge, 4 m (1 - m). The correction is the low-pass of the difference in the
+    ring, spread over the crop (normalised convolution); far from the ring it tends to the ring's mean. What
+    the restoration did inside the ring (a removed stain) stays.
+
+    Args:
+        photo: (S, S, 3) float32 RGB [0, 1], the aligned crop.
+        restored: (S, S, 3) float32 RGB [0, 1].
+        mask: (S, S) in [0, 1].
+
+    Returns:
+        (S, S, 3) float32; may leave [0, 1] a little.
+    """
+    ring = (4 * mask * (1 - mask))[..., None]
+    total = float(ring.sum())
+    if total < 1.0:
+        return restored
+    offset = np.clip(photo - restored, -_MAX_OFFSET, _MAX_OFFSET)
+    mean = (offset * ring).sum((0, 1)) / total
+    sigma = COLOUR_REACH * len(mask)
+    spread = cv2.GaussianBlur(offset * ring, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    weight = cv2.GaussianBlur(ring, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)[..., None]
+    return np.asarray(restored + (spread + _FAR * mean) / (weight + _FAR), np.float32)
+
+
+def _patch(canvas: FloatImage, matrix: Matrix23, side: int) -> tuple[_Patch, Matrix23] | None:
+    """The part of the canvas under the crop, and the matrix crop -> patch; None if they do not meet."""
+    back = invert(matrix)
+    reach = transform(back, corners(side, side))
+    height, width = canvas.shape[:2]
+    x1, y1 = (max(0, int(np.floor(v))) for v in reach.min(0))
+    x2, y2 = (min(limit, int(np.ceil(v)) + 1) for v, limit in zip(reach.max(0), (width, height), strict=True))
+    if x1 >= x2 or y1 >= y2:
+        return None
+    shift = np.array([[1, 0, -x1], [0, 1, -y1]], np.float64)
+    return (slice(y1, y2), slice(x1, x2)), compose(shift, back)
+
+
+def _onto(image: NDArray[np.float32], matrix: Matrix23, shape: tuple[int, ...]) -> FloatImage:
+    """A crop warped onto a patch of that shape."""
+    kind: Interpolation = "lanczos" if scale_of(matrix) > 1 else "cubic"
+    return warp(image, matrix, (shape[1], shape[0]), border="replicate", interpolation=kind)
+
+
+def _mask_onto(mask: NDArray[np.float32], matrix: Matrix23, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    warped = warp(mask, matrix, (shape[1], shape[0]), border="zero", interpolation="linear")
+    return np.asarray(np.clip(warped, 0, 1), np.float32)
+
+
+def _blend(canvas: FloatImage, where: _Patch, new: FloatImage, mask: NDArray[np.float32]) -> Box:
+    old = canvas[where]
+    # Where the mask is 0 this adds 0: those pixels stay bit-exact.
+    canvas[where] = old + mask[..., None] * (np.clip(new, 0, 1) - old)
+    rows, columns = where
+    return Box(float(columns.start), float(rows.start), float(columns.stop - 1), float(rows.stop - 1))
+
+
+def paste(canvas: FloatImage, crop: FloatImage, matrix: Matrix23, mask: NDArray[np.float32]) -> Box | None:
+    """Blend a crop into the canvas, in place, as it is. Most callers want `blend_face`.
+
+    Args:
+        canvas: (H, W, 3) float32 RGB [0, 1]; changed only where the mask is above 0.
+        crop: (S, S, 3) float32 RGB [0, 1].
+        matrix: 2x3, canvas pixels -> crop pixels.
+        mask: (S, S) float32 in [0, 1].
+
+    Returns:
+        The box that was worked on, in canvas pixels; None if the crop lies outside the canvas.
+    """
+    found = _patch(canvas, matrix, len(crop))
+    if found is None:
+        return None
+    where, onto = found
+    shape = canvas[where].shape
+    return _blend(canvas, where, _onto(crop, onto, shape), _mask_onto(mask, onto, shape))
+
+
+def blend_face(
+    canvas: FloatImage,
+    aligned: FloatImage,
+    restored: FloatImage,
+    matrix: Matrix23,
+    mask: NDArray[np.float32],
+) -> Box | None:
+    """Put a restored face into the canvas, in place: colours matched in a ring, the photo's real detail kept.
+
+    Detail is compared on the coarser of the two grids. Where the canvas is the finer one (the face is larger
+    than the crop), what it holds beyond the crop's resolution, canvas - warp(aligned), is added back as far
+    as the photo's finest band was trusted: a sharp large photo loses nothing.
+
+    Args:
+        canvas: (H, W, 3) float32 RGB [0, 1], the photo or its enlargement; changed only
+            where the mask is above 0.
+        aligned: (S, S, 3) float32 RGB [0, 1], the crop as it was before restoration.
+        restored: (S, S, 3) float32 RGB [0, 1].
+        matrix: 2x3, canvas pixels -> crop pixels.
+        mask: (S, S) float32 in [0, 1].
+
+    Returns:
+        The box that was worked on, in canvas pixels; None if the crop lies outside the canvas.
+    """
+    found = _patch(canvas, matrix, len(restored))
+    if found is None:
+        return None
+    where, onto = found
+    patch = canvas[where]
+    mask_there = _mask_onto(mask, onto, patch.shape)
+    matched = match_colour(aligned, restored, mask)
+    if scale_of(matrix) >= 1:
+        new, _ = keep_detail(patch, _onto(matched, onto, patch.shape), mask_there)
+    else:
+        kept, finest = keep_detail(aligned, matched, mask)
+        new = _onto(kept, onto, patch.shape)
+        if finest.any():
+            beyond = patch - _onto(aligned, onto, patch.shape)
+            new = new + _mask_onto(finest, onto, patch.shape)[..., None] * beyond
+    return _blend(canvas, where, new, mask_there)

@@ -1,0 +1,153 @@
+"""Find faces and their five landmarks in a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facemend.faces.select import plausible
+from facemend.predictors.mtcnn import Found, Mtcnn, Thresholds, nms
+from facemend.types import Box, Face, FloatImage
+
+MAX_SIDE = 2048
+SMALL_SIDE = 160
+TINY_FACE = 10
+DEFAULT_MIN_FACE = 20.0
+MIN_FACE_SHARE = 0.025
+LARGE_SHARE = 0.15
+SMALL_FACE = 32  # pixels; smaller ones are often texture: they must be sure
+USUAL = Thresholds()
+SURE = Thresholds(output=0.9)  # a retry looks where faces are rare
+
+
+@dataclass(frozen=True)
+class _Try:
+    """One look at the photo.
+
+    Attributes:
+        scale: size of the copy that is searched, relative to the photo.
+        min_face: smallest face side, pixels of the copy.
+        turns: quarter turns (counter-clockwise) of the copy.
+        thresholds: what passes.
+    """
+
+    scale: float
+    min_face: float
+    turns: int = 0
+    thresholds: Thresholds = USUAL
+
+
+class FaceDetector:
+    """MTCNN with retries: small copies, enlarged copies, quarter turns, lower thresholds.
+
+    May be used from several threads at once.
+
+    Args:
+        mtcnn: the cascade; default: the nets that ship with the package.
+        threads: threads of the shipped nets; default: all usable cores.
+
+    Raises:
+        WeightsError: a shipped file is missing.
+        BackendError: a shipped file cannot be run.
+    """
+
+    def __init__(self, mtcnn: Mtcnn | None = None, *, threads: int | None = None) -> None:
+        self._mtcnn = mtcnn or Mtcnn.shipped(threads)
+
+    def detect(self, image: FloatImage, *, min_face: float | None = None, max_faces: int = 64) -> list[Face]:
+        """Find the faces.
+
+        Args:
+            image: (H, W, 3) float32 RGB [0, 1].
+            min_face: smallest face side to look for, pixels; default 20, or 2.5 % of the short side
+                if that is more.
+            max_faces: keep at most this many, the surest.
+
+        Returns:
+            Faces from left to right, landmarks in pixels of `image`; empty when there is none.
+        """
+        for group in _tries(image.shape[1], image.shape[0], min_face):
+            looks = [self._search(image, attempt) for attempt in group]
+            found = max(looks, key=lambda look: float(look.scores.max(initial=0)))
+            if len(found):
+                order = np.argsort(-found.scores, kind="stable")[:max_faces]
+                faces = [_face(found, i, image.shape) for i in order]
+                return sorted(faces, key=lambda face: (face.box.x1, face.box.y1))
+        return []
+
+    def _search(self, image: FloatImage, attempt: _Try) -> Found:
+        copy = np.ascontiguousarray(np.rot90(_resized(image, attempt.scale), attempt.turns))
+        found = self._mtcnn.find(copy, attempt.min_face, attempt.thresholds)
+        second = self._mtcnn.landmark(copy, found)
+        # Both passes must call it a face, and its points must look like one.
+        scores = np.minimum(found.scores, second.scores)
+        sides = (found.boxes[:, 2:] - found.boxes[:, :2]).max(1, initial=0)
+        needed = np.where(sides < SMALL_FACE, SURE.output, attempt.thresholds.output)
+        good = [
+            score >= need and plausible(points) and _inside(points, box)
+            for score, need, points, box in zip(scores, needed, second.landmarks, found.boxes, strict=True)
+        ]
+        kept = Found(found.boxes, scores, second.landmarks).take(np.array(good, bool))
+        kept = kept.take(nms(kept.boxes, kept.scores, 0.5, smaller=True))
+        return _back(kept, (copy.shape[1], copy.shape[0]), attempt.turns, (image.shape[1], image.shape[0]))
+
+
+def _tries(width: int, height: int, min_face: float | None) -> Iterator[tuple[_Try, ...]]:
+    """The looks at a photo of that size, likeliest first; of a group the surest counts."""
+    short, long = min(width, height), max(width, height)
+    wanted = max(DEFAULT_MIN_FACE, MIN_FACE_SHARE * short) if min_face is None else max(min_face, 1.0)
+    scale = min(1.0, MAX_SIDE / long)
+    if wanted < DEFAULT_MIN_FACE:  # the nets need about this many pixels
+        scale = min(DEFAULT_MIN_FACE / wanted, max(1.0, MAX_SIDE / long))
+    normal = _Try(scale, max(wanted * scale, DEFAULT_MIN_FACE))
+    yield (normal,)
+    # A large blurred or half-toned face is cleaner on a small copy.
+    if long > 1.5 * SMALL_SIDE:
+        yield (_Try(SMALL_SIDE / long, DEFAULT_MIN_FACE, thresholds=SURE),)
+    # Tiny faces need more pixels than they have.
+    enlarged = min(DEFAULT_MIN_FACE / TINY_FACE, MAX_SIDE / long)
+    if enlarged > max(scale, 1.0) and min_face is None:
+        yield (_Try(enlarged, DEFAULT_MIN_FACE, thresholds=SURE),)
+    coarse = max(normal.min_face, 0.05 * short * scale)
+    yield tuple(_Try(scale, coarse, turns, SURE) for turns in (1, 2, 3))
+    # Profiles and very faint faces: only large ones, or texture would pass.
+    yield (_Try(scale, max(coarse, LARGE_SHARE * short * scale), thresholds=Thresholds(0.5, 0.5, 0.6)),)
+
+
+def _resized(image: FloatImage, scale: float) -> FloatImage:
+    if scale == 1.0:
+        return image
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(np.clip(cv2.resize(image, size, interpolation=kind), 0, 1), np.float32)
+
+
+def _inside(points: NDArray[np.float64], box: NDArray[np.float64]) -> bool:
+    """Whether the landmarks lie in the box, give or take a quarter of its side."""
+    margin = 0.25 * (box[2:] - box[:2])
+    return bool(((points >= box[:2] - margin) & (points <= box[2:] + margin)).all())
+
+
+def _back(found: Found, size: tuple[int, int], turns: int, photo: tuple[int, int]) -> Found:
+    """Map boxes and landmarks from a turned copy of `size` to the photo; both sizes are (width, height)."""
+    edges, points = found.boxes.reshape(-1, 2, 2), found.landmarks + 0.5  # all on pixel edges from here
+    width, height = size
+    for _ in range(turns):  # undo one counter-clockwise quarter turn: (x, y) of the copy was (height - y, x)
+        edges = np.stack([height - edges[..., 1], edges[..., 0]], -1)
+        points = np.stack([height - points[..., 1], points[..., 0]], -1)
+        width, height = height, width
+    factor = np.array([photo[0] / width, photo[1] / height])
+    edges, points = edges * factor, points * factor - 0.5
+    boxes = np.concatenate([edges.min(1), edges.max(1)], -1)
+    return Found(boxes, found.scores, points)
+
+
+def _face(found: Found, index: int, shape: tuple[int, ...]) -> Face:
+    # The box from pixel edges to pixel centres, cut to the photo.
+    limit = np.array([shape[1], shape[0]] * 2) - 1.0
+    x1, y1, x2, y2 = (float(v) for v in np.clip(found.boxes[index] - 0.5, 0, limit))
+    return Face(Box(x1, y1, x2, y2), found.landmarks[index].astype(np.float32), float(found.scores[index]))

@@ -1,0 +1,133 @@
+"""Restore aligned face crops: the heavy half once (`encode`), the light half (`decode`) at will."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from facemend.errors import BackendError, ConfigError, InputError
+from facemend.hub.models import ModelInfo
+from facemend.runtime.onnx import OnnxRunner
+from facemend.runtime.runner import Array, Arrays, Runner
+
+MAX_W = 1.5
+CHUNK = 4  # faces a run: more would only cost memory
+IMAGE, W, RESTORED = "image", "w", "restored"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encode graph says of N faces: output name -> array whose first axis is N."""
+
+    outputs: Mapping[str, Array]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.outputs.values())))
+
+
+class FaceRestorer:
+    """A restoration model: two graphs, and the ranges and layouts they want.
+
+    May be used from several threads at once.
+
+    Args:
+        encode: graph `image` float32 [N,3,S,S] RGB [-1, 1] -> any outputs with first axis N.
+        decode: graph `w` float32 [N] and any of those outputs -> `restored` [N,3,S,S] RGB [-1, 1].
+        image_size: S.
+
+    Raises:
+        BackendError: the two graphs do not fit each other.
+    """
+
+    def __init__(self, encode: Runner, decode: Runner, image_size: int) -> None:
+        if tuple(encode.input_names) != (IMAGE,) or RESTORED not in decode.output_names:
+            raise BackendError(
+                f'the model must take "{IMAGE}" and give "{RESTORED}"; it is not a restoration model'
+            )
+        self._needed = [name for name in decode.input_names if name != W]
+        missing = set(self._needed) - set(encode.output_names)
+        if missing or W not in decode.input_names:
+            names = ", ".join(sorted(missing)) or W
+            raise BackendError(f"the encode and decode graphs do not fit each other: {names} is missing")
+        self._encode, self._decode = encode, decode
+        self.image_size = image_size
+
+    @classmethod
+    def open(cls, info: ModelInfo, *, threads: int | None = None) -> FaceRestorer:
+        """Load a model's graphs with onnxruntime.
+
+        Args:
+            info: the model.
+            threads: threads inside one operator; default: all usable cores.
+
+        Raises:
+            BackendError: a graph cannot be loaded, or they do not fit each other.
+        """
+        encode, decode = (OnnxRunner(path, threads=threads) for path in (info.encode, info.decode))
+        return cls(encode, decode, info.image_size)
+
+    def encode(self, crops: NDArray[np.float32]) -> Encoded:
+        """The heavy half.
+
+        Args:
+            crops: (N, S, S, 3) float32 RGB [0, 1], N >= 1.
+
+        Raises:
+            InputError: the crops have another shape.
+            BackendError: the run failed.
+        """
+        size = self.image_size
+        if crops.ndim != 4 or crops.shape[1:] != (size, size, 3) or not len(crops):
+            raise InputError(f"face crops must be (N, {size}, {size}, 3) with N >= 1, got {crops.shape}")
+        runs = []
+        for start in range(0, len(crops), CHUNK):
+            batch = crops[start : start + CHUNK].astype(np.float32) * 2 - 1
+            runs.append(self._encode.run({IMAGE: np.ascontiguousarray(batch.transpose(0, 3, 1, 2))}))
+        return Encoded(MappingProxyType(_joined(runs, self._encode.output_names)))
+
+    def decode(self, encoded: Encoded, w: ArrayLike) -> NDArray[np.float32]:
+        """The light half.
+
+        Args:
+            encoded: what `encode` gave.
+            w: fidelity weight in [0, 1.5], one for all or one a face: 0 = codebook alone, 1 = faithful to the
+                input.
+
+        Returns:
+            (N, S, S, 3) float32 RGB [0, 1].
+
+        Raises:
+            ConfigError: `w` is not a number in the range, or not one a face.
+            BackendError: the run failed, or gave values that are not finite.
+        """
+        weights = _weights(w, len(encoded))
+        runs = []
+        for start in range(0, len(encoded), CHUNK):
+            part = slice(start, start + CHUNK)
+            inputs = {name: encoded.outputs[name][part] for name in self._needed}
+            runs.append(self._decode.run({**inputs, W: weights[part]}))
+        restored = _joined(runs, [RESTORED])[RESTORED].transpose(0, 2, 3, 1)
+        if not np.isfinite(restored).all():
+            raise BackendError(
+                "the restoration model gave values that are not numbers; its weights are damaged"
+            )
+        return np.ascontiguousarray(np.clip((restored + 1) / 2, 0, 1), np.float32)
+
+
+def _joined(runs: list[Arrays], names: Sequence[str]) -> Arrays:
+    return {name: np.concatenate([run[name] for run in runs]) for name in names}
+
+
+def _weights(w: ArrayLike, count: int) -> NDArray[np.float32]:
+    try:
+        values = np.asarray(w, np.float32)
+        weights = np.array(np.broadcast_to(values, (count,)), np.float32)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"w must be one number, or one for each of the {count} faces") from error
+    if not np.isfinite(weights).all() or (weights < 0).any() or (weights > MAX_W).any():
+        raise ConfigError(f"w must be a number from 0 to {MAX_W}, got {w!r}")
+    return weights

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facemend.faces.align import align
+from facemend.faces.detail import keep_detail
+from facemend.faces.mask import ellipse_mask
+from facemend.faces.paste import blend_face, match_colour, paste
+from facemend.faces.template import template_points
+from facemend.faces.warp import transform
+from facemend.types import Box, Face
+
+SIZE = 128
+
+
+def portrait(side: int, seed: int = 0) -> np.ndarray:
+    """A made-up sharp face: flat skin with a few hard strokes (brows, eyes, mouth) and fine hair lines."""
+    big = np.full((side, side, 3), (0.8, 0.6, 0.5), np.float32)
+    u = lambda x, y: (int(x * side), int(y * side))  # noqa: E731
+    for x in (0.38, 0.62):
+        cv2.circle(big, u(x, 0.47), side // 22, (0.95, 0.95, 0.95), -1, cv2.LINE_AA)
+        cv2.circle(big, u(x, 0.47), side // 45, (0.1, 0.1, 0.1), -1, cv2.LINE_AA)
+    cv2.ellipse(big, u(0.5, 0.725), (side // 9, side // 30), 0, 0, 360, (0.6, 0.2, 0.2), -1, cv2.LINE_AA)
+    rng = np.random.default_rng(seed)
+    for x in rng.uniform(0.3, 0.7, 80):
+        y = 0.3 + rng.uniform(0, 0.05)
+        cv2.line(big, u(x, y), u(x + 0.01, y + 0.06), (0.2, 0.15, 0.1), max(1, side // 500), cv2.LINE_AA)
+    return big
+
+
+def face_in(side: int) -> Face:
+    return Face(Box(0, 0, side - 1, side - 1), template_points("ffhq", side).astype(np.float32), 1.0)
+
+
+def gradient(image: np.ndarray, mask: np.ndarray) -> float:
+    gray = image.mean(2)
+    return float((np.hypot(*np.gradient(gray)) * mask).sum() / mask.sum())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-np.pi, np.pi), st.floats(0.3, 3), st.floats(-60, 160), st.floats(-60, 160))
+def test_outside_the_mask_the_photo_is_bit_exact(angle: float, scale: float, x: float, y: float) -> None:
+    rng = np.random.default_rng(0)
+    photo = rng.random((90, 120, 3), np.float32)
+    crop = rng.random((48, 48, 3), np.float32)
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
+    matrix = np.array([[c, -s, 0], [s, c, 0]])
+    matrix[:, 2] = 24 - matrix[:, :2] @ (x, y)
+    for put in (paste, lambda *a: blend_face(a[0], crop, *a[1:])):
+        canvas = photo.copy()
+        box = put(canvas, crop, matrix, ellipse_mask(48))
+        changed = np.argwhere((canvas != photo).any(2))
+        if box is None:
+            assert not len(changed)
+            continue
+        # The mask ends inside the crop; interpolation may carry it one pixel of the canvas further.
+        inside = transform(matrix, changed[:, ::-1]) if len(changed) else np.empty((0, 2))
+        assert (np.abs(inside - 23.5) < 24 + scale).all()
+        assert canvas.min() >= 0
+        assert canvas.max() <= 1
+
+
+def test_mask_of_zeros_changes_nothing() -> None:
+    photo = np.random.default_rng(0).random((64, 64, 3), np.float32)
+    canvas = photo.copy()
+    paste(canvas, np.ones((32, 32, 3), np.float32), np.eye(2, 3), np.zeros((32, 32), np.float32))
+    assert (canvas == photo).all()
+
+
+def test_paste_puts_the_crop_where_the_matrix_says() -> None:
+    canvas = np.zeros((100, 100, 3), np.float32)
+    crop = np.ones((32, 32, 3), np.float32)
+    box = paste(canvas, crop, np.array([[1.0, 0, -40], [0, 1, -50]]), np.ones((32, 32), np.float32))
+    assert (canvas[50:82, 40:72] > 0.999).all()
+    assert canvas.sum() == pytest.approx(32 * 32 * 3, rel=1e-3)
+    assert box == Box(40, 50, 72, 82) or box == Box(39, 49, 72, 82)
+
+
+def test_paste_beside_the_canvas() -> None:
+    canvas = np.zeros((10, 10, 3), np.float32)
+    far = np.array([[1.0, 0, 900], [0, 1, 900]])
+    assert paste(canvas, np.ones((8, 8, 3), np.float32), far, np.ones((8, 8), np.float32)) is None
+    assert not canvas.any()
+
+
+def test_colours_meet_the_photo() -> None:
+    """A restored crop that is lighter and warmer than the photo must not show as a light, warm patch."""
+    photo = cv2.GaussianBlur(portrait(SIZE), (0, 0), 3)
+    tinted = np.clip(photo + np.array([0.12, 0.02, -0.08], np.float32), 0, 1)
+    mask = ellipse_mask(SIZE)
+    matched = match_colour(photo, tinted, mask)
+    before, after = np.abs(tinted - photo)[mask > 0.05], np.abs(matched - photo)[mask > 0.05]
+    assert after.max() < 0.02 < before.mean()
+
+
+def test_colour_match_leaves_what_was_repaired_inside() -> None:
+    photo = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    photo[64:76, 60:72] = 1  # a white stain in the middle of the face
+    matched = match_colour(photo, np.full_like(photo, 0.5), ellipse_mask(SIZE))
+    assert np.abs(matched - 0.5).max() < 0.01
+
+
+@pytest.mark.parametrize("side", [64, 128, 2000])
+def test_identity_restoration_of_a_sharp_face_keeps_its_detail(side: int) -> None:
+    photo = portrait(side)
+    aligned = align(photo, face_in(side), SIZE)
+    canvas = photo.copy()
+    blend_face(canvas, aligned.crop, aligned.crop.copy(), aligned.matrix, ellipse_mask(SIZE))
+    mask = cv2.resize(ellipse_mask(SIZE), (side, side))
+    assert gradient(canvas, mask) > 0.98 * gradient(photo, mask)
+    assert np.abs(canvas - photo).mean() < 0.002
+
+
+def test_soft_restoration_of_a_sharp_large_face_keeps_its_detail() -> None:
+    photo = portrait(1000)
+    aligned = align(photo, face_in(1000), SIZE)
+    soft = cv2.GaussianBlur(aligned.crop, (0, 0), 1.0)
+    canvas, plain = photo.copy(), photo.copy()
+    mask = ellipse_mask(SIZE)
+    blend_face(canvas, aligned.crop, soft, aligned.matrix, mask)
+    paste(plain, soft, aligned.matrix, mask)
+    there = cv2.resize(mask, (1000, 1000))
+    assert gradient(canvas, there) > 0.95 * gradient(photo, there)
+    assert gradient(plain, there) < 0.8 * gradient(photo, there)  # what it would be without
+
+
+@pytest.mark.parametrize("side", [128, 1000])
+def test_blurred_photo_takes_the_restored_detail(side: int) -> None:
+    sharp = portrait(side)
+    photo = cv2.GaussianBlur(sharp, (0, 0), side / 40)
+    photo = np.clip(photo + np.random.default_rng(0).normal(0, 0.02, photo.shape), 0, 1).astype(np.float32)
+    aligned = align(photo, face_in(side), SIZE)
+    restored = align(sharp, face_in(side), SIZE).crop
+    canvas = photo.copy()
+    mask = ellipse_mask(SIZE)
+    blend_face(canvas, aligned.crop, restored, aligned.matrix, mask)
+    there = cv2.resize(mask, (side, side)) > 0.9
+    error = lambda image: np.abs(image - sharp)[there].mean()  # noqa: E731
+    # What is left of the error: a crop of this size cannot hold more, and colours match a blurred ring.
+    limit = photo.copy()
+    paste(limit, restored, aligned.matrix, mask)
+    assert error(canvas) < error(limit) + 0.15 * error(photo)
+    assert gradient(canvas, there) > 0.9 * gradient(limit, there)
+
+
+@pytest.mark.parametrize("damage", ["noise", "dots"])
+def test_noise_is_not_taken_for_detail(damage: str) -> None:
+    clean = portrait(256)
+    if damage == "noise":
+        photo = clean + np.random.default_rng(0).normal(0, 0.1, clean.shape).astype(np.float32)
+    else:
+        y, x = np.mgrid[:256, :256]
+        photo = clean + (0.15 * np.sin(x * 1.9) * np.sin(y * 1.9))[..., None].astype(np.float32)
+    photo = np.clip(photo, 0, 1).astype(np.float32)
+    mask = ellipse_mask(256)
+    kept, finest = keep_detail(photo, clean, mask)
+    assert finest.max() < 0.05
+    assert np.abs(kept - clean).mean() < 0.2 * np.abs(photo - clean).mean()
+
+
+def test_tiny_faces_are_possible() -> None:
+    photo = portrait(12)
+    aligned = align(photo, face_in(12), SIZE)
+    canvas = photo.copy()
+    assert blend_face(canvas, aligned.crop, aligned.crop, aligned.matrix, ellipse_mask(SIZE)) is not None
+    assert np.isfinite(canvas).all()
