@@ -20,17 +20,21 @@ class ImageLosses(nn.Module):
         super().__init__()
         self.pixel_weight = pixel_weight
         self.perceptual_weight = perceptual.weight
+        self.jitter = perceptual.jitter
         self.lpips = LPIPS(perceptual.net, double_normalised=perceptual.double_normalised)
 
-    def forward(self, image: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Compare (B, 3, S, S) in [-1, 1].
+    def forward(
+        self, image: Tensor, target: Tensor, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Compare (B, 3, S, S) in [-1, 1]; `generator` (CPU) draws the offset of the perceptual loss.
 
         Returns:
             Detached losses by name, and the gradient of their weighted sum at `image`.
         """
         leaf = image.detach().float().requires_grad_()
         pixel = (leaf - target).abs().mean()
-        perceptual = self.lpips(leaf, target).mean()
+        y, x = torch.randint(self.jitter + 1, (2,), generator=generator).tolist()
+        perceptual = self.lpips(leaf[..., y:, x:], target[..., y:, x:]).mean()
         (gradient,) = torch.autograd.grad(
             self.pixel_weight * pixel + self.perceptual_weight * perceptual, leaf
         )

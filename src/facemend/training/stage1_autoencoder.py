@@ -68,7 +68,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
 
             with run.autocast():
                 out = net(hq, quantize)
-                losses, image_gradient = image_losses(out.image, hq)
+                losses, image_gradient = image_losses(out.image, hq, run.generator(step))
                 losses["code"] = code_loss(
                     out.z, out.quantized.vectors, config.codebook.beta, config.codebook.form
                 )

@@ -66,7 +66,8 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     for phase, first_sample, phase_steps in remaining(config.phases, step):
         for batch in pictures.batches(size, phase.batch, phase.degradation, first_sample, phase_steps):
             hq, lq = batch["hq"], batch["lq"]
-            w = torch.empty(len(hq)).uniform_(*phase.w, generator=run.generator(step)).to(run.device)
+            generator = run.generator(step)
+            w = torch.empty(len(hq)).uniform_(*phase.w, generator=generator).to(run.device)
             with run.autocast():
                 codes, vectors = teacher.targets(hq)
                 encoded = net.encode(lq)
@@ -77,7 +78,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
                     if config.detach_features:
                         features = {side: feature.detach() for side, feature in features.items()}
                     image = net.decode(encoded.codes, features, w)
-                    image_figures, gradient = image_losses(image, hq)
+                    image_figures, gradient = image_losses(image, hq, generator)
                     figures |= image_figures
                     if phase.adversary:
                         adversarial, gan_figures = adversary.gradient(image, last_layer, gradient)
