@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from facemend.hub.catalog import assets_folder
 from facemend.predictors.detector import FaceDetector
 
 
 @pytest.fixture(scope="session")
 def astronaut() -> np.ndarray:
     """(512, 512, 3) float32 RGB [0, 1]: one frontal face, public domain."""
-    path = Path(__file__).parents[1] / "data" / "astronaut.jpg"
+    path = assets_folder() / "demo/portrait.jpg"
     return np.asarray(Image.open(path), np.float32) / 255
 
 

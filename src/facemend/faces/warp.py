@@ -98,6 +98,8 @@ def warp(
         h = max(1, round(part.shape[0] * shrink))
         moved = compose(moved, invert(resize_matrix(w / part.shape[1], h / part.shape[0])))
         part = cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA)
+    if min(part.shape[:2]) == 1:
+        border = "replicate"  # reflection about a single pixel does not end in OpenCV
     warped = cv2.warpAffine(
         np.ascontiguousarray(part),
         moved,

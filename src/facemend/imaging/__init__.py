@@ -13,7 +13,7 @@ from facemend.imaging.color import (
 from facemend.imaging.picture import Picture
 from facemend.imaging.reading import MAX_PIXELS, SUFFIXES, read_picture
 from facemend.imaging.resize import ResizeKind, resize
-from facemend.imaging.writing import WRITABLE, encode_picture, format_of, write_picture
+from facemend.imaging.writing import WRITABLE, encode_picture, format_of, place, write_picture
 
 __all__ = [
     "MAX_PIXELS",
@@ -28,6 +28,7 @@ __all__ = [
     "keep_chroma",
     "luma",
     "match_statistics",
+    "place",
     "read_picture",
     "resize",
     "rgb_to_ycbcr",

@@ -111,7 +111,7 @@ def write_picture(
     except OutputError as error:
         raise OutputError(f"{path}: {error}") from error
     try:
-        _place(path, data, overwrite)
+        place(path, data, overwrite)
     except FileExistsError:
         raise _exists(path) from None
     except FileNotFoundError:
@@ -124,8 +124,13 @@ def _exists(path: Path) -> OutputError:
     return OutputError(f"{path}: exists already: choose another name or allow overwriting")
 
 
-def _place(path: Path, data: bytes, overwrite: bool) -> None:
-    """Write beside the target, then move into place in one step."""
+def place(path: Path, data: bytes, overwrite: bool) -> None:
+    """Write a file whole or not at all: beside the target first, then moved into place in one step.
+
+    Raises:
+        FileExistsError: it exists and `overwrite` is off.
+        OSError: it cannot be written.
+    """
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
     try:
         with temporary.open("xb") as file:

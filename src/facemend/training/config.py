@@ -65,7 +65,9 @@ class PerceptualConfig(_Model):
     weight: float = Field(default=1.0, ge=0)
     double_normalised: bool = False
     jitter: int = Field(
-        default=0, ge=0, description="pixels of random offset: a strided trunk else leaves a grid in the picture"
+        default=0,
+        ge=0,
+        description="pixels of random offset: a strided trunk else leaves a grid in the picture",
     )
 
 

@@ -1,0 +1,73 @@
+"""facemend: blind face restoration. Light to import; everything heavy loads when first used.
+
+Example::
+
+    import facemend
+    from facemend.imaging import read_picture
+
+    facemend.restore("old.jpg", out="new.jpg", w=0.5)
+
+    restorer = facemend.Restorer(w=0.7, upscale=2)  # loads the networks once
+    result = restorer.restore(read_picture("old.jpg"))  # the picture, its faces, what was skipped and why
+    closer = restorer.redo(result, w=1.0)  # another w costs little
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facemend import errors
+    from facemend.degradations import degrade
+    from facemend.hub.models import models as list_models
+    from facemend.imaging import Picture
+    from facemend.pipeline.api import restore
+    from facemend.pipeline.image import Restorer, RestoreResult
+    from facemend.pipeline.options import RestoreOptions
+    from facemend.types import Face
+
+    __version__: str
+
+__all__ = [
+    "Face",
+    "Picture",
+    "RestoreOptions",
+    "RestoreResult",
+    "Restorer",
+    "__version__",
+    "degrade",
+    "errors",
+    "list_models",
+    "restore",
+]
+
+# Public name -> module and name there. `list_models` is not `models`: that is the room of the networks, and
+# importing it would replace the function.
+_HOMES = {
+    "Face": ("facemend.types", "Face"),
+    "Picture": ("facemend.imaging", "Picture"),
+    "RestoreOptions": ("facemend.pipeline.options", "RestoreOptions"),
+    "RestoreResult": ("facemend.pipeline.image", "RestoreResult"),
+    "Restorer": ("facemend.pipeline.image", "Restorer"),
+    "degrade": ("facemend.degradations", "degrade"),
+    "list_models": ("facemend.hub.models", "models"),
+    "restore": ("facemend.pipeline.api", "restore"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("facemend")
+    if name == "errors":
+        return import_module("facemend.errors")
+    if name in _HOMES:
+        module, attribute = _HOMES[name]
+        return getattr(import_module(module), attribute)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

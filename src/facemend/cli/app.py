@@ -1,0 +1,84 @@
+"""The `facemend` command: a lazy table of subcommands, and errors as one line.
+
+Each subcommand is a module of this room with an `app` (a `typer.Typer` with one command, or several for a
+group). Such a module imports its room inside its functions, so that `--help` stays quick and a missing extra
+stops only the command that needs it.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from facemend.errors import FacemendError
+
+COMMANDS = ("restore", "demo", "models", "degrade", "doctor", "assets", "train", "export")
+"""Names of the subcommands in the order of the help text; each is `facemend.cli.NAME`."""
+
+
+class LazyGroup(TyperGroup):
+    """Finds subcommands by name and turns a `FacemendError` into one line and exit status 1."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all subcommands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:
+        """The subcommand of that name, imported now; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = get_command(import_module(f"facemend.cli.{cmd_name}").app)
+        command.name = cmd_name
+        return command  # type: ignore[return-value]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand."""
+        try:
+            return super().invoke(ctx)
+        except FacemendError as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"facemend: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    name="facemend",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from facemend import __version__
+
+        typer.echo(f"facemend {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="FACEMEND_DEBUG", help="Show log and tracebacks.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Restore faces in old, small, blurred or damaged photos."""
+    if debug:
+        logging.basicConfig(level=logging.DEBUG)
+
+
+def main() -> None:
+    """Entry point of the `facemend` script; ends the process with the exit status."""
+    app(prog_name="facemend")

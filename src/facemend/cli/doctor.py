@@ -1,0 +1,103 @@
+"""`facemend doctor`: is this installation whole, and how fast is it?"""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from importlib.util import find_spec
+from time import perf_counter
+
+import typer
+
+from facemend.cli.console import say
+from facemend.errors import FacemendError
+from facemend.pipeline.options import DEFAULT_MODEL
+
+app = typer.Typer()
+
+BASE = ("numpy", "pillow", "opencv-python-headless", "onnxruntime", "typer", "pydantic")
+# Import names: what an extra needs beyond the base install.
+EXTRAS = {
+    "train": ("torch", "safetensors", "accelerate", "tensorboard"),
+    "export": ("torch", "safetensors", "onnx", "onnxscript"),
+}
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: versions, shipped weights, optional extras, speed."""
+    say(f"facemend {_version('facemend')}, Python {platform.python_version()}, {platform.platform()}")
+    say(", ".join(f"{name} {_version(name)}" for name in BASE))
+    _onnxruntime()
+    for extra, needed in EXTRAS.items():
+        missing = [name for name in needed if find_spec(name) is None]
+        what = f'not installed (pip install "facemend[{extra}]")' if missing else "installed"
+        say(f"extra {extra}: {what}")
+    say(f"torch: {_version('torch')}")
+    problems = _verify()
+    for problem in problems:
+        typer.echo(f"facemend: {problem}", err=True)
+    if not problems:
+        _speed()
+    say("all well" if not problems else f"problems: {len(problems)}")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _onnxruntime() -> None:
+    import onnxruntime
+
+    from facemend.runtime.onnx import usable_cores
+
+    providers = ", ".join(onnxruntime.get_available_providers())
+    say(f"usable cores: {usable_cores()}; execution providers: {providers}")
+    if _version("onnxruntime") != "not installed" and _version("onnxruntime-gpu") != "not installed":
+        say("note: onnxruntime and onnxruntime-gpu are both installed and overwrite each other: remove one")
+
+
+def _verify() -> list[str]:
+    """What is wrong with the shipped weights."""
+    from facemend.hub.catalog import assets, verify
+    from facemend.hub.models import models
+
+    problems = []
+    for name in assets():
+        try:
+            verify(name)
+        except FacemendError as error:
+            problems.append(str(error))
+    try:
+        shipped = models()
+        for model in shipped:
+            model.verify()
+        if DEFAULT_MODEL not in [model.name for model in shipped]:
+            problems.append(f"the default model {DEFAULT_MODEL} is missing; install facemend again")
+    except FacemendError as error:
+        problems.append(str(error))
+    if not problems:
+        say(f"weights: {len(assets())} helper files and {len(shipped)} models, checksums right")
+    return problems
+
+
+def _speed(rounds: int = 3) -> None:
+    """Time the default model on one blank face; the first round only warms up."""
+    import numpy as np
+
+    from facemend.hub.models import find_model
+    from facemend.predictors.restorer import FaceRestorer
+
+    network = FaceRestorer.open(find_model(DEFAULT_MODEL))
+    crop = np.full((1, network.image_size, network.image_size, 3), 0.5, np.float32)
+    seconds = []
+    for _ in range(rounds + 1):
+        start = perf_counter()
+        network.decode(network.encode(crop), 0.5)
+        seconds.append(perf_counter() - start)
+    say(f"speed: one face in {min(seconds[1:]):.2f} s ({DEFAULT_MODEL})")

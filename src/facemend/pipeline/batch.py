@@ -1,0 +1,167 @@
+"""Which files a run reads and writes: inputs walked, outputs named, nothing overwritten by accident."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facemend.errors import ConfigError, InputError, OutputError
+from facemend.imaging import SUFFIXES, WRITABLE, Picture, place, write_picture
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture of a run.
+
+    Attributes:
+        source: the file to read.
+        output: the file to write.
+        relative: its place in the tree of the input, for further outputs in folders of their own.
+    """
+
+    source: Path
+    output: Path
+    relative: Path
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All pictures of a run.
+
+    Attributes:
+        jobs: in the order of the inputs; those of a folder sorted by name.
+        ignored: files in the given folders that are no pictures by their names.
+    """
+
+    jobs: tuple[Job, ...]
+    ignored: tuple[Path, ...]
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        return tuple(job.source for job in self.jobs)
+
+
+def plan_batch(
+    inputs: Sequence[Path], output: Path | None, *, marker: str = "_restored", extension: str | None = None
+) -> Batch:
+    """Find the pictures of a run and name their outputs. Reads folders, writes nothing.
+
+    A named file is always a job, whatever it is; files in folders are jobs if their suffix is one of
+    `SUFFIXES`. Folders are walked with all below them, and keep their tree.
+
+    Args:
+        inputs: files and folders.
+        output: a file (one picture in, and a name with a picture's suffix), or a folder. Without it, outputs
+            lie beside the inputs: NAME_restored.EXT, or a folder NAME_restored for a folder.
+        marker: what is added to names where there is no `output`.
+        extension: suffix of all outputs, with the dot; by default that of the input, or .png where that
+            cannot be written.
+
+    Raises:
+        InputError: a folder cannot be listed.
+        ConfigError: the output is a file, but there are several inputs or a folder; or it should be a folder
+            and is a file.
+    """
+    single = len(inputs) == 1 and not inputs[0].is_dir()
+    to_file = output is not None and not output.is_dir() and output.suffix.lower() in SUFFIXES
+    if output is not None and to_file and not single:
+        raise ConfigError(f"{output}: several inputs need a folder to write to, not a file")
+    if output is not None and not to_file and output.is_file():
+        raise ConfigError(f"{output}: is a file, but a folder is needed")
+
+    jobs: list[Job] = []
+    ignored: list[Path] = []
+    for path in inputs:
+        if not path.is_dir():
+            name = _output_name(Path(path.name), extension)
+            if output is None:
+                target = path.parent / f"{name.stem}{marker}{name.suffix}"
+            else:
+                target = output if to_file else output / name
+            jobs.append(Job(path, target, Path(path.name)))
+            continue
+        root = output or path.resolve().with_name(f"{path.resolve().name}{marker}")
+        for file in _walk(path, leave_out=root):
+            relative = file.relative_to(path)
+            if file.suffix.lower() not in SUFFIXES:
+                ignored.append(file)
+                continue
+            jobs.append(Job(file, root / _output_name(relative, extension), relative))
+    return Batch(tuple(jobs), tuple(ignored))
+
+
+def _output_name(path: Path, extension: str | None) -> Path:
+    kept = path.suffix if path.suffix.lower() in WRITABLE else ".png"
+    return path.with_suffix(extension or kept)
+
+
+def _stop(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be listed ({error.strerror})")
+
+
+def _walk(folder: Path, *, leave_out: Path) -> Iterator[Path]:
+    """All files below a folder, sorted; an output folder inside it is not read as input."""
+    skip = leave_out.resolve()
+    for here, folders, files in os.walk(folder, onerror=_stop):
+        folders[:] = sorted(name for name in folders if (Path(here) / name).resolve() != skip)
+        yield from (Path(here) / name for name in sorted(files))
+
+
+class Outputs:
+    """The files that a run writes. Says before the work whether one may be written.
+
+    Args:
+        inputs: files that are never written to.
+        overwrite: whether files that were there before the run may be replaced.
+    """
+
+    def __init__(self, inputs: Iterable[Path], *, overwrite: bool) -> None:
+        self._overwrite = overwrite
+        self._inputs = {path.resolve() for path in inputs}
+        self._claimed: set[Path] = set()
+
+    def claim(self, path: Path) -> None:
+        """Take a path for one output of this run.
+
+        Raises:
+            OutputError: it is an input, another output has it, or it exists and may not be replaced.
+        """
+        real = path.resolve()
+        if real in self._inputs:
+            raise OutputError(f"{path}: is an input and would be overwritten; choose another output")
+        if real in self._claimed:
+            raise OutputError(f"{path}: another picture of this run has the same output; use another folder")
+        if not self._overwrite and os.path.lexists(path):
+            raise OutputError(f"{path}: exists already; use --overwrite to replace it")
+        self._claimed.add(real)
+
+    def save(self, path: Path, picture: Picture) -> None:
+        """Write a picture to a claimed path, whole or not at all; its folder is made.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        _make_folder(path.parent)
+        write_picture(path, picture, overwrite=self._overwrite)
+
+    def save_text(self, path: Path, text: str) -> None:
+        """Write a UTF-8 text to a claimed path, whole or not at all; its folder is made.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        _make_folder(path.parent)
+        try:
+            place(path, text.encode(), self._overwrite)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made a folder ({error.strerror})") from error

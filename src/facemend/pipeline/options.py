@@ -1,0 +1,84 @@
+"""The one options object: the same for the library, the command line and a folder run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from numbers import Integral, Real
+from typing import Any, Literal, get_args
+
+from facemend.errors import ConfigError
+
+FaceChoice = Literal["all", "largest", "center"]
+UPSCALES = (1, 2, 4)
+DEFAULT_MODEL = "compact-256"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions:
+    """How to restore; checked when made.
+
+    Attributes:
+        w: fidelity weight in [0, 1]: 0 trusts the model's idea of a good face, 1 stays closest to the photo.
+        upscale: 1, 2 or 4; output size = input size x upscale.
+        faces: which faces to restore: all, the largest one, or the one nearest to the centre.
+        aligned: the pictures are aligned face crops (any size): restore each as one face, paste nothing.
+        model: name of a restoration model that ships with facemend, or the folder of another one.
+        threads: CPU threads for the networks; 0 lets the runtime choose.
+        min_face: faces whose box is narrower or lower than this many photo pixels are left as they are; the
+            default is an eye distance of about 5 pixels.
+        max_faces: at most this many faces of a photo are looked at, the surest first.
+        max_pixels: a photo whose output would have more pixels than this is refused.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    w: float = 0.5
+    upscale: int = 1
+    faces: FaceChoice = "all"
+    aligned: bool = False
+    model: str = DEFAULT_MODEL
+    threads: int = 0
+    min_face: float = 12.0
+    max_faces: int = 64
+    max_pixels: int = 200_000_000
+
+    def __post_init__(self) -> None:
+        for option, ok, wanted in (
+            ("w", _is_number(self.w) and 0 <= self.w <= 1, "a number from 0 to 1"),
+            ("upscale", _is_int(self.upscale) and self.upscale in UPSCALES, "1, 2 or 4"),
+            ("faces", self.faces in get_args(FaceChoice), "all, largest or center"),
+            ("aligned", isinstance(self.aligned, bool), "True or False"),
+            ("model", isinstance(self.model, str) and self.model != "", "the name of a model"),
+            ("threads", _is_int(self.threads) and 0 <= self.threads <= 1024, "from 0 (automatic) to 1024"),
+            ("min_face", _is_number(self.min_face) and self.min_face >= 0, "0 or more pixels"),
+            ("max_faces", _is_int(self.max_faces) and self.max_faces >= 1, "1 or more"),
+            ("max_pixels", _is_int(self.max_pixels) and self.max_pixels >= 1, "1 or more"),
+        ):
+            if not ok:
+                raise ConfigError(f"{option} must be {wanted}, got {getattr(self, option)!r}")
+
+
+def make_options(options: RestoreOptions | None, settings: Mapping[str, Any]) -> RestoreOptions:
+    """The given options (or the defaults) with single settings changed.
+
+    Raises:
+        ConfigError: an unknown name, or a value out of range.
+    """
+    known = [field.name for field in fields(RestoreOptions)]
+    for name in settings:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
+            raise ConfigError(f"unknown option {name!r}; {hint}")
+    return replace(options or RestoreOptions(), **settings)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

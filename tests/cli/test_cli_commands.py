@@ -1,0 +1,153 @@
+"""The other commands."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import facemend
+from facemend.cli.app import COMMANDS, app
+from facemend.cli.demo import PORTRAIT
+from facemend.degradations import Plan
+from facemend.hub.catalog import assets_folder
+from facemend.hub.models import models
+from facemend.imaging import read_picture, write_picture
+from facemend.pipeline.options import DEFAULT_MODEL
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(word) for word in arguments])
+
+
+def test_version():
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout.strip() == f"facemend {facemend.__version__}"
+
+
+def test_help_lists_every_command():
+    result = run("--help")
+    assert result.exit_code == 0
+    for name in COMMANDS:
+        assert name in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"facemend {command}" in " ".join(result.stdout.split()) or f"{command} [OPTIONS]" in result.stdout
+
+
+def test_unknown_commands_are_wrong_usage():
+    result = run("restor")
+    assert result.exit_code == 2
+    assert "restor" in result.stderr
+
+
+def test_help_is_quick():
+    """In seconds of CPU, which a busy machine does not change much: 0.2 are usual."""
+    code = "from facemend.cli.app import main; main()"
+    seconds = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code, "--help"], check=True, capture_output=True)
+        after = os.times()
+        used = after.children_user + after.children_system
+        seconds.append(used - before.children_user - before.children_system)
+    assert min(seconds) < 0.8
+
+
+@pytest.fixture
+def pictures(tmp_path, portrait):
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    write_picture(folder / "a.jpg", portrait)
+    write_picture(folder / "sub/b.png", portrait)
+    return folder
+
+
+def test_degrade_is_repeatable_and_its_plans_replay(pictures, tmp_path):
+    first = run("degrade", pictures, "-o", tmp_path / "one", "--seed", 3, "--save-plan")
+    second = run("degrade", pictures, "-o", tmp_path / "two", "--seed", 3)
+    other = run("degrade", pictures, "-o", tmp_path / "three", "--seed", 4)
+    assert (first.exit_code, second.exit_code, other.exit_code) == (0, 0, 0)
+    pixels = [read_picture(tmp_path / name / "sub/b.png").pixels for name in ("one", "two", "three")]
+    assert np.array_equal(pixels[0], pixels[1])
+    assert not np.array_equal(pixels[0], pixels[2])
+    assert pixels[0].shape == (400, 320, 3)
+
+    plan = tmp_path / "one/sub/b.plan.json"
+    Plan.from_json(plan.read_text())
+    assert run("degrade", pictures / "sub/b.png", "-o", tmp_path / "again.png", "--plan", plan).exit_code == 0
+    assert np.array_equal(read_picture(tmp_path / "again.png").pixels, pixels[0])
+
+
+def test_degrade_draws_the_kth_picture_with_seed_plus_k(pictures, tmp_path):
+    run("degrade", pictures, "-o", tmp_path / "all", "--seed", 5)
+    run("degrade", pictures / "sub/b.png", "-o", tmp_path / "alone.png", "--seed", 6)
+    original = read_picture(pictures / "sub/b.png").pixels
+    expected, _ = facemend.degrade(original, "heavy", seed=6)
+    assert np.array_equal(read_picture(tmp_path / "all/sub/b.png").pixels, expected)
+    assert np.array_equal(read_picture(tmp_path / "alone.png").pixels, expected)
+
+
+def test_degrade_goes_on_after_a_failure(pictures, tmp_path):
+    (pictures / "bad.png").write_text("x")
+    result = run("degrade", pictures, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "2 pictures degraded, 1 failed" in result.stdout
+    assert "bad.png" in result.stderr
+    assert run("degrade", pictures, "-o", tmp_path / "out").exit_code == 1  # all exist already
+
+
+def test_degrade_wrong_usage(pictures, tmp_path):
+    assert run("degrade", pictures, "-o", tmp_path / "out", "--preset", "worse").exit_code == 2
+    assert run("degrade", pictures, "-o", tmp_path / "out.png").exit_code == 2
+    (tmp_path / "plan.json").write_text('{"size": 1, "surprise": 2}')
+    for plan in ("plan.json", "missing.json"):
+        result = run("degrade", pictures, "-o", tmp_path / "out", "--plan", tmp_path / plan)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("facemend: ")
+        assert result.stderr.count("\n") == 1
+
+
+def test_models_lists_the_default_one():
+    result = run("models")
+    assert result.exit_code == 0
+    for model in models():
+        assert model.name in result.stdout
+    assert f"{DEFAULT_MODEL} (default)" in result.stdout
+
+
+def test_demo_needs_no_input_and_writes_its_pictures(tmp_path):
+    result = run("demo", "-o", tmp_path / "demo")
+    assert result.exit_code == 0, result.output
+    original = read_picture(assets_folder() / PORTRAIT)
+    degraded, restored = (read_picture(tmp_path / "demo" / name) for name in ("degraded.png", "restored.png"))
+    assert degraded.pixels.shape == restored.pixels.shape == original.pixels.shape
+    assert not np.array_equal(degraded.pixels, restored.pixels)
+    for name in ("before_after.png", "w_dial.png"):
+        assert name in result.stdout
+        assert read_picture(tmp_path / "demo" / name).width > 1000
+    again = run("demo", "-o", tmp_path / "demo")
+    assert again.exit_code == 1
+    assert "exists already" in again.stderr
+
+
+def test_doctor_finds_this_installation_well():
+    result = run("doctor")
+    assert result.exit_code == 0, result.output
+    for word in ("onnxruntime", "checksums right", "speed: one face in", "all well"):
+        assert word in result.stdout
+
+
+def test_doctor_names_a_missing_default_model(monkeypatch):
+    monkeypatch.setattr("facemend.hub.models.assets_folder", lambda: assets_folder() / "demo")
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "is missing" in result.stderr
+    assert "problems: 1" in result.stdout

@@ -1,0 +1,96 @@
+"""Shared by the tests of whole runs: a tiny model on disk, a photo with a face."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facemend.hub.models import DESCRIPTION_FILE
+from facemend.imaging import Picture, read_picture
+
+TINY_SIZE = 64
+
+
+def _save_graphs(folder: Path) -> None:
+    """encode: z = image. decode: restored = z (0.5 + 0.5 w): w = 0 halves the contrast."""
+    from onnx import TensorProto, checker, helper, save
+
+    def graph(name, nodes, inputs, outputs, constants=()):
+        model = helper.make_model(
+            helper.make_graph(nodes, name, inputs, outputs, list(constants)),
+            opset_imports=[helper.make_opsetid("", 17)],
+            ir_version=9,
+        )
+        checker.check_model(model)
+        save(model, folder / f"{name}.onnx")
+
+    faces = ["N", 3, TINY_SIZE, TINY_SIZE]
+    info = helper.make_tensor_value_info
+    graph(
+        "encode",
+        [helper.make_node("Identity", ["image"], ["z"])],
+        [info("image", TensorProto.FLOAT, faces)],
+        [info("z", TensorProto.FLOAT, faces)],
+    )
+    graph(
+        "decode",
+        [
+            helper.make_node("Reshape", ["w", "shape"], ["each"]),
+            helper.make_node("Mul", ["each", "half"], ["part"]),
+            helper.make_node("Add", ["part", "half"], ["factor"]),
+            helper.make_node("Mul", ["z", "factor"], ["restored"]),
+        ],
+        [info("z", TensorProto.FLOAT, faces), info("w", TensorProto.FLOAT, ["N"])],
+        [info("restored", TensorProto.FLOAT, faces)],
+        [
+            helper.make_tensor("shape", TensorProto.INT64, [4], [-1, 1, 1, 1]),
+            helper.make_tensor("half", TensorProto.FLOAT, [], [0.5]),
+        ],
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model that onnxruntime runs in a millisecond."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    folder.mkdir()
+    _save_graphs(folder)
+    files = {}
+    for name in ("encode", "decode"):
+        file = folder / f"{name}.onnx"
+        files[name] = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    description = {
+        "name": "tiny",
+        "image_size": TINY_SIZE,
+        "template": "ffhq",
+        "files": files,
+        "licence": "Apache-2.0",
+        "description": "changes contrast; for tests",
+        "default_w": 0.5,
+    }
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(description), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Picture:
+    """A public-domain portrait, 320 x 400, one face."""
+    return read_picture(Path(__file__).parent / "data/portrait.jpg").resized(0.5)
+
+
+@pytest.fixture
+def photo(tmp_path: Path, portrait: Picture) -> Path:
+    """That portrait as a JPEG file."""
+    from facemend.imaging import write_picture
+
+    path = tmp_path / "photo.jpg"
+    write_picture(path, portrait)
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(0)
