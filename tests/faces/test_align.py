@@ -152,3 +152,10 @@ def test_alignment_is_what_align_uses() -> None:
     image = np.zeros((50, 50, 3), np.float32)
     np.testing.assert_array_equal(align(image, face, 64).matrix, alignment(face, 64))
     assert scale_of(alignment(face, 64)) == pytest.approx(2.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 40, 3), (40, 1, 3), (2, 2, 3)])
+def test_warping_a_line_or_a_point_comes_to_an_end(shape):
+    image = np.full(shape, 0.25, np.float32)
+    matrix = np.array([[50.0, 0.0, -700.0], [0.0, 50.0, 300.0]])
+    assert np.allclose(warp(image, matrix, (64, 64)), 0.25, atol=1e-6)
