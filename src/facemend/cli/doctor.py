@@ -18,7 +18,7 @@ app = typer.Typer()
 BASE = ("numpy", "pillow", "opencv-python-headless", "onnxruntime", "typer", "pydantic")
 # Import names: what an extra needs beyond the base install.
 EXTRAS = {
-    "train": ("torch", "safetensors", "accelerate", "tensorboard"),
+    "train": ("torch", "safetensors", "tensorboard"),
     "export": ("torch", "safetensors", "onnx", "onnxscript"),
 }
 

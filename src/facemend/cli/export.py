@@ -32,6 +32,7 @@ def export(
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
+        import safetensors  # noqa: F401
         import torch  # noqa: F401
     except ImportError:
         raise MissingExtraError("export", "export") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +44,7 @@ def _train(stage: str, path: Path, changes: list[str]) -> None:
     from facemend.errors import ConfigError, MissingExtraError
 
     try:
+        import safetensors  # noqa: F401
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
         raise MissingExtraError("training", "train") from None
@@ -63,6 +64,6 @@ def _train(stage: str, path: Path, changes: list[str]) -> None:
 
 
 def _show(report: StepReport) -> None:
-    left = time.strftime("%H:%M:%S", time.gmtime(report.seconds_left))
+    left = timedelta(seconds=round(report.seconds_left))
     figures = "  ".join(f"{name} {value:.4g}" for name, value in report.values.items())
     warn(f"{report.step}/{report.steps}  {report.images_per_second:.1f} images/s  {left} left  {figures}")

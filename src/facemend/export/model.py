@@ -33,13 +33,16 @@ class ExportOptions:
     name: str = "compact-256"
     precision: str = "fp16"
     adain: bool = True
-    description: str = ""
+    description: str = "CodeFormer, facemend's own weights"
     licence: str = "Apache-2.0"
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in LARGEST:
             raise ConfigError(f"precision is fp32 or fp16, not '{self.precision}'")
+        for key in ("name", "description", "licence"):
+            if not getattr(self, key).strip():
+                raise ConfigError(f"{key} must not be empty: {DESCRIPTION_FILE} needs it")
 
 
 def export_model(checkpoint: Path, out: Path, options: ExportOptions, card: Path | None = None) -> Parity:
@@ -53,6 +56,8 @@ def export_model(checkpoint: Path, out: Path, options: ExportOptions, card: Path
     """
     if out.exists() and not options.overwrite:
         raise OutputError(f"{out}: exists already; choose another folder or pass --overwrite")
+    if out.exists() and not (out / DESCRIPTION_FILE).is_file():
+        raise OutputError(f"{out}: is not a model folder, so it is not replaced; choose another folder")
     loaded = load_checkpoint(checkpoint)
     if loaded.info.get("stage") != "stage3":
         raise WeightsError(

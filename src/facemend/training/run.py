@@ -125,24 +125,25 @@ class Run:
         os.replace(path.with_suffix(".part"), path)
 
     def after_step(self, step: int, images: int, values: Mapping[str, Tensor | float]) -> None:
-        """Count a finished step (1-based); every `log_every` steps write the mean of its figures.
+        """Count a finished step (1-based); every `log_every` steps write the mean of the figures.
 
         Raises:
             FacemendError: a figure is NaN or infinite.
         """
         self._images += images
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+            number = float(value)
+            # At every step, not only at log lines: a state with NaN in it must never be saved.
+            if not math.isfinite(number):
+                raise FacemendError(
+                    f"{self.folder}: {name} is not finite at step {step}; lower optim.lr or set optim.clip, "
+                    "then start again: the run resumes from its last saved state"
+                )
+            self._sums[name] = self._sums.get(name, 0.0) + number
         if step % self.config.log_every and step != self.steps:
             return
         count = step - self._last_step
         means = {name: total / count for name, total in self._sums.items()}
-        bad = [name for name, value in means.items() if not math.isfinite(value)]
-        if bad:
-            raise FacemendError(
-                f"{self.folder}: {bad[0]} is not finite at step {step}; lower optim.lr or set optim.clip, "
-                "then start again: the run resumes from its last saved state"
-            )
         seconds = max(1e-9, time.monotonic() - self._clock)
         rate = self._images / seconds
         left = (faces_seen(self.phases, self.steps) - faces_seen(self.phases, step)) / rate
@@ -204,8 +205,10 @@ def require(path: Path, what: str) -> Path:
 
 
 def _essence(text: str) -> dict[str, Any]:
-    """What makes two runs the same: everything but how often they report."""
+    """What makes two runs the same: all but how often they report, and what may change after a divergence."""
     values: dict[str, Any] = json.loads(text)
-    for name in ("log_every", "save_every", "preview_every", "threads"):
+    for name in ("out", "log_every", "save_every", "preview_every", "threads"):
         values.pop(name, None)
+    for table, name in (("data", "workers"), ("optim", "lr"), ("optim", "clip")):
+        values[table].pop(name, None)
     return values

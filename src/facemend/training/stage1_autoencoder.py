@@ -63,15 +63,16 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
             hq = batch["hq"]
             quantize = step >= config.codebook.bypass
             if step == config.codebook.bypass and config.codebook.kmeans and config.init is None:
-                start = pictures.batches(phase.size, phase.batch, None, first_sample, KMEANS_BATCHES)
+                # By the step, not by `first_sample`, which depends on where a stopped run went on.
+                seen = faces_seen(config.phases, step)
+                start = pictures.batches(phase.size, phase.batch, None, seen, KMEANS_BATCHES)
                 _start_codebook(net, care, (sample["hq"] for sample in start), run)
 
             with run.autocast():
                 out = net(hq, quantize)
                 losses, image_gradient = image_losses(out.image, hq, run.generator(step))
-                losses["code"] = code_loss(
-                    out.z, out.quantized.vectors, config.codebook.beta, config.codebook.form
-                )
+                code = code_loss(out.z, out.quantized.vectors, config.codebook.beta, config.codebook.form)
+                losses["code"] = code.detach()
                 if phase.adversary:
                     adversarial, figures = adversary.gradient(
                         out.image, net.decoder.out.weight, image_gradient
@@ -80,8 +81,8 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
                     losses |= figures
             tensors, gradients = [out.image], [image_gradient]
             if quantize:
-                tensors.append(losses["code"] * config.codebook.weight)
-                gradients.append(torch.ones_like(losses["code"]))
+                tensors.append(code * config.codebook.weight)
+                gradients.append(torch.ones_like(code))
             torch.autograd.backward(tensors, gradients)
             norm = step_optimizer(optimizer, config.optim, config.optim.lr, step, steps)
             if quantize:
@@ -102,8 +103,9 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
             if due(step, config.preview_every, steps):
                 _validate(net, average, probe, image_losses.lpips, run, step)
             if due(step, config.save_every, steps):
-                run.save_state(step, parts)
+                # The product first: a run that is stopped between the two does the step again.
                 _save_product(net, average, adversary.net, config, run, step, pictures.faces.digest)
+                run.save_state(step, parts)
     return run.folder / "model.safetensors"
 
 

@@ -58,7 +58,6 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
             if due(step, config.preview_every, run.steps):
                 validate(averaged(net, average), teacher, probe, (0.0,), lpips, run, step)
             if due(step, config.save_every, run.steps):
-                run.save_state(step, parts)
                 info = {
                     "stage": "stage2",
                     "step": step,
@@ -69,4 +68,6 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
                 save_checkpoint(
                     run.folder / "model.safetensors", averaged(net, average).state_dict(), sizes, info
                 )
+                # After the product: a run that is stopped between the two does the step again.
+                run.save_state(step, parts)
     return run.folder / "model.safetensors"

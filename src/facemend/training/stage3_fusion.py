@@ -97,7 +97,6 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
             if due(step, config.preview_every, run.steps):
                 validate(averaged(net, average), teacher, probe, PREVIEW_W, image_losses.lpips, run, step)
             if due(step, config.save_every, run.steps):
-                run.save_state(step, parts)
                 info = {
                     "stage": "stage3",
                     "step": step,
@@ -109,4 +108,6 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
                 save_checkpoint(
                     run.folder / "model.safetensors", averaged(net, average).state_dict(), sizes, info
                 )
+                # After the product: a run that is stopped between the two does the step again.
+                run.save_state(step, parts)
     return run.folder / "model.safetensors"

@@ -1,0 +1,36 @@
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from facemend.cli.console import plural, progress, shown
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("stream", "drawn"), [(Terminal, True), (io.StringIO, False)])
+def test_progress_is_drawn_on_terminals_only(monkeypatch, stream, drawn):
+    monkeypatch.setattr(sys, "stderr", stream())
+    with progress("restoring", 3) as advance:
+        for _ in range(3):
+            advance()
+    assert ("restoring" in sys.stderr.getvalue()) == drawn
+
+
+def test_one_item_needs_no_progress(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress("restoring", 1) as advance:
+        advance()
+    assert sys.stderr.getvalue() == ""
+
+
+def test_words(tmp_path, monkeypatch):
+    assert plural(1, "face") == "1 face"
+    assert plural(0, "face") == "0 faces"
+    monkeypatch.chdir(tmp_path)
+    assert shown(tmp_path / "out" / "a.jpg") == str(Path("out/a.jpg"))
+    assert shown(tmp_path.parent / "a.jpg") == str(tmp_path.parent / "a.jpg")

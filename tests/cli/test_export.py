@@ -1,0 +1,58 @@
+"""`facemend export`: what it says when it cannot; a whole run of it is in tests/export."""
+
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from facemend.cli.app import app
+from facemend.models.checkpoint import save_checkpoint
+from facemend.models.codeformer import CodeFormer
+from facemend.models.config import preset
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["export", *(str(word) for word in arguments)])
+
+
+@pytest.mark.parametrize("package", ["torch", "onnx", "onnxscript", "safetensors"])
+def test_missing_extra(monkeypatch, tmp_path, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    result = run(tmp_path / "model.safetensors", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert 'pip install "facemend[export]"' in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_wrong_stage(tmp_path):
+    sizes = preset("tiny")
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, CodeFormer(sizes).state_dict(), sizes, {"stage": "stage2"})
+    result = run(path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.strip().endswith("is of stage2, export needs stage3")
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_folder(tmp_path):
+    result = run(tmp_path / "model.safetensors", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "pass --overwrite" in result.stderr
+
+
+def test_missing_checkpoint(tmp_path):
+    result = run(tmp_path / "none.safetensors", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "no such checkpoint" in result.stderr
+
+
+def test_unknown_precision(tmp_path):
+    result = run(tmp_path / "model.safetensors", "-o", tmp_path / "out", "--precision", "int4")
+    assert result.exit_code == 1
+    assert "fp32 or fp16" in result.stderr
+
+
+def test_out_is_asked_for(tmp_path):
+    result = run(tmp_path / "model.safetensors")
+    assert result.exit_code == 2
+    assert "--out" in result.stderr

@@ -1,0 +1,130 @@
+"""`facemend train`: config file, changed settings, and what it says when it cannot."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from facemend.cli.app import app
+
+CONFIG = """
+stage = "stage1"
+network = "tiny"
+out = "{out}"
+threads = 1
+log_every = 1
+save_every = 1
+
+[data]
+folders = [{{ path = "{faces}" }}]
+holdout = 1
+
+[perceptual]
+net = "alex"
+
+[[phases]]
+steps = 2
+size = 64
+batch = 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(faces / f"{name}.png")
+    path = tmp_path / "tiny.toml"
+    path.write_text(CONFIG.format(out=(tmp_path / "run").as_posix(), faces=faces.as_posix()))
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["train", *(str(word) for word in arguments)])
+
+
+def test_training_and_changed_settings(config, tmp_path):
+    result = run("stage1", "--config", config, "--set", "seed=5", "--set", "optim.lr=2e-4")
+    assert result.exit_code == 0, result.output
+    product = tmp_path / "run/model.safetensors"
+    assert result.stdout.strip() == str(product)
+    assert product.is_file()
+    kept = json.loads((tmp_path / "run/config.json").read_text())
+    assert kept["seed"] == 5
+    assert kept["optim"]["lr"] == 2e-4
+    assert "1/2" in result.stderr
+    assert "2/2" in result.stderr
+    assert "l1 " in result.stderr
+    assert "resumes a stopped run" in result.stderr
+
+
+@pytest.mark.parametrize("asked", ["stage2", "stage3"])
+def test_wrong_stage(config, tmp_path, asked):
+    result = run(asked, "-c", config)
+    assert result.exit_code == 1
+    assert 'has stage = "stage1"; run `facemend train stage1`' in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("optim.speed=3", "optim.speed"),
+        ("optim.lr=-1", "optim.lr"),
+        ("network=huge", "no network 'huge'"),
+        ("seed", "write KEY=VALUE"),
+    ],
+)
+def test_wrong_settings(config, tmp_path, change, message):
+    result = run("stage1", "-c", config, "--set", change)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_config(tmp_path):
+    result = run("stage1", "-c", tmp_path / "none.toml")
+    assert result.exit_code == 1
+    assert "none.toml" in result.stderr
+
+
+def test_missing_faces(config, tmp_path):
+    for path in (tmp_path / "faces").iterdir():
+        path.unlink()
+    result = run("stage1", "-c", config)
+    assert result.exit_code == 1
+    assert "no pictures in it" in result.stderr
+
+
+@pytest.mark.parametrize("package", ["torch", "torch.utils.tensorboard", "safetensors"])
+def test_missing_extra(config, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    result = run("stage1", "-c", config)
+    assert result.exit_code == 1
+    assert 'pip install "facemend[train]"' in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_says_how_to_go_on(config, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("facemend.training.train", stop)
+    result = run("stage1", "-c", config)
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr

@@ -1,0 +1,148 @@
+"""Training settings: what is unknown or impossible is an error that names it."""
+
+import pytest
+
+from facemend.errors import ConfigError
+from facemend.training.config import Stage1Config, Stage3Config, load_config
+
+STAGE1 = """
+stage = "stage1"
+out = "runs/x"
+[data]
+folders = [{ path = "faces" }, { path = "more", weight = 0.5 }]
+[[phases]]
+steps = 10
+size = 256
+batch = 2
+"""
+
+STAGE3 = """
+stage = "stage3"
+out = "runs/x"
+stage1 = "a.safetensors"
+stage2 = "b.safetensors"
+data = { folders = [{ path = "faces" }] }
+[[phases]]
+steps = 10
+batch = 2
+degradation = "mixed"
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "run.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_values_and_defaults(write):
+    config = load_config(write(STAGE1))
+    assert isinstance(config, Stage1Config)
+    assert config.network == "compact-256"
+    assert [folder.weight for folder in config.data.folders] == [1.0, 0.5]
+    assert config.phases[0].size == 256
+    assert config.adversary.weight == 0.8
+    assert load_config(write(STAGE3)).adversary.weight == 0.1
+
+
+def test_stage_chooses_the_kind(write):
+    assert isinstance(load_config(write(STAGE3)), Stage3Config)
+    for text in (STAGE1.replace("stage1", "stage9"), STAGE1.replace('stage = "stage1"', "")):
+        with pytest.raises(ConfigError, match="stage"):
+            load_config(write(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (STAGE1 + "[optim]\nlearning_rate = 1", r"optim\.learning_rate: Extra"),
+        ("sede = 1" + STAGE1, "sede: Extra"),
+        (STAGE1 + "w = 1", r"phases\.0\.w: Extra"),
+        (STAGE1 + "[optim]\nlr = -1", r"optim\.lr"),
+        (STAGE1.replace("steps = 10", "steps = 0"), r"phases\.0\.steps"),
+        (STAGE1.replace("batch = 2", ""), r"phases\.0\.batch: Field required"),
+        ('network = "huge"' + STAGE1, "no network 'huge': one of .*compact-256"),
+        (STAGE3.replace("mixed", "nasty"), "no degradation 'nasty': one of .*mixed"),
+        (STAGE1 + '[perceptual]\nnet = "resnet"', r"perceptual\.net"),
+    ],
+)
+def test_mistakes_are_named(write, text, match):
+    with pytest.raises(ConfigError, match=match) as caught:
+        load_config(write(text))
+    assert "run.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_mistakes_at_once(write):
+    text = "sede = 1" + STAGE1 + "[optim]\nlr = -1"
+    with pytest.raises(ConfigError, match=r"sede.*optim\.lr|optim\.lr.*sede"):
+        load_config(write(text))
+
+
+def test_unreadable_files(write, tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(write("stage = "))
+
+
+def test_a_config_cannot_be_changed(write):
+    with pytest.raises(ValueError, match="frozen"):
+        load_config(write(STAGE1)).seed = 3
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "wanted"),
+    [
+        ("optim.lr=2e-3", lambda c: c.optim.lr, 2e-3),
+        ("seed = 5", lambda c: c.seed, 5),
+        ("network=codeformer-512", lambda c: c.network, "codeformer-512"),
+        ('network="tiny"', lambda c: c.network, "tiny"),
+        ("codebook.kmeans=false", lambda c: c.codebook.kmeans, False),
+        ("data.crop=[0.5, 1]", lambda c: c.data.crop, (0.5, 1.0)),
+        ("phases=[{steps=3, size=64, batch=1}]", lambda c: c.phases[0].steps, 3),
+    ],
+)
+def test_overrides(write, override, read, wanted):
+    assert read(load_config(write(STAGE1), [override])) == wanted
+
+
+def test_later_overrides_win(write):
+    assert load_config(write(STAGE1), ["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "match"),
+    [
+        ("optim.lr", "write KEY=VALUE"),
+        ("optim.speed=3", r"optim\.speed: Extra"),
+        ("seed=often", "seed"),
+        ("network.size=3", "'network' is not a table|network"),
+        ("out.x=3", "'out' is not a table"),
+    ],
+)
+def test_wrong_overrides(write, override, match):
+    with pytest.raises(ConfigError, match=match):
+        load_config(write(STAGE1), [override])
+
+
+def phase3(write, extra):
+    return load_config(write(STAGE3 + extra)).phases[0]
+
+
+def test_image_losses_need_w(write):
+    """Defect 2 of the reference: it crashes at step 120,000, where w becomes 0 and image losses stay on."""
+    with pytest.raises(ConfigError, match="image_losses with w = 0"):
+        phase3(write, "w = [0.0, 0.0]")
+    assert phase3(write, "w = [0.0, 0.0]\nimage_losses = false").w == (0.0, 0.0)
+    assert phase3(write, "w = [0.0, 1.2]").image_losses
+
+
+@pytest.mark.parametrize("w", ["[1.0, 0.5]", "[-0.5, 1.0]", "[0.0, 2.5]"])
+def test_w_is_a_range(write, w):
+    with pytest.raises(ConfigError, match="not a range"):
+        phase3(write, f"w = {w}")

@@ -1,0 +1,66 @@
+"""Which loss trains which part, as the table of design section 2: one real step of each, then look."""
+
+import pytest
+import torch
+
+PARTS = ("encoder", "transformer", "codebook", "decoder", "fusion")
+NO_CODES = {"feature": 0.0, "token": 0.0}
+FEATURE = {"codes": {"feature": 1.0, "token": 0.0}}
+TOKEN = {"codes": {"feature": 0.0, "token": 1.0}}
+L1 = {"codes": NO_CODES, "perceptual": {"net": "alex", "weight": 0.0}}
+LPIPS = {"codes": NO_CODES, "pixel_weight": 0.0}
+GAN = {**L1, "adversary": {"width": 8, "layers": 2, "weight": 1.0}}
+
+
+def changed_parts(run) -> set[str]:
+    net = run.state["net"]
+    return {
+        part
+        for part in PARTS
+        if any(not torch.equal(net[name], run.start[name]) for name in net if name.startswith(part + "."))
+    }
+
+
+@pytest.mark.parametrize(
+    ("losses", "trained"),
+    [(FEATURE, {"encoder"}), (TOKEN, {"encoder", "transformer"})],
+    ids=["feature", "token"],
+)
+def test_stage2(run_to_end, settings, stage1, tmp_path, losses, trained):
+    phases = [{"steps": 2, "batch": 2, "degradation": "medium"}]
+    config = settings("stage2", tmp_path / "run", stage1=stage1.path, phases=phases, **losses)
+    assert changed_parts(run_to_end(config)) == trained
+
+
+TABLE = [
+    pytest.param(FEATURE, True, {"encoder"}, id="feature"),
+    pytest.param(TOKEN, True, {"encoder", "transformer"}, id="token"),
+    pytest.param(L1, True, {"fusion"}, id="l1, detached"),
+    pytest.param(LPIPS, True, {"fusion"}, id="lpips, detached"),
+    pytest.param(GAN, True, {"fusion"}, id="gan, detached"),
+    pytest.param(L1, False, {"fusion", "encoder"}, id="l1, open"),
+    pytest.param(LPIPS, False, {"fusion", "encoder"}, id="lpips, open"),
+    pytest.param(GAN, False, {"fusion", "encoder"}, id="gan, open"),
+]
+
+
+@pytest.mark.parametrize(("losses", "detach", "trained"), TABLE)
+def test_stage3(run_to_end, settings, stage1, stage2, tmp_path, losses, detach, trained):
+    images = losses not in (FEATURE, TOKEN)
+    phase = {
+        "steps": 2,
+        "batch": 2,
+        "degradation": "medium",
+        "image_losses": images,
+        "adversary": losses is GAN,
+    }
+    config = settings(
+        "stage3",
+        tmp_path / "run",
+        stage1=stage1.path,
+        stage2=stage2.path,
+        phases=[phase],
+        detach_features=detach,
+        **losses,
+    )
+    assert changed_parts(run_to_end(config)) == trained

@@ -1,0 +1,146 @@
+"""Stage I on made-up pictures, end to end."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from facemend.data.faces import read_faces, split
+from facemend.models.config import preset
+
+SIDE = 64
+
+
+def mean(values) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def test_it_learns(stage1):
+    """L1 from the first steps to the last, and again from the k-means start of the codebook to the last."""
+    l1 = stage1.figures("l1")
+    end = mean(value for step, value in l1.items() if step > 50)
+    assert end < 0.55 * l1[2]
+    assert end < 0.9 * l1[12]
+
+
+def test_the_folder_holds_everything(stage1):
+    names = {path.name for path in stage1.folder.iterdir()}
+    expected = {"model.safetensors", "discriminator.safetensors", "log.jsonl", "config.json", "state.pt"}
+    assert expected | {"environment.json", "previews", "tensorboard"} <= names
+    assert not [name for name in names if name.endswith(".part")]
+    checkpoint = stage1.checkpoint
+    assert checkpoint.config == preset("tiny")
+    assert checkpoint.info["stage"] == "stage1"
+    assert checkpoint.info["step"] == 60
+    assert checkpoint.info["faces"] == 16 * 4 + 40 * 4 + 4 * 2
+
+
+def test_log_tells_of_the_codebook(stage1):
+    """Defect 17: usage and perplexity are logged."""
+    codes = preset("tiny").autoencoder.codebook_size
+    perplexity = stage1.figures("perplexity")
+    assert list(perplexity) == list(range(2, 61, 2))
+    assert all(1 <= value <= codes + 1e-6 for value in perplexity.values())
+    assert list(stage1.figures("held_out/perplexity")) == [30, 60]
+    used = stage1.figures("held_out/codes_used")[60]
+    assert 0 < used <= 1
+    assert stage1.figures("held_out/psnr")[60] > 5
+    assert stage1.figures("held_out/lpips_alex")[60] > 0
+    assert stage1.figures("images_per_second")[60] > 0
+
+
+def test_phases_and_bypass_change_at_their_steps(stage1):
+    assert {step for step, value in stage1.figures("bypass").items() if value == 1} == set(range(2, 11, 2))
+    assert list(stage1.figures("gan")) == [58, 60]
+    for name in ("critic", "lambda", "real", "fake"):
+        assert list(stage1.figures(name)) == [58, 60]
+    assert all(0 <= value <= 1 for value in stage1.figures("lambda").values())
+
+
+def test_kmeans_puts_the_codes_where_the_data_is(stage1):
+    """Against a run of random codes: the distance of encoder outputs to their code falls at the start."""
+    code = stage1.figures("code")
+    assert code[12] < 0.5 * code[10]
+
+
+def test_tensorboard_has_the_figures(stage1):
+    (events,) = (stage1.folder / "tensorboard").iterdir()
+    content = events.read_bytes()
+    for name in (b"held_out/codes_used", b"perplexity", b"l1", b"lambda"):
+        assert name in content
+
+
+def test_preview_shows_the_held_out_faces_unchanged(stage1):
+    """Defect 5: what goes in as truth comes out as truth, to the bit, through loader, range and grid."""
+    previews = sorted((stage1.folder / "previews").iterdir())
+    assert [path.name for path in previews] == ["step_000030.png", "step_000060.png"]
+    grid = np.asarray(Image.open(previews[-1]))
+    assert grid.shape == (2 * SIDE, 2 * SIDE, 3)
+    data = stage1.config.data
+    _, held_out = split(read_faces([(data.folders[0].path, 1.0)], SIDE), data.holdout)
+    np.testing.assert_array_equal(grid[:, :SIDE], np.concatenate(held_out.pictures))
+    assert (grid[:, SIDE:] != grid[:, :SIDE]).any()
+
+
+def test_product_is_the_average_not_the_last_step(stage1):
+    state = stage1.state
+    product = stage1.checkpoint.state
+    for name, value in product.items():
+        assert torch.equal(value, state["ema"][name]), name
+    assert not torch.equal(product["decoder.out.weight"], state["net"]["decoder.out.weight"])
+
+
+PHASE = [{"steps": 3, "size": SIDE, "batch": 2}]
+
+
+def test_everything_is_trained_and_the_codebook_too(run_to_end, settings, tmp_path):
+    run = run_to_end(settings("stage1", tmp_path / "run", codebook={"kmeans": False}, phases=PHASE))
+    net = run.state["net"]
+    for part in ("encoder.", "codebook.", "decoder."):
+        changed = [not torch.equal(net[name], run.start[name]) for name in net if name.startswith(part)]
+        assert any(changed), part
+
+
+def test_bypass_leaves_the_codebook_alone(run_to_end, settings, tmp_path):
+    run = run_to_end(settings("stage1", tmp_path / "run", codebook={"bypass": 99}, phases=PHASE))
+    net = run.state["net"]
+    assert torch.equal(net["codebook.vectors"], run.start["codebook.vectors"])
+    assert not torch.equal(net["encoder.out.weight"], run.start["encoder.out.weight"])
+
+
+def test_ema_codebook_moves_without_the_optimiser(run_to_end, settings, tmp_path):
+    codebook = {"update": "ema", "kmeans": False, "decay": 0.5}
+    run = run_to_end(settings("stage1", tmp_path / "run", codebook=codebook, phases=PHASE))
+    state = run.state
+    assert not torch.equal(state["net"]["codebook.vectors"], run.start["codebook.vectors"])
+    trained = len(state["optimizer"]["state"])
+    assert trained == len(run.start) - 1
+    care = state["care"]
+    expected = care["sums"] / care["counts"].clamp(min=1e-3)[:, None]
+    torch.testing.assert_close(state["net"]["codebook.vectors"], expected)
+
+
+def test_it_can_start_from_weights(run_to_end, settings, stage1, tmp_path):
+    run = run_to_end(settings("stage1", tmp_path / "run", init=stage1.path, phases=PHASE))
+    for name, value in stage1.checkpoint.state.items():
+        assert torch.equal(run.start[name], value), name
+
+
+def test_weights_of_another_network_are_refused(run_to_end, settings, stage1, tmp_path):
+    from facemend.errors import WeightsError
+
+    init = stage1.folder / "discriminator.safetensors"
+    with pytest.raises(WeightsError, match="does not fit"):
+        run_to_end(settings("stage1", tmp_path / "run", init=init, phases=PHASE))
+
+
+@pytest.mark.parametrize("holdout", [6, 7])
+def test_no_face_left_to_train_on(run_to_end, settings, faces: Path, tmp_path, holdout):
+    from facemend.errors import ConfigError
+
+    data = {"folders": [{"path": faces}], "holdout": holdout}
+    with pytest.raises(ConfigError, match="leaves no training faces"):
+        run_to_end(settings("stage1", tmp_path / "run", data=data, phases=PHASE))
