@@ -18,12 +18,15 @@ from facemend.faces.select import select
 from facemend.faces.template import template_points
 from facemend.faces.warp import compose, invert, resize_matrix
 from facemend.hub.models import find_model
-from facemend.imaging import Picture, is_gray, keep_chroma, resize
+from facemend.imaging import Picture, is_gray, is_toned, keep_chroma, match_broad_chroma, resize
 from facemend.pipeline.options import RestoreOptions, make_options
 from facemend.predictors.detector import FaceDetector
 from facemend.predictors.masker import FaceMasker
 from facemend.predictors.restorer import Encoded, FaceRestorer
 from facemend.types import AlignedFace, Box, Face, FloatImage, Matrix23
+
+# Scale above which the photo's own colours are trusted, share of the crop's side.
+BROAD = 0.04
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,7 @@ class _Prepared:
     picture: Picture
     aligned: tuple[AlignedFace, ...] = ()
     encoded: Encoded | None = None
-    tinted: tuple[bool, ...] = ()  # for each face: its chroma is the photo's, the network gives only luma
+    monochrome: tuple[bool, ...] = ()  # for each face: its chroma is the photo's
     skipped: tuple[SkippedFace, ...] = ()
     notes: tuple[str, ...] = ()
     whole: bool = False  # the picture is one aligned crop
@@ -173,7 +176,7 @@ class Restorer:
             picture,
             aligned=(AlignedFace(crop, matrix, face),),
             encoded=encoded,
-            tinted=(picture.gray or is_gray(image),),
+            monochrome=(_is_monochrome(picture, crop),),
             whole=True,
             notes=() if square else ("an aligned crop should be square: it was squeezed for the model",),
         )
@@ -221,9 +224,8 @@ class Restorer:
             return _Prepared(picture, skipped=tuple(skipped), notes=notes)
         with clock("encode"):
             encoded = parts.network.encode(np.stack([face.crop for face in aligned]))
-        gray = picture.gray or is_gray(image)
-        tinted = tuple(gray or is_gray(face.crop) for face in aligned)
-        return _Prepared(picture, tuple(aligned), encoded, tinted, tuple(skipped))
+        monochrome = tuple(_is_monochrome(picture, face.crop) for face in aligned)
+        return _Prepared(picture, tuple(aligned), encoded, monochrome, tuple(skipped))
 
     def _choose(self, found: Sequence[Face], picture: Picture) -> tuple[list[Face], list[SkippedFace]]:
         """The faces to restore, and the others with the reason."""
@@ -249,8 +251,8 @@ class Restorer:
             with clock("decode"):
                 decoded = self._parts.network.decode(prepared.encoded, w)
             faces = tuple(
-                RestoredFace(a.face, a.crop, keep_chroma(crop, a.crop) if tinted else crop, a.matrix)
-                for a, crop, tinted in zip(prepared.aligned, decoded, prepared.tinted, strict=True)
+                RestoredFace(a.face, a.crop, _true_colours(crop, a.crop, mono), a.matrix)
+                for a, crop, mono in zip(prepared.aligned, decoded, prepared.monochrome, strict=True)
             )
             put_back = self._fill if prepared.whole else self._paste
             output = output.with_pixels(put_back(output.as_float(), faces, clock))
@@ -290,6 +292,17 @@ class Restorer:
             matrix = resize_matrix(side / width, side / height)
             blend_face(canvas, face.crop, face.restored, matrix, everywhere)
         return canvas
+
+
+def _is_monochrome(picture: Picture, crop: FloatImage) -> bool:
+    return picture.gray or is_gray(crop) or is_toned(crop)
+
+
+def _true_colours(restored: FloatImage, crop: FloatImage, monochrome: bool) -> FloatImage:
+    """The network's face in the photo's colours: exactly where that is monochrome, broadly elsewhere."""
+    if monochrome:
+        return keep_chroma(restored, crop)
+    return match_broad_chroma(restored, crop, BROAD * len(crop))
 
 
 def _nothing_done(found: Sequence[Face], upscale: int) -> str:
