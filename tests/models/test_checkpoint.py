@@ -159,3 +159,22 @@ def test_header_is_plain_json(saved):
         header = file.metadata()
     assert json.loads(header["config"])["autoencoder"]["codebook_size"] == 13
     assert json.loads(header["info"])["stage"] == "stage3"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "[1]",
+        "3",
+        "null",
+        '{"surprise": 1}',
+        '{"heads": 0}',
+        '{"autoencoder": 3}',
+        '{"autoencoder": {"norm_groups": 0}}',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:40],
+)
+def test_impossible_sizes_in_the_header(tmp_path, config):
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata={"config": config})
+    refuse(tmp_path / "a.safetensors", "not a facemend checkpoint")

@@ -63,13 +63,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        config = CodeFormerConfig.from_dict(json.loads(header["config"]))
-        info = json.loads(header.get("info", "{}"))
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
-    except (KeyError, ValueError) as error:
+    try:
+        config = CodeFormerConfig.from_dict(json.loads(header["config"]))
+        info = json.loads(header.get("info", "{}"))
+    except Exception as error:  # a foreign header can be wrong in any way
         raise WeightsError(
-            f"{path}: not a facemend checkpoint, its header lacks the sizes ({error})"
+            f"{path}: not a facemend checkpoint, its header lacks usable sizes ({str(error)[:200]})"
         ) from None
     bad = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if bad:

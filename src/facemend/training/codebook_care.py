@@ -56,7 +56,9 @@ class CodebookCare:
         self.counts.lerp_(counts, 1 - self.config.decay)
         self.sums.lerp_(sums, 1 - self.config.decay)
         if self.config.update == "ema":
-            self.codebook.vectors.copy_(self.sums / self.counts.clamp(min=1e-3)[:, None])
+            # A code that nothing has chosen for long stays where it is, until it is revived.
+            alive = self.counts > 1e-3
+            self.codebook.vectors[alive] = self.sums[alive] / self.counts[alive, None]
 
     @torch.no_grad()
     def revive(self, z: Tensor, generator: torch.Generator) -> int:

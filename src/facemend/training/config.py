@@ -35,15 +35,22 @@ class FolderConfig(_Model):
 class DataConfig(_Model):
     """Where the faces are, how many are kept aside, and how views are drawn from them."""
 
-    folders: tuple[FolderConfig, ...]
+    folders: tuple[FolderConfig, ...] = Field(min_length=1)
     holdout: int = Field(default=64, gt=0)
     limit: Positive | None = None
     workers: int = Field(default=1, ge=0)
     crop: tuple[float, float] = (1.0, 1.0)
-    rotate: float = 0.0
+    rotate: float = Field(default=0.0, ge=0)
     shift: float = 0.0
     light: float = 0.0
     flip: Share = 0.5
+
+    @model_validator(mode="after")
+    def _crop(self) -> Self:
+        low, high = self.crop
+        if not 0 < low <= high:
+            raise ValueError(f"crop = {list(self.crop)} is not a range above 0")
+        return self
 
 
 class OptimConfig(_Model):
@@ -147,6 +154,8 @@ class Stage3Phase(Stage2Phase):
             raise ValueError(f"w = {list(self.w)} is not a range within [0, 2]")
         if self.image_losses and high == 0:
             raise ValueError("image_losses with w = 0 trains nothing: set image_losses = false or raise w")
+        if self.adversary and not self.image_losses:
+            raise ValueError("adversary needs image_losses: there is no picture to judge without them")
         return self
 
 
@@ -176,7 +185,7 @@ class Stage1Config(RunConfig):
     """Stage I: the vector-quantised autoencoder."""
 
     stage: Literal["stage1"]
-    phases: tuple[Stage1Phase, ...]
+    phases: tuple[Stage1Phase, ...] = Field(min_length=1)
     init: Path | None = None
     pixel_weight: float = 1.0
     perceptual: PerceptualConfig = PerceptualConfig()
@@ -190,7 +199,7 @@ class Stage2Config(RunConfig):
     stage: Literal["stage2"]
     stage1: Path
     min_psnr: float = Field(default=18.0, description="refuse to start if stage I reconstructs worse, dB")
-    phases: tuple[Stage2Phase, ...]
+    phases: tuple[Stage2Phase, ...] = Field(min_length=1)
     codes: CodeLossConfig = CodeLossConfig()
 
 
@@ -202,7 +211,7 @@ class Stage3Config(RunConfig):
     stage2: Path
     discriminator: Path | None = None
     min_psnr: float = 18.0
-    phases: tuple[Stage3Phase, ...]
+    phases: tuple[Stage3Phase, ...] = Field(min_length=1)
     detach_features: bool = Field(
         default=True, description="as released: image losses train the fusion blocks only, not the encoder"
     )
@@ -226,10 +235,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Stage1Config | Sta
         ConfigError: the file is missing, not TOML, or a setting is unknown or out of range; all are named.
     """
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text())
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config ({error.strerror})") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     for override in overrides:
         _override(values, override)
