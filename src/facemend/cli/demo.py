@@ -42,8 +42,8 @@ def demo(
     original = read_picture(assets_folder() / PORTRAIT)
     # What a small, badly kept print of this portrait would look like.
     side = min(original.width, original.height)
-    blur = GaussianBlur(radius=9, sigma_x=3.0, sigma_y=3.0, rotation=0.0)
-    before, _ = degraded(original, Plan(size=side, blur=blur, down=4.0, noise_sigma=6.0, jpeg_quality=50))
+    blur = GaussianBlur(radius=5, sigma_x=1.5, sigma_y=1.5, rotation=0.0)
+    before, _ = degraded(original, Plan(size=side, blur=blur, down=2.0, noise_sigma=6.0, jpeg_quality=50))
     restorer = Restorer(w=w)
     result = restorer.restore(before)
     dial = [restorer.redo(result, value).faces[0].restored for value in DIAL]
