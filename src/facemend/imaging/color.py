@@ -21,7 +21,7 @@ GRAY_VARIANCE = 10.0
 
 TONED_RESIDUE = 3.3
 """Limit of `is_toned`, levels of 255. Made-up toned, unevenly yellowed, noisy prints of 296 training faces
-stay below 3.0 (99 %), the same faces in colour above 3.06 (98 %; of the rest most are black and white)."""
+stay below 3.0 (99 %), the same faces in colour above 3.06 (98 %)."""
 
 _TONED_SIDE = 64
 
