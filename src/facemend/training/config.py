@@ -217,6 +217,9 @@ class Stage3Config(RunConfig):
     )
     pixel_weight: float = 1.0
     perceptual: PerceptualConfig = PerceptualConfig()
+    identity_weight: float = Field(
+        default=0.0, ge=0, description="squared distance of face embeddings; ours, not in the paper"
+    )
     codes: CodeLossConfig = CodeLossConfig()
     adversary: AdversaryConfig = AdversaryConfig(weight=0.1)
 

@@ -44,7 +44,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
         raise ConfigError(f"{config.stage2}: was trained on another stage I than {config.stage1}")
     load_into(net, stage2.state, config.stage2)
     freeze(net.codebook, net.decoder)
-    image_losses = ImageLosses(config.pixel_weight, config.perceptual).to(run.device)
+    image_losses = ImageLosses(config.pixel_weight, config.perceptual, config.identity_weight).to(run.device)
     adversary = Adversary(config.adversary, run)
     if config.discriminator is not None:
         load_into(adversary.net, load_checkpoint(config.discriminator).state, config.discriminator)
