@@ -5,7 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from facemend.metrics import METRICS, identity_distance, identity_similarity, lpips, psnr, ssim
+from facemend.metrics import (
+    METRICS,
+    dists,
+    identity_distance,
+    identity_similarity,
+    lpips,
+    ms_ssim,
+    psnr,
+    ssim,
+)
 
 FACES = Path(__file__).parents[1] / "models" / "data"
 
@@ -35,6 +44,45 @@ def test_psnr_and_ssim_equal_scikit_image():
     np.testing.assert_allclose(ssim(*(p.float() for p in pair)), ssim(*pair), atol=1e-5)
 
 
+def test_ms_ssim_equals_torchmetrics(portrait):
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as theirs
+
+    noise = torch.randn(portrait.shape, generator=torch.Generator().manual_seed(1))
+    blurred = torch.nn.functional.avg_pool2d(portrait, 9, 1, 4, count_include_pad=False)
+    damaged = torch.cat([(portrait + 0.1 * noise).clamp(0, 1), blurred])
+    originals = portrait.expand_as(damaged)
+    # Channel by channel: theirs joins the channels before the product over scales, ours after it. And at the
+    # coarsest scale theirs also counts places where the window leaves the picture: hence the 1e-4.
+    parts = [x.double().flatten(0, 1)[:, None] for x in (damaged, originals)]
+    expected = theirs(*parts, data_range=1.0, reduction="none").unflatten(0, (2, 3)).mean(1)
+    assert (expected < 0.99).all()
+    np.testing.assert_allclose(ms_ssim(damaged, originals), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("psnr", 64),
+        ("ssim", 64),
+        ("ms_ssim", 176),
+        ("lpips", 96),
+        ("lpips_vgg", 96),
+        ("dists", 96),
+        ("ids", 256),
+    ],
+)
+def test_one_original_serves_a_whole_batch(name, side, portrait):
+    metric = METRICS[name]
+    start = (256 - side) // 2
+    original = portrait[..., start : start + side, start : start + side]
+    noise = torch.randn(original.shape, generator=torch.Generator().manual_seed(2))
+    damaged = torch.cat([(original + strength * noise).clamp(0, 1) for strength in (0.05, 0.2)])
+    together = metric(damaged, original)
+    assert together.shape == (2,)
+    assert together[0] != together[1]
+    np.testing.assert_allclose(together, metric(damaged, original.expand_as(damaged)), rtol=1e-5)
+
+
 def test_values_that_can_be_worked_out():
     flat = torch.full((2, 3, 16, 16), 0.5)
     np.testing.assert_allclose(psnr(flat, flat + 0.1), [20, 20], atol=1e-4)
@@ -49,16 +97,22 @@ def test_more_damage_moves_every_metric_the_way_it_says(name, portrait):
     metric = METRICS[name]
     noise = torch.randn(portrait.shape, generator=torch.Generator().manual_seed(0))
     damaged = torch.cat([(portrait + strength * noise).clamp(0, 1) for strength in (0.02, 0.1, 0.4)])
-    values = metric.function(portrait.expand_as(damaged), damaged)
+    reference = (portrait.expand_as(damaged),) if metric.reference else ()
+    values = metric(damaged, *reference)
     assert values.shape == (3,)
     steps = values.diff()
     assert (steps < 0).all() if metric.higher_is_better else (steps > 0).all()
-    same = metric.function(portrait, portrait).item()
-    ideal = {"psnr": float("inf"), "ssim": 1, "identity_similarity": 1}.get(name, 0)
-    assert same == pytest.approx(ideal, abs=1e-5)
+    if metric.reference:
+        ideal = {"psnr": float("inf"), "ssim": 1, "ms_ssim": 1, "ids": 1}.get(name, 0)
+        # Near zero the angle is the root of a rounding error.
+        assert metric(portrait, portrait).item() == pytest.approx(
+            ideal, abs=0.05 if name == "ids_degrees" else 1e-5
+        )
 
 
-@pytest.mark.parametrize("function", [psnr, ssim, lpips, identity_distance, identity_similarity])
+@pytest.mark.parametrize(
+    "function", [psnr, ssim, ms_ssim, lpips, dists, identity_distance, identity_similarity]
+)
 def test_arguments_that_are_no_pair_of_pictures_are_refused(function):
     good = torch.zeros(1, 3, 64, 64)
     for bad in (
@@ -75,3 +129,14 @@ def test_arguments_that_are_no_pair_of_pictures_are_refused(function):
 def test_too_small_for_the_window():
     with pytest.raises(ValueError, match="at least 11"):
         ssim(torch.zeros(1, 3, 10, 20), torch.zeros(1, 3, 10, 20))
+    with pytest.raises(ValueError, match="at least 176"):
+        ms_ssim(torch.zeros(1, 3, 175, 200), torch.zeros(1, 3, 175, 200))
+    assert ms_ssim(torch.zeros(1, 3, 176, 200), torch.zeros(1, 3, 176, 200)).item() == 1
+
+
+def test_an_original_is_asked_for_or_refused():
+    pictures = torch.zeros(1, 3, 192, 192)
+    with pytest.raises(ValueError, match="PSNR needs original"):
+        METRICS["psnr"](pictures)
+    with pytest.raises(ValueError, match="NIQE takes no original"):
+        METRICS["niqe"](pictures, pictures)

@@ -113,6 +113,56 @@ def identity_state() -> dict[str, Tensor]:
     return _converted("identity", lambda: read_dlib_resnet(fetch("identity")[_DLIB_FILE]))
 
 
+def dists_state() -> dict[str, Tensor]:
+    """State dict of `models.dists.DISTS`, fetched and converted on the first use.
+
+    Returns:
+        The VGG-16 trunk as in `lpips_state`, and `alpha` and `beta` (1475,), float32.
+
+    Raises:
+        WeightsError: if a file cannot be fetched or is not what it claims to be.
+        OutputError: if the cache cannot be written.
+    """
+
+    def convert() -> dict[str, Tensor]:
+        trunk = read_flax_trunk(fetch("lpips")[_TRUNK_FILES["vgg"]])
+        path = fetch("dists")["weights.pt"]
+        try:
+            raw = torch.load(path, map_location="cpu", weights_only=True)
+            return trunk | {name: raw[name].float().flatten() for name in ("alpha", "beta")}
+        except Exception as error:  # torch.load can fail with any exception
+            raise WeightsError(f"{path}: not DISTS weights as in torchmetrics 1.9.0 ({error})") from error
+
+    return _converted("dists", convert)
+
+
+def niqe_state() -> dict[str, Tensor]:
+    """The natural-scene model of NIQE, fetched and converted on the first use.
+
+    Returns:
+        `mean` (36,), `covariance` (36, 36) of features of undistorted pictures, `window` (7, 7); float64.
+
+    Raises:
+        WeightsError: if the file cannot be fetched or is not what it claims to be.
+        OutputError: if the cache cannot be written.
+    """
+
+    def convert() -> dict[str, Tensor]:
+        path = fetch("niqe")["niqe_pris_params.npz"]
+        try:
+            # The stream is opened here: numpy leaves it open where a file turns out to be damaged.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as raw:
+                return {
+                    "mean": torch.from_numpy(raw["mu_pris_param"].reshape(36).astype(np.float64)),
+                    "covariance": torch.from_numpy(raw["cov_pris_param"].reshape(36, 36).astype(np.float64)),
+                    "window": torch.from_numpy(raw["gaussian_window"].reshape(7, 7).astype(np.float64)),
+                }
+        except Exception as error:  # np.load can fail with many exceptions
+            raise WeightsError(f"{path}: not NIQE parameters as in basicsr 1.4.2 ({error})") from error
+
+    return _converted("niqe", convert)
+
+
 def read_dlib_resnet(path: Path) -> dict[str, Tensor]:
     """Read dlib's face recognition network; every affine layer is folded into the convolution before it.
 

@@ -66,13 +66,14 @@ class VGG16Trunk(nn.Module):
     channels = (64, 128, 256, 512, 512)
     min_size = 16
     """Smallest side, pixels, that leaves a pixel at the last tap."""
-    _depths = (2, 2, 3, 3, 3)
+    depths = (2, 2, 3, 3, 3)
+    """Convolutions of each block."""
 
     def __init__(self) -> None:
         super().__init__()
         convs: list[nn.Module] = []
         before = 3
-        for width, depth in zip(self.channels, self._depths, strict=True):
+        for width, depth in zip(self.channels, self.depths, strict=True):
             for _ in range(depth):
                 convs.append(nn.Conv2d(before, width, 3, padding=1))
                 before = width
@@ -89,7 +90,7 @@ class VGG16Trunk(nn.Module):
         """
         taps: list[Tensor] = []
         layers = iter(self.convs)
-        for block, depth in enumerate(self._depths):
+        for block, depth in enumerate(self.depths):
             if block:
                 x = F.max_pool2d(x, 2)
             for _ in range(depth):
@@ -170,7 +171,7 @@ class LPIPS(nn.Module):
         Returns:
             (N,) distances, >= 0; 0 for equal pictures.
         """
-        total = a[0].new_zeros(a[0].shape[0])
+        total = a[0].new_zeros(len(a[0]))
         for head, x, y in zip(self.heads, a, b, strict=True):
             total = total + torch.einsum("nchw,c->n", (x - y).square(), head) / (x.shape[2] * x.shape[3])
         return total
@@ -182,7 +183,7 @@ class LPIPS(nn.Module):
 
         Args:
             a: (N, 3, H, W) RGB, [-1, 1].
-            b: the same shape and range.
+            b: the same shape and range, or one picture to compare all of `a` with.
 
         Returns:
             (N,) distances, >= 0; 0 for equal pictures.
@@ -190,7 +191,7 @@ class LPIPS(nn.Module):
         Raises:
             ValueError: if a shape is wrong or too small.
         """
-        if a.shape != b.shape:
+        if a.shape[1:] != b.shape[1:] or len(b) not in (1, len(a)):
             raise ValueError(f"LPIPS compares equal shapes, got {tuple(a.shape)} and {tuple(b.shape)}")
         return self.distance(self.features(a), self.features(b))
 
