@@ -1,0 +1,1 @@
+"""Evaluation: protocols, peers, the benchmark loop, its report. Needs the `eval` extra."""

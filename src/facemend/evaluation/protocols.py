@@ -1,0 +1,239 @@
+"""Test protocols by name: what a set must look like, what is measured on it, and how papers did it.
+
+The data is `protocols.toml`. Nothing here needs torch, and of the pictures only the headers are read.
+"""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from PIL import Image
+
+from facemend.errors import ConfigError
+from facemend.imaging import SUFFIXES
+
+Kind = Literal["full-reference", "no-reference"]
+
+NAMED = 10
+"""How many files one problem names; the rest is counted."""
+
+_FILE = "protocols.toml"
+_OPTIONAL: Mapping[str, None] = {"count": None, "size": None, "degradation": None, "seed": None}
+_LISTS = ("metrics", "papers", "notes")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to measure that has a name.
+
+    Attributes:
+        name: what `--protocol` takes.
+        title: heading for a reader.
+        kind: "full-reference" when a clean picture of every face exists, "no-reference" when not.
+        count: number of faces in the set; None for a folder of any length.
+        size: side of the faces in pixels; None for any. Where `degradation` is given, the clean faces may be
+            larger.
+        layout: what the folder must hold, in words.
+        metrics: keys of the metrics that can be measured, in the order of a report.
+        degradation: preset that makes the degraded inputs; None when they come with the set.
+        seed: seed of that preset, or None.
+        papers: how publications computed their figures, one sentence each.
+        notes: what a user has to know, one sentence each.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    count: int | None
+    size: int | None
+    layout: str
+    metrics: tuple[str, ...]
+    degradation: str | None
+    seed: int | None
+    papers: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def paired(self) -> bool:
+        """Whether the set brings its degraded inputs along with the clean faces."""
+        return self.kind == "full-reference" and self.degradation is None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What was found in a folder.
+
+    Attributes:
+        hq: clean faces, sorted by name; empty for a set without them.
+        lq: degraded faces, sorted by name; empty where a preset makes them. With both, `hq[i]` and `lq[i]`
+            are one face: pictures without a partner are in neither.
+        problems: what does not fit the protocol and what to do about it, one line each; empty when all is
+            well.
+    """
+
+    hq: tuple[Path, ...]
+    lq: tuple[Path, ...]
+    problems: tuple[str, ...]
+
+
+@cache
+def protocols() -> Mapping[str, Protocol]:
+    """All protocols by name, in the order of the documentation."""
+    text = resources.files("facemend.evaluation").joinpath(_FILE).read_text(encoding="utf-8")
+    known = {field.name for field in fields(Protocol)}
+    found: dict[str, Protocol] = {}
+    for block in tomllib.loads(text)["protocol"]:
+        row = {**_OPTIONAL, **block}
+        if set(row) != known or row["name"] in found or row["kind"] not in get_args(Kind):
+            raise ConfigError(
+                f"{_FILE}: block {row.get('name')!r} is incomplete, wrong or stands there twice"
+            )
+        found[row["name"]] = Protocol(**{**row, **{key: tuple(row[key]) for key in _LISTS}})
+    return MappingProxyType(found)
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol of that name; upper and lower case do not matter.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for known, found in protocols().items():
+        if known.casefold() == name.casefold():
+            return found
+    raise ConfigError(f"no protocol {name!r}; there are: {', '.join(protocols())}")
+
+
+def check_layout(protocol: Protocol, folder: Path) -> Layout:
+    """Compare a folder with what a protocol expects.
+
+    Args:
+        protocol: what to expect.
+        folder: the folder that the user gave.
+
+    Returns:
+        The pictures that can be used, and every problem found. Sub-folders belong to a folder, as they do for
+        `facemend evaluate`; files that are no pictures are passed over.
+    """
+    if not folder.is_dir():
+        return Layout((), (), (f"{folder}: no such folder; {protocol.name} needs {protocol.layout}",))
+    if protocol.paired:
+        return _check_pairs(protocol, folder)
+    if protocol.kind == "no-reference":
+        inside = folder / "lq"
+        files, problems = _check_folder(protocol, inside if inside.is_dir() else folder)
+        return Layout((), tuple(files.values()), tuple(problems))
+    files, problems = _check_folder(protocol, folder)
+    return Layout(tuple(files.values()), (), (*problems, *_check_table(folder, files.values())))
+
+
+def _check_pairs(protocol: Protocol, folder: Path) -> Layout:
+    # For each side: name without suffix -> name, file.
+    sides: dict[str, dict[str, tuple[str, Path]]] = {}
+    problems = []
+    for side in ("hq", "lq"):
+        if not (folder / side).is_dir():
+            problems.append(f"{folder / side}: no such folder; {protocol.name} needs {protocol.layout}")
+            continue
+        files, found = _check_folder(protocol, folder / side)
+        problems += found
+        sides[side] = {name.rpartition(".")[0]: (name, file) for name, file in files.items()}
+        kept = {name for name, _ in sides[side].values()}
+        if twice := [name for name in files if name not in kept]:
+            problems.append(
+                f"{folder / side}: {_listed(twice)}: another picture has the same name with another ending; "
+                "keep one of each"
+            )
+    if len(sides) < 2:
+        return Layout((), (), tuple(problems))
+    for side, other in (("hq", "lq"), ("lq", "hq")):
+        if alone := [name for stem, (name, _) in sides[side].items() if stem not in sides[other]]:
+            problems.append(
+                f"{folder / other}: no partner for {len(alone)} of the pictures in {side}: {_listed(alone)}; "
+                "both pictures of a pair must have the same name"
+            )
+    pairs = [(file, sides["lq"][stem][1]) for stem, (_, file) in sides["hq"].items() if stem in sides["lq"]]
+    return Layout(tuple(hq for hq, _ in pairs), tuple(lq for _, lq in pairs), tuple(problems))
+
+
+def _check_folder(protocol: Protocol, folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Pictures of a folder by their path within it, and what is wrong with their number and headers."""
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not paths:
+        return {}, [f"{folder}: no pictures in it; {protocol.name} needs {protocol.layout}"]
+    files = {path.relative_to(folder).as_posix(): path for path in paths}
+    problems = []
+    if protocol.count is not None and len(files) != protocol.count:
+        what = "get the missing ones" if len(files) < protocol.count else "take out those of other sets"
+        problems.append(f"{folder}: {len(files)} pictures, but {protocol.name} has {protocol.count}; {what}")
+    sizes = {name: _size(path) for name, path in files.items()}
+    if damaged := [name for name, size in sizes.items() if size is None]:
+        problems.append(
+            f"{folder}: {len(damaged)} cannot be read: {_listed(damaged)}; replace or remove them"
+        )
+    fits, wish = _size_rule(protocol)
+    wrong = [f"{name} ({size[0]} x {size[1]})" for name, size in sizes.items() if size and not fits(*size)]
+    if wrong:
+        problems.append(f"{folder}: {len(wrong)} of the pictures are not {wish}: {_listed(wrong)}")
+    return files, problems
+
+
+def _size_rule(protocol: Protocol) -> tuple[Callable[[int, int], bool], str]:
+    """Whether (width, height) fits, and what would, in words."""
+    side = protocol.size
+    if side is None:
+        return (lambda width, height: True), "of any size"
+    if protocol.degradation is None:
+        wish = f"{side} x {side} px, as {protocol.name} has them; take the original files"
+        return (lambda width, height: width == height == side), wish
+    # We make these inputs ourselves, and shrink larger faces first.
+    wish = f"square and at least {side} px; align the faces, or take out what is too small"
+    return (lambda width, height: width == height >= side), wish
+
+
+def _check_table(folder: Path, files: Iterable[Path]) -> list[str]:
+    """Problems of the table beside a folder; a missing table is none."""
+    folder = folder.absolute()
+    path = folder.parent / f"{folder.name}.csv"
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle)
+            if "file" not in (reader.fieldnames or ()):
+                return [f"{path}: no column 'file'; name it in the first line, or move the table away"]
+            named = [row["file"] for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        return [f"{path}: cannot be read as a table ({error}); save it as CSV in UTF-8, or move it away"]
+    present = {file.name for file in files}
+    gone = [name for name in named if name not in present]
+    if gone:
+        return [f"{folder}: {len(gone)} of the pictures that {path.name} lists are missing: {_listed(gone)}"]
+    return []
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """(width, height) from the header; None for what is no picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns about large pictures; the size rule says it better
+            with Image.open(path) as image:
+                return image.size
+    except Exception:  # a header full of garbage may raise anything
+        return None
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(names[:NAMED])
+    more = len(names) - NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
