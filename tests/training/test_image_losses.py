@@ -24,7 +24,8 @@ def test_the_gradient_is_the_slope_of_the_sum(identity):
 
     def total(x: torch.Tensor) -> float:
         values, _ = losses(x, target, torch.Generator().manual_seed(1))
-        return float(values["l1"] + values["lpips"] + (identity * identity_term(x, target) if identity else 0))
+        extra = identity * identity_term(x, target) if identity else 0
+        return float(values["l1"] + values["lpips"] + extra)
 
     def identity_term(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return identity_distance((x + 1) / 2, (y + 1) / 2).square().mean()

@@ -207,7 +207,7 @@ def _check_table(folder: Path, files: Iterable[Path]) -> list[str]:
     if not path.exists():
         return []
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle)
             if "file" not in (reader.fieldnames or ()):
                 return [f"{path}: no column 'file'; name it in the first line, or move the table away"]

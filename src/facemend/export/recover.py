@@ -30,7 +30,7 @@ Array = NDArray[np.float32]
 def recover_checkpoint(folder: Path) -> Checkpoint:
     """Read the weights of a model folder that `export_model` wrote.
 
-    The encoder is that of stage III (it has learnt to read damaged faces); stage I's own is not in the graphs.
+    The encoder is that of stage III, which reads damaged faces; stage I's own is not in the graphs.
     Weights stored as float16 come back with that precision.
 
     Args:

@@ -1,0 +1,203 @@
+"""All figures of one case: every method's picture against the original, in one look."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facemend.errors import ConfigError, FacemendError
+from facemend.evaluation.cases import Case, Pixels
+from facemend.faces.template import template_points
+from facemend.hub.archives import PACKAGES
+from facemend.hub.catalog import asset_path, file_sha256
+from facemend.imaging import to_float
+from facemend.metrics import METRICS, Metric, landmark_distance
+from facemend.metrics.learned import identity_measures
+from facemend.metrics.plugins import extra_metrics
+from facemend.predictors.mesh import FaceMesh
+from facemend.types import Box, Face
+
+Features = Callable[[Tensor], Tensor]
+"""(N, 3, H, W) RGB [0, 1] -> (N, D), for the distribution measures."""
+
+LMD = Metric(
+    "LMD",
+    landmark_distance,
+    higher_is_better=False,
+    range="0 to 20",
+    unit="px at 512",
+    network="MediaPipe face mesh, 468 points",
+    crop="the face in the aligned picture",
+    explain="How far eyes, mouth and outline have moved from where they were. Small values mean that the "
+    "expression is kept; papers use other landmarks, so their values do not compare.",
+)
+SLOW = frozenset({"lpips_vgg"})
+"""Metrics that are measured on demand only."""
+_IDENTITY = ("ids", "ids_degrees", "identity_distance")
+
+
+@dataclass(frozen=True)
+class Score:
+    """Values and features of the pictures of one case, in the order of the methods.
+
+    Attributes:
+        values: metric -> one number a method, None where it cannot be measured.
+        features: one row a method, for the distribution measures.
+        reference: the same of the original, or None.
+    """
+
+    values: dict[str, list[float | None]]
+    features: NDArray[np.float32]
+    reference: NDArray[np.float32] | None
+
+
+class Scorer:
+    """Measures the pictures of a case.
+
+    Args:
+        reference: whether there are originals.
+        full: whether the slow metrics are measured too.
+        features: network of the distribution measures.
+        device: where torch computes.
+        extra: names of further metrics.
+
+    Raises:
+        ConfigError: there is no such device, or a further metric is unknown.
+        WeightsError: the face mesh is missing.
+    """
+
+    def __init__(
+        self,
+        reference: bool,
+        full: bool,
+        features: Features,
+        device: str = "cpu",
+        extra: Sequence[str] = (),
+    ) -> None:
+        try:
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:  # torch has no error of its own for this
+            raise ConfigError(
+                f"--device {device}: torch cannot use it ({str(error).splitlines()[0]})"
+            ) from None
+        self.metrics = metrics_of(reference, full, extra)
+        self._features = features
+        self._device = device
+        self._mesh = FaceMesh() if reference else None
+
+    @torch.inference_mode()
+    def score(self, case: Case, pictures: Sequence[Pixels]) -> Score:
+        """Measure one picture a method.
+
+        Args:
+            case: the case that the pictures restore.
+            pictures: (S, S, 3) uint8 RGB each.
+        """
+        stack = torch.stack([_tensor(picture) for picture in pictures]).to(self._device)
+        hq = None if case.hq is None else _tensor(case.hq)[None].to(self._device)
+        values: dict[str, list[float | None]] = {}
+        for name, metric in self.metrics.items():
+            if name == "lmd" or name in _IDENTITY[1:]:
+                continue
+            if name == _IDENTITY[0]:
+                assert hq is not None
+                values |= {key: _numbers(v) for key, v in identity_measures(stack, hq).items()}
+                continue
+            try:
+                values[name] = _numbers(metric(stack, hq if metric.reference else None))
+            except ValueError:  # the picture is too small for this metric
+                values[name] = [None] * len(pictures)
+        if case.hq is not None:
+            values["lmd"] = self._landmarks(case.hq, pictures)
+        features = self._features(stack).float().cpu().numpy()
+        own = None if hq is None else self._features(hq).float().cpu().numpy()[0]
+        return Score({name: values[name] for name in self.metrics}, features, own)
+
+    def _landmarks(self, hq: Pixels, pictures: Sequence[Pixels]) -> list[float | None]:
+        assert self._mesh is not None
+        size = len(hq)
+        points = template_points("ffhq", size).astype(np.float32)
+        face = Face(Box(0.2 * size, 0.3 * size, 0.8 * size, 0.9 * size), points, 1.0)
+        found = []
+        for picture in (hq, *pictures):
+            try:
+                found.append(torch.from_numpy(self._mesh.points(to_float(picture), face)))
+            except FacemendError:
+                found.append(torch.full((1, 2), float("nan")))
+        original = found[0][None]
+        return [
+            _number(float(landmark_distance(other[None], original, size)))
+            if other.shape == found[0].shape
+            else None
+            for other in found[1:]
+        ]
+
+
+def metrics_of(reference: bool, full: bool, extra: Sequence[str] = ()) -> dict[str, Metric]:
+    """The metrics of a run, in the order of reports."""
+    table = {name: metric for name, metric in METRICS.items() if full or name not in SLOW}
+    table |= extra_metrics(extra)
+    blind = {name: metric for name, metric in table.items() if not metric.reference}
+    if not reference:
+        return blind
+    return {name: metric for name, metric in table.items() if metric.reference} | {"lmd": LMD} | blind
+
+
+def describe_metric(metric: Metric) -> dict[str, Any]:
+    """A metric as the results carry it."""
+    names = (field.name for field in fields(metric) if field.name not in ("function", "reference"))
+    return {name: getattr(metric, name) for name in names}
+
+
+def metric_weights(reference: bool) -> dict[str, str]:
+    """File -> sha256 of everything behind the figures."""
+    names = ("lpips", "dists", "identity", "niqe") if reference else ("lpips", "niqe")
+    archives = [archive for name in names for archive in PACKAGES[name]]
+    weights = {m.filename: m.sha256 for archive in archives for m in archive.members}
+    if reference:
+        mesh = asset_path("face_mesh")
+        weights[mesh.name] = file_sha256(mesh)
+    return weights
+
+
+def pack(features: NDArray[np.float32]) -> str:
+    """Numbers as text, exactly."""
+    return base64.b64encode(np.ascontiguousarray(features, "<f4").tobytes()).decode("ascii")
+
+
+def unpack(text: str) -> NDArray[np.float32]:
+    """The numbers that `pack` wrote, flat."""
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)
+
+
+def as_row(score: Score, names: Sequence[str]) -> dict[str, Any]:
+    """A score as one line of the store; `names` are the methods."""
+    values: Mapping[str, Mapping[str, float | None]] = {
+        name: {metric: column[number] for metric, column in score.values.items()}
+        for number, name in enumerate(names)
+    }
+    return {
+        "values": values,
+        "features": {name: pack(row) for name, row in zip(names, score.features, strict=True)},
+        "reference": None if score.reference is None else pack(score.reference),
+    }
+
+
+def _tensor(picture: Pixels) -> Tensor:
+    return torch.from_numpy(to_float(picture)).permute(2, 0, 1).contiguous()
+
+
+def _numbers(values: Tensor) -> list[float | None]:
+    return [_number(value) for value in values.double().tolist()]
+
+
+def _number(value: float) -> float | None:
+    # JSON has no infinity: PSNR of equal pictures counts as not measurable, like a failure.
+    return value if np.isfinite(value) else None

@@ -1,0 +1,225 @@
+"""The benchmark: every method on every picture, then one results.json and one report.html."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from facemend import __version__
+from facemend.errors import OutputError
+from facemend.evaluation.cases import Entry, common_size, describe, find_entries, load_case
+from facemend.evaluation.distances import SetMeasures, set_measures
+from facemend.evaluation.methods import Group, Method, open_groups
+from facemend.evaluation.options import EvaluationOptions
+from facemend.evaluation.published import published_tables
+from facemend.evaluation.report import write_report
+from facemend.evaluation.scoring import (
+    Scorer,
+    as_row,
+    describe_metric,
+    metric_weights,
+    metrics_of,
+    unpack,
+)
+from facemend.evaluation.sheets import make_sheets
+from facemend.evaluation.speed import device, measure_speed
+from facemend.evaluation.store import Store
+from facemend.evaluation.summary import distribution, means, slices, strengths
+from facemend.imaging import place
+
+logger = logging.getLogger(__name__)
+
+RESULTS, REPORT, SPEED = "results.json", "report.html", "speed.json"
+SCHEMA = 1
+_PACKAGES = (
+    "numpy",
+    "torch",
+    "torchmetrics",
+    "onnxruntime",
+    "opencv-python-headless",
+    "pillow",
+    "spandrel",
+    "pyiqa",
+)
+
+Row = dict[str, Any]
+Progress = Callable[[], None]
+
+
+def evaluate(
+    options: EvaluationOptions,
+    *,
+    overwrite: bool = False,
+    on_start: Callable[[int, int], Progress] | None = None,
+) -> Row:
+    """Measure, summarise, write; a run that was interrupted goes on where it stopped.
+
+    Args:
+        options: what to do.
+        overwrite: whether the folder's earlier evaluation of something else may be replaced.
+        on_start: told how many cases there are and how many of them are done already; gives a function to
+            call after each case.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        FacemendError: pictures, models, weights or the folder cannot be used; the message says which and why.
+    """
+    entries = find_entries(options)
+    options = replace(options, size=common_size(entries, options))
+    groups = open_groups(options, entries)
+    methods = [method for group in groups for method in group.methods]
+    measures = set_measures(options.features)
+    scorer = Scorer(options.reference, options.full, measures.features, options.device, options.extra)
+    facts = _facts(options, entries, methods, measures)
+    store = Store(options.out, facts, overwrite=overwrite)
+
+    todo = [entry for entry in entries if entry.name not in store.done]
+    done = on_start(len(entries), len(entries) - len(todo)) if on_start else lambda: None
+    for entry in todo:
+        case = load_case(entry, options)
+        pictures = [picture for group in groups for picture in group.run(entry, case)]
+        row = as_row(scorer.score(case, pictures), [method.name for method in methods])
+        store.add(entry.name, row | {"plan": case.plan, "pixels": case.digest})
+        done()
+
+    results = summarise(facts, [store.done[entry.name] for entry in entries], measures)
+    results["title"] = options.title or options.protocol or options.faces.name
+    results["protocol"]["command"] = options.command
+    _write_json(options.out / RESULTS, results)
+    speed = _speed(options, groups) if options.speed else None
+    sheets = make_sheets(results, entries, groups, options)
+    tables = published_tables(options.protocol or None) or published_tables()
+    write_report(options.out / REPORT, results, speed=speed, sheets=sheets, published=tables)
+    return results
+
+
+def summarise(facts: Mapping[str, Any], rows: Sequence[Row], measures: SetMeasures) -> Row:
+    """The results from what was measured; the same rows give the same results, bit for bit.
+
+    Args:
+        facts: what decides the figures: protocol, versions, hashes, inputs, methods.
+        rows: one a case, in the order of `facts["inputs"]`.
+        measures: of distributions.
+    """
+    results: Row = json.loads(json.dumps(facts))  # a copy that may be changed, in the same order
+    names = [method["name"] for method in results["methods"]]
+    columns = {
+        name: {metric: [row["values"][name][metric] for row in rows] for metric in results["metrics"]}
+        for name in names
+    }
+    labels = [dict(case["labels"]) for case in results["inputs"]]
+    difficulty = columns[names[0]]["lpips" if results["protocol"]["kind"] == "full-reference" else "niqe"]
+    for label, strength in zip(labels, strengths(difficulty), strict=True):
+        if strength:
+            label["strength"] = strength
+    for case, label, row in zip(results["inputs"], labels, rows, strict=True):
+        case |= {"labels": label, "plan": row["plan"], "pixels": row["pixels"]}
+    reference = _features([row["reference"] for row in rows])
+    for method in results["methods"]:
+        name = method["name"]
+        own = _features([row["features"][name] for row in rows])
+        assert own is not None
+        method["values"] = columns[name]
+        method["means"] = means(columns[name])
+        functions = {name: measures.functions[name] for name in results["set_metrics"]}
+        method["set"] = distribution(own, reference, functions)
+        method["slices"] = slices(columns[name], labels)
+    return results
+
+
+def _features(packed: Sequence[str | None]) -> NDArray[np.float32] | None:
+    held = [unpack(text) for text in packed if text is not None]
+    return np.stack(held) if len(held) == len(packed) else None
+
+
+def _facts(
+    options: EvaluationOptions,
+    entries: Sequence[Entry],
+    methods: Sequence[Method],
+    measures: SetMeasures,
+) -> Row:
+    """Everything that decides the figures; no time, no place."""
+    metrics = metrics_of(options.reference, options.full, options.extra)
+    notes = list(options.notes)
+    if options.reference:
+        notes.append(f"Distribution measures compare with the {len(entries)} originals of this run.")
+    if options.every > 1:
+        notes.append(f"Only one face in {options.every} was taken, in the order of names.")
+    if options.incomplete and options.lq is not None:
+        notes.append("Faces without a damaged partner, if there were any, are left out.")
+    notes.append("Every picture is rounded to 8 bits before it is measured.")
+    return {
+        "schema": SCHEMA,
+        "facemend": __version__,
+        "protocol": {
+            "name": options.protocol or "own",
+            "kind": "full-reference" if options.reference else "no-reference",
+            "size": options.size,
+            "crop": "whole aligned face",
+            "degradation": options.preset if options.degrades else None,
+            "seed": options.seed if options.degrades else None,
+            "notes": notes,
+        },
+        "versions": _versions() | {"device": options.device},
+        "weights": metric_weights(options.reference) | dict(measures.weights),
+        "metrics": {name: describe_metric(metric) for name, metric in metrics.items()},
+        "set_metrics": {name: dict(row) for name, row in measures.descriptions.items()}
+        if options.reference
+        else {},
+        "inputs": [describe(entry, options) for entry in entries],
+        "methods": [method.row() for method in methods],
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"facemend": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found | {"threads": str(torch.get_num_threads())}
+
+
+def _speed(options: EvaluationOptions, groups: Sequence[Group]) -> Row | None:
+    """Times of the models: measured once for a folder and a machine, as they differ from run to run."""
+    models = [
+        [method.model, dict(method.weights)]
+        for group in groups
+        for method in group.methods[:1]
+        if method.model
+    ]
+    path = options.out / SPEED
+    asked = {"models": models, "peers": list(options.peers)}
+    if not models and not options.peers:
+        return None
+    if path.is_file():
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+            if all(held[key] == value for key, value in asked.items()) and held["device"] == device():
+                return dict(held)
+        except (OSError, ValueError, TypeError, KeyError):
+            logger.info("%s: damaged, measured again", path)
+    speed = measure_speed(options.models, options.peers, options.size or 256) | asked
+    _write_json(path, speed)
+    return speed
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    text = json.dumps(value, indent=1, sort_keys=False, allow_nan=False, ensure_ascii=False)
+    try:
+        place(path, (text + "\n").encode(), overwrite=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,128 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from facemend.errors import BackendError, ModelNotFoundError, WeightsError
+from facemend.evaluation import speed
+from facemend.evaluation.graph_cost import Cost, graph_cost
+from facemend.evaluation.speed import BATCHES, measure_speed
+
+
+def save(path, nodes, inputs, outputs, weights):
+    """An ONNX file; `inputs` and `outputs` are name -> shape, `weights` name -> shape."""
+
+    def info(shapes):
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in shapes.items()]
+
+    constants = [numpy_helper.from_array(np.ones(s, np.float32), name) for name, s in weights.items()]
+    graph = helper.make_graph(nodes, "g", info(inputs), info(outputs), constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_costs_are_those_worked_out_by_hand(tmp_path):
+    node = helper.make_node
+    nodes = [
+        # 8 x 8 -> 4 x 4 places x 6 channels, each from 4 / 2 channels x 3 x 3: 96 x 18 = 1728
+        node("Conv", ["x", "conv"], ["a"], strides=[2, 2], pads=[1, 1, 1, 1], group=2),
+        # 4 x 4 places x 6 channels, each spread over 5 channels x 2 x 2: 96 x 20 = 1920
+        node("ConvTranspose", ["a", "up"], ["b"], strides=[2, 2]),
+        # 5 x 8 rows of 8 times 8 x 7: 5 x 8 x 7 x 8 = 2240
+        node("MatMul", ["b", "mat"], ["c"]),
+        # 1 row of 280 times 280 x 3, the matrix given transposed: 840
+        node("Flatten", ["c"], ["d"]),
+        node("Gemm", ["d", "gem"], ["e"], transB=1),
+        # a vector: 3
+        node("MatMul", ["e", "vec"], ["y"]),
+        node("Relu", ["y"], ["z"]),
+    ]
+    weights = {
+        "conv": (6, 2, 3, 3),
+        "up": (6, 5, 2, 2),
+        "mat": (8, 7),
+        "gem": (3, 280),
+        "vec": (3,),
+    }
+    path = save(tmp_path / "hand.onnx", nodes, {"x": ["N", 4, 8, 8]}, {"z": ["N"]}, weights)
+    assert graph_cost(path) == Cost(108 + 120 + 56 + 840 + 3, 1728 + 1920 + 2240 + 840 + 3)
+
+
+def test_a_network_without_products_costs_nothing(tiny_model):
+    assert graph_cost(tiny_model / "encode.onnx") == Cost(0, 0)
+    assert graph_cost(tiny_model / "decode.onnx") == Cost(5, 0)
+
+
+def test_unknown_shapes_give_no_figure(tmp_path):
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["i"]),
+        helper.make_node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["f"], ["t"]),
+        helper.make_node("MatMul", ["f", "t"], ["y"]),
+        helper.make_node("MatMul", ["y", "m"], ["z"]),
+    ]
+    path = save(tmp_path / "n.onnx", nodes, {"x": ["N", 4]}, {"z": [2, 3]}, {"m": (2, 3)})
+    assert graph_cost(path) == Cost(6, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a graph", None])
+def test_what_is_no_graph_is_named(tmp_path, content):
+    path = tmp_path / "bad.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"bad\.onnx: not an ONNX graph") as caught:
+        graph_cost(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_models_are_measured_in_a_process_of_their_own(tiny_model):
+    ballast = np.ones(800_000_000 // 8)  # a parent's memory must not count for the model's
+    found = measure_speed([str(tiny_model)])
+    assert ballast[0] == 1
+    assert found["device"]
+    assert found["cores"] >= 1
+    (row,) = found["rows"]
+    assert (row["name"], row["parameters"], row["gflop"]) == ("tiny", 5, 0)
+    assert list(row["ms"]) == list(row["faces_per_s"]) == [str(batch) for batch in BATCHES]
+    for batch in BATCHES:
+        milliseconds, rate = row["ms"][str(batch)], row["faces_per_s"][str(batch)]
+        assert 0 < milliseconds < 10_000
+        assert rate == pytest.approx(1000 * batch / milliseconds, rel=0.05)
+    assert 0 < row["decode_ms"] < 10_000
+    assert 20 < row["peak_mb"] < 600
+
+
+def test_models_that_cannot_be_measured_are_named(tmp_path):
+    with pytest.raises(ModelNotFoundError, match="nothing-there"):
+        measure_speed([str(tmp_path / "nothing-there")])
+
+
+def test_a_process_that_dies_does_not_hang(monkeypatch):
+    monkeypatch.setattr(speed, "_measure", os._exit)  # is sent to the process by its name
+    with pytest.raises(BackendError, match="--no-speed"):
+        measure_speed([3])
+
+
+def test_where_the_system_does_not_tell_there_is_no_peak():
+    """As on Windows: no module `resource`, no /proc."""
+    code = (
+        "import builtins, sys\n"
+        "sys.modules['resource'] = None\n"
+        "from facemend.evaluation import speed\n"
+        "def gone(*_, **__): raise FileNotFoundError\n"
+        "builtins.open = gone\n"
+        "print(speed._peak_mb(), bool(speed.device()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["None", "True"]
+
+
+def test_peers_are_timed_with_single_faces():
+    row = measure_speed([], ["unsharp"], 64)["rows"][0]
+    assert row["name"] == "unsharp"
+    assert set(row["ms"]) == {"1"}
+    assert 0 < row["ms"]["1"] < 10_000

@@ -1,0 +1,349 @@
+"""Whole runs. One is shared: three faces, the input, bicubic and the tiny model at two w, all metrics."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from facemend.degradations import degrade
+from facemend.errors import FacemendError, InputError, OutputError
+from facemend.evaluation import scoring, suite
+from facemend.evaluation.distances import set_measures
+from facemend.evaluation.options import EvaluationOptions
+from facemend.evaluation.peers import open_peer
+from facemend.evaluation.scoring import unpack
+from facemend.evaluation.sheets import main_method, make_sheets
+from facemend.evaluation.store import FILE
+from facemend.evaluation.suite import evaluate
+from facemend.evaluation.summary import interval
+from facemend.imaging import Picture, from_float, read_picture, resize, to_float, write_picture
+from facemend.metrics import METRICS, lpips, niqe, psnr
+
+NAMES = ["input", "bicubic", "tiny w=0", "tiny w=1"]
+METRIC_NAMES = [
+    "psnr",
+    "ssim",
+    "ms_ssim",
+    "lpips",
+    "dists",
+    "ids",
+    "ids_degrees",
+    "identity_distance",
+    "lmd",
+    "niqe",
+]
+
+
+class Interrupted(Exception):  # noqa: N818
+    """What stands for Ctrl-C."""
+
+
+def stop_after(count):
+    """`on_start` that interrupts a run after some cases; `told` holds what it was told."""
+    told = []
+
+    def start(total, done):
+        told.append((total, done))
+
+        def advance():
+            told.append("case")
+            if told.count("case") == count:
+                raise Interrupted
+
+        return advance
+
+    start.told = told
+    return start
+
+
+@pytest.fixture(scope="module")
+def settings(faces, tiny_model):
+    return {
+        "faces": faces,
+        "title": "Three faces",
+        "preset": "medium",
+        "seed": 4,
+        "models": (str(tiny_model),),
+        "ws": (0.0, 1.0),
+        "peers": ("bicubic",),
+        "command": "facemend evaluate faces",
+    }
+
+
+@pytest.fixture(scope="module")
+def run(settings, tmp_path_factory):
+    """The shared run: `out` and what came back. Not to be changed."""
+    out = tmp_path_factory.mktemp("run") / "deep/out"
+    start = stop_after(99)
+    results = evaluate(EvaluationOptions(**settings, out=out), on_start=start)
+    return SimpleNamespace(out=out, results=results, told=start.told)
+
+
+def refuse(*_, **__):
+    raise AssertionError("measured again")
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(run, settings, tmp_path):
+    """Two of its cases are measured anew, so this shows too that the same command gives the same numbers."""
+    options = EvaluationOptions(**settings, out=tmp_path, speed=False)
+    with pytest.raises(Interrupted):
+        evaluate(options, on_start=stop_after(2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE]
+    whole = (tmp_path / FILE).read_bytes()
+    assert whole.count(b"\n") == 3
+    (tmp_path / FILE).write_bytes(whole[:-1000])  # as if the power had failed in the middle of the last line
+    start = stop_after(99)
+    evaluate(options, on_start=start)
+    assert start.told == [(3, 1), "case", "case"]
+    for name in (FILE, "results.json"):
+        assert (tmp_path / name).read_bytes() == (run.out / name).read_bytes()
+    assert not (tmp_path / "speed.json").exists()
+
+
+def test_a_finished_run_is_written_again_without_measuring(run, settings, tmp_path, monkeypatch):
+    out = shutil.copytree(run.out, tmp_path / "out")
+    (out / "report.html").unlink()
+    monkeypatch.setattr(suite.Scorer, "score", refuse)
+    monkeypatch.setattr(suite, "measure_speed", refuse)
+    results = evaluate(EvaluationOptions(**settings, out=out))
+    assert results == run.results
+    assert (out / "results.json").read_bytes() == (run.out / "results.json").read_bytes()
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seed": 5}, {"preset": "heavy"}, {"ws": (0.0,)}, {"size": 128}, {"every": 2}, {"models": ()}]
+)
+def test_another_run_is_not_continued(run, settings, tmp_path, changes):
+    out = shutil.copytree(run.out, tmp_path / "out")
+    with pytest.raises(OutputError, match="another evaluation"):
+        evaluate(EvaluationOptions(**settings | changes, out=out))
+    assert (out / FILE).read_bytes() == (run.out / FILE).read_bytes()
+
+
+def test_other_pictures_make_another_run_and_may_replace_the_first(
+    run, settings, own_faces, tmp_path, monkeypatch
+):
+    out = shutil.copytree(run.out, tmp_path / "out")
+    shutil.copy(own_faces / "biden.png", own_faces / "obama.png")
+    cheap = settings | {"faces": own_faces, "models": (), "speed": False}
+    with pytest.raises(OutputError, match="--overwrite"):
+        evaluate(EvaluationOptions(**cheap, out=out))
+    monkeypatch.setattr(suite, "metrics_of", lambda *_: {name: METRICS[name] for name in ("psnr", "lpips")})
+    monkeypatch.setattr(scoring, "metrics_of", suite.metrics_of)
+    results = evaluate(EvaluationOptions(**cheap, out=out), overwrite=True)
+    assert json.loads((out / "results.json").read_text()) == results
+    assert [method["name"] for method in results["methods"]] == ["input", "bicubic"]
+
+
+def test_removed_neighbours_do_not_pass_for_the_same_run(own_faces, settings, tmp_path):
+    """The same two files, but of a folder of three at first: their seeds differ."""
+    cheap = settings | {
+        "faces": own_faces,
+        "models": (),
+        "peers": (),
+        "out": tmp_path / "out",
+        "speed": False,
+    }
+    with pytest.raises(Interrupted):
+        evaluate(EvaluationOptions(**cheap, every=2), on_start=stop_after(1))
+    (own_faces / "obama.png").unlink()
+    with pytest.raises(OutputError, match="another evaluation"):
+        evaluate(EvaluationOptions(**cheap))
+
+
+def test_results_have_the_form_that_was_agreed(run, settings):
+    text = (run.out / "results.json").read_text(encoding="utf-8")
+
+    def no_constant(name):
+        raise AssertionError(name)
+
+    results = json.loads(text, parse_constant=no_constant)
+    assert results == run.results
+    assert (results["schema"], results["title"]) == (1, "Three faces")
+    protocol = results["protocol"]
+    assert (protocol["name"], protocol["kind"], protocol["size"]) == ("own", "full-reference", 192)
+    assert (protocol["degradation"], protocol["seed"]) == ("medium", 4)
+    assert protocol["command"] == "facemend evaluate faces"
+    assert all(note.endswith(".") for note in protocol["notes"])
+    assert {"python", "torch", "numpy", "onnxruntime", "facemend", "device"} <= set(results["versions"])
+    assert {"alexnet.ckpt", "face_landmark.tflite"} & set(results["weights"])
+    assert all(len(sha) == 64 for sha in results["weights"].values())
+    assert list(results["metrics"]) == METRIC_NAMES
+    assert list(results["set_metrics"]) == ["fd_alex", "kd_alex"]
+    fields = {"label", "higher_is_better", "unit", "network", "range", "colour", "crop", "explain"}
+    for row in (*results["metrics"].values(), *results["set_metrics"].values()):
+        assert set(row) == fields
+    assert [case["name"] for case in results["inputs"]] == ["biden.png", "obama.png", "obama2.png"]
+    for case in results["inputs"]:
+        assert len(case["hq"]) == len(case["pixels"]) == 64
+        assert case["lq"] is None
+        assert case["plan"].startswith("192 px")
+    assert [case["seed"] for case in results["inputs"]] == [4, 5, 6]
+    assert [method["name"] for method in results["methods"]] == NAMES
+    for method in results["methods"]:
+        assert list(method["values"]) == list(method["means"]) == METRIC_NAMES
+        for name, values in method["values"].items():
+            assert len(values) == 3
+            assert all(isinstance(value, float) for value in values), name
+            assert method["means"][name] == interval(values)
+        assert list(method["set"]) == ["fd_alex", "kd_alex"]
+        assert method["set"]["fd_alex"] > 0
+        assert set(method["slices"]) == {"source", "kind", "pose", "strength"}
+    assert run.told == [(3, 0), "case", "case", "case"]
+
+
+def test_no_path_of_the_machine_is_in_the_results(run, faces, tiny_model):
+    for name in ("results.json", "report.html", "speed.json", FILE):
+        text = (run.out / name).read_text(encoding="utf-8")
+        for path in (run.out, faces.parent, tiny_model.parent):
+            assert str(path) not in text, name
+
+
+def _tensor(pixels):
+    return torch.from_numpy(to_float(pixels)).permute(2, 0, 1)[None]
+
+
+def test_values_are_those_of_the_pictures(run, faces):
+    """The input is the picture damaged with seed + k; bicubic is made from it; both measured by hand."""
+    rows = {method["name"]: method["values"] for method in run.results["methods"]}
+    for k, path in enumerate(sorted(faces.iterdir())):
+        hq = read_picture(path).pixels
+        lq, plan = degrade(hq, "medium", 4 + k)
+        assert run.results["inputs"][k]["plan"] == str(plan)
+        bicubic = from_float(open_peer("bicubic")(to_float(lq)[None])[0])
+        for name, pixels in (("input", lq), ("bicubic", bicubic)):
+            pair = _tensor(pixels), _tensor(hq)
+            assert rows[name]["psnr"][k] == pytest.approx(psnr(*pair).item(), rel=1e-9)
+            assert rows[name]["lpips"][k] == pytest.approx(lpips(*pair).item(), rel=1e-4)
+            assert rows[name]["niqe"][k] == pytest.approx(niqe(pair[0]).item(), rel=1e-9)
+
+
+def test_set_distances_are_those_of_the_kept_features(run):
+    lines = [json.loads(line) for line in (run.out / FILE).read_text().splitlines()[1:]]
+    reference = np.stack([unpack(line["data"]["reference"]) for line in lines])
+    for method in run.results["methods"]:
+        own = np.stack([unpack(line["data"]["features"][method["name"]]) for line in lines])
+        for name, distance in set_measures("alex").functions.items():
+            assert method["set"][name] == distance(own, reference)
+
+
+def test_slices_are_the_means_of_their_faces(run):
+    labels = [case["labels"] for case in run.results["inputs"]]
+    assert [label["pose"] for label in labels] == ["turned", "frontal", "frontal"]
+    lpips_of_input = run.results["methods"][0]["values"]["lpips"]
+    ranks = np.argsort(np.argsort(lpips_of_input))
+    assert [label["strength"] for label in labels] == [("mild", "middle", "strong")[rank] for rank in ranks]
+    for method in run.results["methods"]:
+        values = method["values"]["psnr"]
+        real, synthetic = (method["slices"]["kind"][kind]["psnr"] for kind in ("real", "synthetic"))
+        assert (real["mean"], real["n"]) == (pytest.approx((values[0] + values[1]) / 2, rel=1e-12), 2)
+        assert (synthetic["mean"], synthetic["n"]) == (values[2], 1)
+
+
+def test_report_and_times_stand_beside_the_results(run, settings):
+    assert sorted(path.name for path in run.out.iterdir()) == sorted(
+        [FILE, "report.html", "results.json", "speed.json"]
+    )
+    page = (run.out / "report.html").read_text(encoding="utf-8")
+    for text in (*NAMES, "Three faces", "Best faces", "Median faces", "Worst faces", "Speed"):
+        assert text in page
+    row, *peers = json.loads((run.out / "speed.json").read_text())["rows"]
+    assert row["name"] == "tiny"
+    assert row["ms"]["16"] > 0
+    assert [peer["name"] for peer in peers] == list(settings["peers"])
+
+
+def test_times_of_another_model_or_machine_are_measured_again(run, settings, tmp_path, monkeypatch):
+    out = shutil.copytree(run.out, tmp_path / "out")
+    path = out / "speed.json"
+    held = json.loads(path.read_text())
+    monkeypatch.setattr(suite, "measure_speed", lambda *_: held | {"device": "x"})
+    monkeypatch.setattr(suite.Scorer, "score", refuse)
+    renamed = [[held["models"][0][0], {}]]
+    for damaged in (
+        json.dumps(held | {"device": "other"}),
+        json.dumps(held | {"models": renamed}),
+        "[]",
+        "{",
+    ):
+        path.write_text(damaged)
+        evaluate(EvaluationOptions(**settings, out=out))
+        assert json.loads(path.read_text())["device"] == "x"
+
+
+def test_the_sheets_show_the_faces_that_their_captions_name(run, settings, tmp_path):
+    options = EvaluationOptions(**settings, out=tmp_path)
+    entries = suite.find_entries(options)
+    groups = suite.open_groups(options, entries)
+    main = main_method(run.results)
+    assert main["name"] == "tiny w=0"  # of the two equally far from 0.5, the first
+    order = np.argsort(main["values"]["lpips"])
+    sheets = make_sheets(run.results, entries, groups, options)
+    assert [sheet.title for sheet in sheets] == ["Best faces", "Median faces", "Worst faces"]
+    for sheet, face in zip(sheets, order, strict=True):
+        assert entries[face].name in sheet.caption
+        assert f"{main['values']['lpips'][face]:.3f}" in sheet.caption
+        assert sheet.picture.width > 5 * 160  # four methods and the original
+        cell = sheet.picture.pixels[-8 - 160 : -8, -8 - 160 : -8]
+        original = suite.load_case(entries[face], options).hq
+        expected = from_float(resize(to_float(original), (160, 160), "bicubic"))
+        assert np.abs(cell.astype(int) - expected).max() <= 1
+
+
+def test_without_originals_only_quality_is_measured(own_faces, tiny_model, tmp_path):
+    theirs = shutil.copytree(own_faces, tmp_path / "theirs")
+    shutil.copy(own_faces / "obama.png", theirs / "obama2.png")
+    options = EvaluationOptions(
+        faces=own_faces,
+        out=tmp_path / "out",
+        reference=False,
+        models=(str(tiny_model),),
+        restored={"Their work": theirs},
+        speed=False,
+    )
+    results = evaluate(options)
+    assert results["title"] == "own"
+    assert results["protocol"]["kind"] == "no-reference"
+    assert (results["protocol"]["degradation"], results["protocol"]["seed"]) == (None, None)
+    assert list(results["metrics"]) == ["niqe"]
+    assert results["set_metrics"] == {}
+    given, theirs_row, tiny = results["methods"]
+    assert [m["name"] for m in (given, theirs_row, tiny)] == ["input", "Their work", "tiny w=0.5"]
+    assert all(method["set"] == {} for method in results["methods"])
+    expected = niqe(_tensor(read_picture(own_faces / "obama.png").pixels)).item()
+    assert given["values"]["niqe"][1] == pytest.approx(expected, rel=1e-9)
+    # 8-bit copies of the inputs, apart from the last, which is the second once more.
+    assert theirs_row["values"]["niqe"] == [*given["values"]["niqe"][:2], given["values"]["niqe"][1]]
+    assert all(case["hq"] is None and len(case["lq"]) == 64 for case in results["inputs"])
+    assert "Their work" in (tmp_path / "out/report.html").read_text()
+
+
+def test_a_picture_that_cannot_be_used_stops_the_run_by_name_and_keeps_the_rest(options, own_faces, tmp_path):
+    wide = read_picture(own_faces / "obama2.png")
+    write_picture(own_faces / "obama2.png", Picture(wide.pixels[:100]), overwrite=True)
+    with pytest.raises(InputError, match=r"obama2\.png: 192x100 is not square"):
+        evaluate(options(reference=False))
+    assert len((tmp_path / "out" / FILE).read_text().splitlines()) == 3
+
+
+def test_wrong_methods_are_found_before_anything_is_written(options, tmp_path):
+    for changes in (
+        {"peers": ("sharper",)},
+        {"models": ("huge",)},
+        {"device": "gpu9"},
+        {"extra": ("magic",)},
+    ):
+        with pytest.raises(FacemendError):
+            evaluate(options(**changes))
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(options, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match=str(Path("out"))):
+        evaluate(options())
