@@ -198,7 +198,7 @@ def _list_protocols() -> None:
 
     for found in protocols().values():
         count = plural(found.count, "face") if found.count else "any number of faces"
-        say(f"{found.name}: {found.title}; {count}; {found.kind}; {found.layout}")
+        say(f"{found.title}; {count}; {found.kind}; {found.layout}")
 
 
 def _default_model() -> str:
