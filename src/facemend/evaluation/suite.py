@@ -184,7 +184,7 @@ def _facts(
 
 
 def _versions() -> dict[str, str]:
-    found = {"facemend": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
