@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import facemend
 from facemend.degradations import degrade
 from facemend.errors import FacemendError, InputError, OutputError
 from facemend.evaluation import scoring, suite
@@ -170,7 +171,8 @@ def test_results_have_the_form_that_was_agreed(run, settings):
     assert (protocol["degradation"], protocol["seed"]) == ("medium", 4)
     assert protocol["command"] == "facemend evaluate faces"
     assert all(note.endswith(".") for note in protocol["notes"])
-    assert {"python", "torch", "numpy", "onnxruntime", "facemend", "device"} <= set(results["versions"])
+    assert results["facemend"] == facemend.__version__
+    assert {"python", "torch", "numpy", "onnxruntime", "device"} <= set(results["versions"])
     assert {"alexnet.ckpt", "face_landmark.tflite"} & set(results["weights"])
     assert all(len(sha) == 64 for sha in results["weights"].values())
     assert list(results["metrics"]) == METRIC_NAMES

@@ -6,6 +6,8 @@ import torch
 from PIL import Image
 
 from facemend.metrics import niqe
+from facemend.metrics.niqe import _normalised
+from facemend.models.metric_weights import niqe_state
 
 PORTRAIT = Path(__file__).parents[1] / "data" / "portrait.jpg"
 
@@ -47,6 +49,17 @@ def test_a_flat_picture_has_no_score_and_stops_nothing(level, sharp):
     values = niqe(torch.cat([flat, sharp[..., 160:352, 160:352]]))
     assert values[0].isnan()
     assert values[1].isfinite()
+
+
+def test_flat_regions_have_no_sign():
+    # Rounding noise has one, and it differs from machine to machine.
+    window = niqe_state()["window"]
+    levels = torch.rand(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 255
+    for level in levels.tolist():
+        assert not _normalised(torch.full((1, 1, 32, 32), level, dtype=torch.float64), window).any()
+    step = torch.full((1, 1, 32, 32), 77.0, dtype=torch.float64)
+    step[..., 16, 16] = 78
+    assert _normalised(step, window).count_nonzero() == 49
 
 
 def test_small_and_wrong_pictures_are_refused():

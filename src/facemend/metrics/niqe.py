@@ -19,6 +19,8 @@ BLOCK = 96
 """Side of a block at full scale, pixels; at half scale it is half."""
 # Brightness of ITU-R BT.601, 16 to 235, from RGB in [0, 1].
 _LUMA, _LUMA_OFFSET = (65.481, 128.553, 24.966), 16.0
+# Of 255 steps: far below what one step in the window's corner gives, far above float64 noise.
+_FLAT = 1e-7
 _PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
@@ -81,7 +83,11 @@ def _normalised(x: Tensor, window: Tensor) -> Tensor:
     padded = F.pad(x, (reach,) * 4, mode="replicate")
     mean = F.conv2d(padded, window[None, None])
     square = F.conv2d(padded.square(), window[None, None])
-    return (x - mean) / ((square - mean.square()).abs().sqrt() + 1)
+    deviation = x - mean
+    # Where the picture is flat the difference is rounding noise, whose sign differs from machine to machine,
+    # and _fit() counts signs.
+    deviation = torch.where(deviation.abs() < _FLAT, 0.0, deviation)
+    return deviation / ((square - mean.square()).abs().sqrt() + 1)
 
 
 def _features(x: Tensor, side: int) -> Tensor:
