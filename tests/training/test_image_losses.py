@@ -18,14 +18,14 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("identity", [0.0, 0.5])
 def test_the_gradient_is_the_slope_of_the_sum(identity):
     image, target = pair()
-    losses = ImageLosses(1.0, PerceptualConfig(net="alex"), identity)
+    losses = ImageLosses(1.0, [PerceptualConfig(net="alex")], identity)
     figures, gradient = losses(image, target, torch.Generator().manual_seed(1))
     assert ("identity" in figures) == bool(identity)
 
     def total(x: torch.Tensor) -> float:
         values, _ = losses(x, target, torch.Generator().manual_seed(1))
         extra = identity * identity_term(x, target) if identity else 0
-        return float(values["l1"] + values["lpips"] + extra)
+        return float(values["l1"] + values["lpips_alex"] + extra)
 
     def identity_term(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return identity_distance((x + 1) / 2, (y + 1) / 2).square().mean()
@@ -38,6 +38,6 @@ def test_the_gradient_is_the_slope_of_the_sum(identity):
 
 def test_identity_of_the_same_picture_is_free():
     _, target = pair()
-    losses = ImageLosses(1.0, PerceptualConfig(net="alex"), 1.0)
+    losses = ImageLosses(1.0, [PerceptualConfig(net="alex")], 1.0)
     figures, _ = losses(target, target, torch.Generator().manual_seed(1))
     assert float(figures["identity"]) == pytest.approx(0, abs=1e-5)

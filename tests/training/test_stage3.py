@@ -15,7 +15,7 @@ from facemend.models.codeformer import CodeFormer
 SIDE = 64
 PHASE = [{"steps": 1, "batch": 2, "degradation": "medium"}]
 CODE = {"feature", "token", "top1", "top5"}
-IMAGE = {"l1", "lpips"}
+IMAGE = {"l1", "lpips_alex"}
 GAN = {"gan", "lambda", "critic", "real", "fake"}
 
 

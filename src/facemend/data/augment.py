@@ -1,4 +1,4 @@
-"""Face-true augmentation of HQ pictures: flip, small similarity, brightness and contrast."""
+"""Face-true augmentation of HQ pictures: things in front, flip, small similarity, brightness and contrast."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from facemend.data.occlusions import occlude
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Augmentation:
         shift: largest move of the crop's centre, as a share of the room left plus this share of the side.
         light: largest change of brightness and contrast, as a share.
         flip: probability of a mirror image.
+        occlude: probability of glasses, a hat, fingers, cloth or hair drawn over the face.
     """
 
     crop: tuple[float, float] = (1.0, 1.0)
@@ -26,6 +29,7 @@ class Augmentation:
     shift: float = 0.0
     light: float = 0.0
     flip: float = 0.5
+    occlude: float = 0.0
 
 
 def augment(
@@ -42,6 +46,8 @@ def augment(
     Returns:
         (size, size, 3) uint8 RGB.
     """
+    if how.occlude and rng.random() < how.occlude:
+        image = occlude(image, rng)
     side = image.shape[0]
     share = rng.uniform(*how.crop)
     angle = np.deg2rad(rng.uniform(-how.rotate, how.rotate))

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from facemend.degradations import PRESETS as DEGRADATIONS
 from facemend.errors import ConfigError
@@ -44,6 +52,18 @@ class DataConfig(_Model):
     shift: float = 0.0
     light: float = 0.0
     flip: Share = 0.5
+    occlude: Share = 0.0
+    table: Path | None = Field(
+        default=None, description="CSV with folder and file, and yaw and source for the weights below"
+    )
+    turned: float = Field(default=1.0, gt=0, description="how often a turned face is drawn against a frontal")
+    sources: dict[str, Annotated[float, Field(ge=0)]] = {}
+
+    @model_validator(mode="after")
+    def _table(self) -> Self:
+        if self.table is None and (self.sources or self.turned != 1):
+            raise ValueError("turned and sources need data.table, the CSV that knows yaw and source")
+        return self
 
     @model_validator(mode="after")
     def _crop(self) -> Self:
@@ -76,6 +96,20 @@ class PerceptualConfig(_Model):
         ge=0,
         description="pixels of random offset: a strided trunk else leaves a grid in the picture",
     )
+    window: int = Field(
+        default=0,
+        ge=0,
+        description="side of a random window that is compared instead of the picture, pixels: a quarter of "
+        "the area costs a quarter; 0 = all of it",
+    )
+
+
+def _listed(value: object) -> object:
+    """One table where a list of tables is wanted."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Perceptual = Annotated[tuple[PerceptualConfig, ...], BeforeValidator(_listed)]
 
 
 class AdversaryConfig(_Model):
@@ -188,7 +222,7 @@ class Stage1Config(RunConfig):
     phases: tuple[Stage1Phase, ...] = Field(min_length=1)
     init: Path | None = None
     pixel_weight: float = 1.0
-    perceptual: PerceptualConfig = PerceptualConfig()
+    perceptual: Perceptual = (PerceptualConfig(),)
     codebook: CodebookConfig = CodebookConfig()
     adversary: AdversaryConfig = AdversaryConfig()
 
@@ -216,7 +250,10 @@ class Stage3Config(RunConfig):
         default=True, description="as released: image losses train the fusion blocks only, not the encoder"
     )
     pixel_weight: float = 1.0
-    perceptual: PerceptualConfig = PerceptualConfig()
+    perceptual: Perceptual = (PerceptualConfig(),)
+    fidelity: float = Field(
+        default=0.0, ge=0, description="L1 weighs 1 + fidelity * w^2: the dial's upper end is for truth; ours"
+    )
     identity_weight: float = Field(
         default=0.0, ge=0, description="squared distance of face embeddings; ours, not in the paper"
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from facemend.data.augment import Augmentation
+from facemend.data.balance import weighted
 from facemend.data.faces import FaceSet, FaceStream, batches, fixed_batch, read_faces, split, to_signed
 from facemend.degradations import preset as recipe
 from facemend.training.config import RunConfig
@@ -35,7 +36,7 @@ class TrainingFaces:
     ) -> Iterator[dict[str, Tensor]]:
         """Batches of views as (B, 3, size, size) in [-1, 1] on the device: "hq" and perhaps "lq"."""
         data = self.config.data
-        view = Augmentation(data.crop, data.rotate, data.shift, data.light, data.flip)
+        view = Augmentation(data.crop, data.rotate, data.shift, data.light, data.flip, data.occlude)
         how = None if degradation is None else recipe(degradation)
         stream = FaceStream(self.faces, size, view, how, self.config.seed)
         for sample in batches(stream, batch, first_sample, steps, data.workers):
@@ -53,6 +54,8 @@ def open_faces(config: RunConfig, size: int, degradation: str | None, device: to
     """
     data = config.data
     faces = read_faces([(folder.path, folder.weight) for folder in data.folders], size, data.limit)
+    if data.table is not None:
+        faces = weighted(faces, data.table, data.turned, data.sources)
     faces, held_out = split(faces, data.holdout)
     fixed = fixed_batch(held_out, size, None if degradation is None else recipe(degradation), config.seed)
     return TrainingFaces(config, faces, {k: to_signed(v).to(device) for k, v in fixed.items()}, device)

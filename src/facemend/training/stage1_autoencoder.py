@@ -43,6 +43,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
     net = VQAutoencoder(sizes.autoencoder).to(run.device)
     if config.init is not None:
         load_into(net, load_checkpoint(config.init).state, config.init)
+    judge = LPIPS("alex").to(run.device)
     adversary = Adversary(config.adversary, run)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual).to(run.device)
     care = CodebookCare(net.codebook, config.codebook)
@@ -101,7 +102,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
                 {**losses, "gradient": norm, "perplexity": usage.perplexity, "bypass": float(not quantize)},
             )
             if due(step, config.preview_every, steps):
-                _validate(net, average, probe, image_losses.lpips, run, step)
+                _validate(net, average, probe, judge, run, step)
             if due(step, config.save_every, steps):
                 # The product first: a run that is stopped between the two does the step again.
                 _save_product(net, average, adversary.net, config, run, step, pictures.faces.digest)

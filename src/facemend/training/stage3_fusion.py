@@ -15,6 +15,7 @@ from facemend.errors import ConfigError
 from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import preset
+from facemend.models.perceptual import LPIPS
 from facemend.training.adversary import Adversary
 from facemend.training.config import Stage3Config
 from facemend.training.ema import EMA
@@ -45,6 +46,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     load_into(net, stage2.state, config.stage2)
     freeze(net.codebook, net.decoder)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual, config.identity_weight).to(run.device)
+    judge = LPIPS("alex").to(run.device)
     adversary = Adversary(config.adversary, run)
     if config.discriminator is not None:
         load_into(adversary.net, load_checkpoint(config.discriminator).state, config.discriminator)
@@ -78,7 +80,9 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
                     if config.detach_features:
                         features = {side: feature.detach() for side, feature in features.items()}
                     image = net.decode(encoded.codes, features, w)
-                    image_figures, gradient = image_losses(image, hq, generator)
+                    image_figures, gradient = image_losses(
+                        image, hq, generator, 1 + config.fidelity * w.square()
+                    )
                     figures |= image_figures
                     if phase.adversary:
                         adversarial, gan_figures = adversary.gradient(image, last_layer, gradient)
@@ -95,7 +99,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
 
             run.after_step(step, len(hq), {**figures, "gradient": norm})
             if due(step, config.preview_every, run.steps):
-                validate(averaged(net, average), teacher, probe, PREVIEW_W, image_losses.lpips, run, step)
+                validate(averaged(net, average), teacher, probe, PREVIEW_W, judge, run, step)
             if due(step, config.save_every, run.steps):
                 info = {
                     "stage": "stage3",
