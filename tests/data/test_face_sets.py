@@ -62,10 +62,11 @@ def test_another_seed_gives_other_samples(stream):
 
 def test_samples_are_pairs_of_bytes(stream):
     sample = stream[0]
-    assert sample.keys() == {"hq", "lq"}
-    assert all(v.shape == (3, 16, 16) and v.dtype == torch.uint8 for v in sample.values())
+    assert sample.keys() == {"hq", "lq", "face", "mirrored"}
+    assert all(sample[name].shape == (3, 16, 16) for name in ("hq", "lq"))
+    assert all(sample[name].dtype == torch.uint8 for name in ("hq", "lq"))
     assert not torch.equal(sample["hq"], sample["lq"])
-    assert FaceStream(stream.faces, 16, LIVELY, None, seed=3)[0].keys() == {"hq"}
+    assert FaceStream(stream.faces, 16, LIVELY, None, seed=3)[0].keys() == {"hq", "face", "mirrored"}
 
 
 def test_a_recipe_does_not_change_the_hq_view(stream):
@@ -94,7 +95,7 @@ def test_batches_do_not_depend_on_workers(stream, workers):
     assert len(got) == 7
     for step, batch in enumerate(got):
         samples = [stream[6 + 3 * step + i] for i in range(3)]
-        assert same(batch, {key: torch.stack([s[key] for s in samples]) for key in ("hq", "lq")})
+        assert same(batch, {key: torch.stack([s[key] for s in samples]) for key in samples[0]})
 
 
 def test_batches_resume_where_they_stopped(stream):
@@ -205,3 +206,25 @@ def test_ranges():
     torch.testing.assert_close(to_unit(signed) * 255, levels.float())
     assert levels.view(-1)[200] == 200  # the batch itself is not changed
     assert to_unit(torch.tensor([-3.0, 3.0])).tolist() == [0, 1]
+
+
+def test_processes_share_every_stretch(stream):
+    """Two that take three samples each of every six have, together, what one with six has."""
+    whole = list(batches(stream, batch=6, start=12, steps=3, workers=0))
+    halves = [list(batches(stream, 3, 12 + 3 * rank, 3, 0, stride=6)) for rank in range(2)]
+    for step, batch in enumerate(whole):
+        joined = {key: torch.cat([half[step][key] for half in halves]) for key in batch}
+        assert same(batch, joined)
+
+
+def test_samples_say_which_face_and_whether_mirrored():
+    faces = face_set(5)
+    stream = FaceStream(faces, faces.pictures[0].shape[0], Augmentation(), None, seed=0)
+    seen = set()
+    for index in range(40):
+        sample = stream[index]
+        picture = torch.from_numpy(faces.pictures[int(sample["face"])]).permute(2, 0, 1)
+        mirrored = bool(sample["mirrored"])
+        assert torch.equal(sample["hq"], picture.flip(2) if mirrored else picture)
+        seen.add((int(sample["face"]), mirrored))
+    assert len(seen) > 7

@@ -6,6 +6,7 @@ import torch
 from facemend.models.codebook import Codebook
 from facemend.training.codebook_care import CodebookCare
 from facemend.training.config import CodebookConfig
+from facemend.training.engine import Engine
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def generator():
 def make(size=8, dim=3, **config):
     torch.manual_seed(0)
     codebook = Codebook(size, dim)
-    return codebook, CodebookCare(codebook, CodebookConfig(**config))
+    return codebook, CodebookCare(codebook, CodebookConfig(**config), Engine())
 
 
 def as_grid(rows):
@@ -131,7 +132,7 @@ def test_resuming_changes_nothing(generator):
     saved = {name: value.clone() for name, value in care.state_dict().items()}
     other = Codebook(8, 3)
     other.load_state_dict(codebook.state_dict())
-    resumed = CodebookCare(other, CodebookConfig(update="ema", decay=0.8))
+    resumed = CodebookCare(other, CodebookConfig(update="ema", decay=0.8), Engine())
     resumed.load_state_dict(saved)
     care.observe(as_grid(rows), codes)
     resumed.observe(as_grid(rows), codes)

@@ -259,3 +259,78 @@ def test_a_moved_folder_goes_on(settings, tmp_path):
     moved = settings("stage1", tmp_path / "new", phases=PHASES, save_every=2)
     train(moved, lambda report: reports.append(report.step))
     assert reports == [3, 4, 5, 6]
+
+
+def test_a_batch_in_parts_is_the_batch(settings, stage1, tmp_path):
+    """Gradient accumulation: the same step with less memory."""
+    phases = [{"steps": 4, "batch": 4, "degradation": "medium"}]
+    states = []
+    for parts in (1, 2, 4):
+        config = settings(
+            "stage2", tmp_path / str(parts), stage1=stage1.path, phases=phases, accumulate=parts
+        )
+        train(config)
+        states.append(load(config))
+    weights = [name for name in states[0] if name.startswith("/net/")]
+    for other in states[1:]:
+        for name in weights:
+            torch.testing.assert_close(other[name], states[0][name], rtol=1e-3, atol=1e-4)
+
+
+def test_stages_with_pictures_in_parts(settings, stage1, stage2, tmp_path):
+    """Windows of perceptual terms fall elsewhere in each part, so only L1 is compared."""
+    only_l1 = {"perceptual": {"net": "alex", "weight": 0.0}, "accumulate": 2}
+    for parts, name in ((1, "whole"), (2, "parts")):
+        changes = only_l1 | {"accumulate": parts}
+        one = settings(
+            "stage1", tmp_path / f"1{name}", phases=[{"steps": 3, "size": SIDE, "batch": 4}], **changes
+        )
+        three = settings(
+            "stage3",
+            tmp_path / f"3{name}",
+            stage1=stage1.path,
+            stage2=stage2.path,
+            phases=[{"steps": 3, "batch": 4, "degradation": "mixed", "w": [0.0, 1.2]}],
+            **changes,
+        )
+        train(one)
+        train(three)
+    for stage in "13":
+        states = [
+            torch.load(tmp_path / f"{stage}{name}" / "state.pt", weights_only=True)["net"]
+            for name in ("whole", "parts")
+        ]
+        for key, value in states[0].items():
+            torch.testing.assert_close(states[1][key], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"accumulate": 3}, "batch = 4 cannot be cut into accumulate = 3 parts"),
+        (
+            {"accumulate": 2, "phases": [{"steps": 1, "size": SIDE, "batch": 4, "adversary": True}]},
+            "accumulate does not go with an adversary",
+        ),
+    ],
+)
+def test_parts_that_cannot_be(settings, tmp_path, change, message):
+    values = {"phases": [{"steps": 1, "size": SIDE, "batch": 4}], **change}
+    with pytest.raises(ValueError, match=message):
+        settings("stage1", tmp_path / "run", **values)
+
+
+def test_layout_and_compilation_are_asked_for(settings, tmp_path, monkeypatch):
+    """Both change how fast a step is, not what it does; whether they are asked for is what can be seen."""
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    results = []
+    for name, change in (("plain", {}), ("fast", {"channels_last": True, "compile": True})):
+        config = settings(
+            "stage1", tmp_path / name, phases=[{"steps": 2, "size": SIDE, "batch": 2}], **change
+        )
+        train(config)
+        results.append(load_checkpoint(config.out / "model.safetensors").state)
+    assert {"Encoder", "Decoder"} <= set(compiled)
+    for name, value in results[0].items():
+        torch.testing.assert_close(results[1][name], value, rtol=1e-3, atol=1e-4)

@@ -120,11 +120,15 @@ class FaceStream:
         self._edges = np.cumsum(faces.weights) / faces.weights.sum()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """HQ (and LQ) as (3, size, size) uint8."""
+        """HQ (and LQ) as (3, size, size) uint8; "face" and "mirrored" say which face it is, as int64."""
         rng = np.random.default_rng((self.seed, index))
         which = min(int(np.searchsorted(self._edges, rng.random(), side="right")), len(self.faces) - 1)
-        hq = augment(self.faces.pictures[which], self.augmentation, self.size, rng)
-        sample = {"hq": _channels_first(hq)}
+        hq, mirrored = augment(self.faces.pictures[which], self.augmentation, self.size, rng)
+        sample = {
+            "hq": _channels_first(hq),
+            "face": torch.tensor(which),
+            "mirrored": torch.tensor(int(mirrored)),
+        }
         if self.recipe is not None:
             sample["lq"] = _channels_first(apply(hq, self.recipe.draw(rng, self.size)))
         return sample
@@ -145,12 +149,13 @@ def fixed_batch(faces: FaceSet, size: int, recipe: Recipe | None, seed: int) -> 
 
 
 def batches(
-    stream: FaceStream, batch: int, start: int, steps: int, workers: int
+    stream: FaceStream, batch: int, start: int, steps: int, workers: int, stride: int | None = None
 ) -> Iterator[dict[str, Tensor]]:
     """`steps` batches of samples start, start + 1, ...; uint8 tensors (B, 3, size, size).
 
-    Batches are made ahead by threads: OpenCV and numpy let go of the interpreter while they work, and the
-    pictures in memory need not be copied to other processes.
+    The next batch begins `stride` samples later (default: where the last one ended): of several processes
+    each takes its part of every stretch. Batches are made ahead by threads: OpenCV and numpy let go of the
+    interpreter while they work, and the pictures in memory need not be copied to other processes.
     """
 
     def make(first: int) -> dict[str, Tensor]:
@@ -161,7 +166,7 @@ def batches(
         ahead: deque[Future[dict[str, Tensor]]] = deque()
         try:
             for step in range(steps):
-                ahead.append(pool.submit(make, start + step * batch))
+                ahead.append(pool.submit(make, start + step * (stride or batch)))
                 if len(ahead) > AHEAD:
                     yield ahead.popleft().result()
             while ahead:

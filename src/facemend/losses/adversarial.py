@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +20,12 @@ def generator_loss(fake: Tensor) -> Tensor:
 
 
 def adaptive_weight(
-    image: Tensor, last_layer: Tensor, reconstruction: Tensor, adversarial: Tensor, limit: float = 1.0
+    image: Tensor,
+    last_layer: Tensor,
+    reconstruction: Tensor,
+    adversarial: Tensor,
+    limit: float = 1.0,
+    average: Callable[[Tensor], Tensor] = lambda gradient: gradient,
 ) -> Tensor:
     """Weight that balances the adversarial loss against the reconstruction loss at the last layer.
 
@@ -31,12 +38,12 @@ def adaptive_weight(
         reconstruction: d(L1 + LPIPS)/d image, same shape as image.
         adversarial: d GAN / d image, same shape as image.
         limit: upper bound.
+        average: mean over the processes of a run, so that all of them use the same weight.
     """
-    norms = [
-        torch.autograd.grad(image, last_layer, grad_outputs=gradient.to(image.dtype), retain_graph=True)[
-            0
-        ].norm()
-        for gradient in (reconstruction, adversarial)
-    ]
+    norms = []
+    for gradient in (reconstruction, adversarial):
+        wanted = gradient.to(image.dtype)
+        (found,) = torch.autograd.grad(image, last_layer, grad_outputs=wanted, retain_graph=True)
+        norms.append(average(found).norm())
     weight: Tensor = (norms[0] / (norms[1] + 1e-4)).clamp(0, limit)
     return weight.detach()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from facemend.losses.adversarial import adaptive_weight, generator_loss, hinge_discriminator_loss
 from facemend.models.discriminator import PatchDiscriminator
-from facemend.training.config import AdversaryConfig
+from facemend.training.config import AdversaryConfig, OptimConfig
 from facemend.training.run import Run
 
 
@@ -17,7 +17,7 @@ class Adversary:
     def __init__(self, config: AdversaryConfig, run: Run) -> None:
         self.config = config
         self.run = run
-        self.net = PatchDiscriminator(config.width, config.layers, config.norm).to(run.device)
+        self.net = run.place(PatchDiscriminator(config.width, config.layers, config.norm))
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=config.lr, betas=(0.5, 0.99), weight_decay=0
         )
@@ -36,7 +36,9 @@ class Adversary:
         leaf = image.detach().requires_grad_()
         loss = generator_loss(self.net(leaf).float())
         (gradient,) = torch.autograd.grad(loss, leaf)
-        weight = adaptive_weight(image, last_layer, reconstruction, gradient, self.config.limit)
+        weight = adaptive_weight(
+            image, last_layer, reconstruction, gradient, self.config.limit, self.run.engine.mean
+        )
         return self.config.weight * weight * gradient, {"gan": loss.detach(), "lambda": weight}
 
     def train(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -44,9 +46,8 @@ class Adversary:
         with self.run.autocast():
             logits_real, logits_fake = self.net(real).float(), self.net(fake.detach()).float()
         loss = hinge_discriminator_loss(logits_real, logits_fake)
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimizer.step()
+        self.run.update(self.optimizer, OptimConfig(), 0, self.config.lr)
         return {
             "critic": loss.detach(),
             "real": logits_real.detach().mean(),

@@ -11,17 +11,19 @@ from torch import Tensor
 
 from facemend.models.codebook import Codebook
 from facemend.training.config import CodebookConfig
+from facemend.training.engine import Engine
 
 # A code that was chosen, on average, less often than this share of its fair share is dead.
 DEAD_SHARE = 0.03
 
 
 class CodebookCare:
-    """Running statistics of one codebook."""
+    """Running statistics of one codebook, over all processes."""
 
-    def __init__(self, codebook: Codebook, config: CodebookConfig) -> None:
+    def __init__(self, codebook: Codebook, config: CodebookConfig, engine: Engine) -> None:
         self.codebook = codebook
         self.config = config
+        self.engine = engine
         # Running mean of how often each code is chosen in a step, and of the sum of the vectors choosing it.
         self.counts = torch.ones_like(codebook.vectors[:, 0]).detach()
         self.sums = codebook.vectors.detach().clone()
@@ -51,8 +53,8 @@ class CodebookCare:
         """Take in a step: z (B, C, h, w) and the codes chosen (B, h*w). Moves the codes in `ema` mode."""
         flat = z.detach().float().flatten(2).transpose(1, 2).flatten(0, 1)
         chosen = codes.flatten()
-        counts = torch.bincount(chosen, minlength=len(self.counts)).float()
-        sums = torch.zeros_like(self.sums).index_add_(0, chosen, flat)
+        counts = self.engine.sum(torch.bincount(chosen, minlength=len(self.counts)).float())
+        sums = self.engine.sum(torch.zeros_like(self.sums).index_add_(0, chosen, flat))
         self.counts.lerp_(counts, 1 - self.config.decay)
         self.sums.lerp_(sums, 1 - self.config.decay)
         if self.config.update == "ema":
@@ -65,7 +67,7 @@ class CodebookCare:
         """Move dead codes to encoder outputs of this step, (B, C, h, w); returns how many."""
         fair = self.counts.sum() / len(self.counts)
         dead = (self.counts < DEAD_SHARE * fair).nonzero().flatten()
-        flat = z.detach().float().flatten(2).transpose(1, 2).flatten(0, 1)
+        flat = self.engine.gather(z.detach().float()).flatten(2).transpose(1, 2).flatten(0, 1)
         pick = torch.randperm(len(flat), generator=generator)[: len(dead)].to(flat.device)
         self._place(dead[: len(pick)], flat[pick])
         return len(pick)

@@ -59,6 +59,11 @@ class DataConfig(_Model):
     turned: float = Field(default=1.0, gt=0, description="how often a turned face is drawn against a frontal")
     sources: dict[str, Annotated[float, Field(ge=0)]] = {}
 
+    @property
+    def views(self) -> bool:
+        """Whether a face is seen differently each time, apart from mirroring."""
+        return self.crop != (1, 1) or bool(self.rotate or self.shift or self.light or self.occlude)
+
     @model_validator(mode="after")
     def _table(self) -> Self:
         if self.table is None and (self.sources or self.turned != 1):
@@ -204,6 +209,11 @@ class RunConfig(_Model):
     ema: float = Field(default=0.995, ge=0, lt=1)
     precision: Literal["no", "bf16"] = "no"
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 = all")
+    channels_last: bool = Field(default=False, description="lay pictures out by pixel; faster on many GPUs")
+    compile: bool = Field(default=False, description="torch.compile the networks; minutes at the start")
+    accumulate: Positive = Field(
+        default=1, description="parts that a batch is cut into, one after the other: less memory, same step"
+    )
     log_every: Positive = 20
     save_every: Positive = 500
     preview_every: Positive = 500
@@ -213,6 +223,17 @@ class RunConfig(_Model):
         if self.network not in NETWORKS:
             raise ValueError(f"no network '{self.network}': one of {', '.join(NETWORKS)}")
         return self
+
+
+def _parts(config: RunConfig, phases: Sequence[Stage1Phase | Stage2Phase]) -> None:
+    """Whether every batch can be cut into the parts that `accumulate` asks for."""
+    for phase in phases:
+        if phase.batch % config.accumulate:
+            raise ValueError(
+                f"batch = {phase.batch} cannot be cut into accumulate = {config.accumulate} parts"
+            )
+        if config.accumulate > 1 and getattr(phase, "adversary", False):
+            raise ValueError("accumulate does not go with an adversary, which is trained on whole batches")
 
 
 class Stage1Config(RunConfig):
@@ -226,6 +247,11 @@ class Stage1Config(RunConfig):
     codebook: CodebookConfig = CodebookConfig()
     adversary: AdversaryConfig = AdversaryConfig()
 
+    @model_validator(mode="after")
+    def _accumulate(self) -> Self:
+        _parts(self, self.phases)
+        return self
+
 
 class Stage2Config(RunConfig):
     """Stage II: code prediction, codebook and decoder frozen."""
@@ -235,6 +261,16 @@ class Stage2Config(RunConfig):
     min_psnr: float = Field(default=18.0, description="refuse to start if stage I reconstructs worse, dB")
     phases: tuple[Stage2Phase, ...] = Field(min_length=1)
     codes: CodeLossConfig = CodeLossConfig()
+    cache_codes: bool = Field(
+        default=False, description="compute the target codes once for each face and its mirror image"
+    )
+
+    @model_validator(mode="after")
+    def _cache(self) -> Self:
+        _parts(self, self.phases)
+        if self.cache_codes and self.data.views:
+            raise ValueError("cache_codes needs faces as they are: no crop, rotate, shift, light or occlude")
+        return self
 
 
 class Stage3Config(RunConfig):
@@ -259,6 +295,11 @@ class Stage3Config(RunConfig):
     )
     codes: CodeLossConfig = CodeLossConfig()
     adversary: AdversaryConfig = AdversaryConfig(weight=0.1)
+
+    @model_validator(mode="after")
+    def _accumulate(self) -> Self:
+        _parts(self, self.phases)
+        return self
 
 
 AnyConfig = Annotated[Stage1Config | Stage2Config | Stage3Config, Field(discriminator="stage")]

@@ -13,6 +13,7 @@ from facemend.data.balance import weighted
 from facemend.data.faces import FaceSet, FaceStream, batches, fixed_batch, read_faces, split, to_signed
 from facemend.degradations import preset as recipe
 from facemend.training.config import RunConfig
+from facemend.training.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -23,34 +24,60 @@ class TrainingFaces:
         config: the run's settings.
         faces: what is trained on.
         probe: held-out faces, each (N, 3, S, S) in [-1, 1]: "hq", and "lq" where there is a degradation.
-        device: where batches go.
+        engine: the processes that share the samples.
     """
 
     config: RunConfig
     faces: FaceSet
     probe: dict[str, Tensor]
-    device: torch.device
+    engine: Engine
 
     def batches(
-        self, size: int, batch: int, degradation: str | None, first_sample: int, steps: int
+        self,
+        size: int,
+        batch: int,
+        degradation: str | None,
+        first_sample: int,
+        steps: int,
+        shared: bool = True,
     ) -> Iterator[dict[str, Tensor]]:
-        """Batches of views as (B, 3, size, size) in [-1, 1] on the device: "hq" and perhaps "lq"."""
-        data = self.config.data
+        """Batches of views on the device.
+
+        Args:
+            size: side of the pictures, pixels.
+            batch: faces of one process.
+            degradation: preset for LQ faces, or None.
+            first_sample: how many samples each process has had.
+            steps: how many batches.
+            shared: each process gets its own part of every batch; else all get the batches of all.
+
+        Yields:
+            "hq" and perhaps "lq" (B, 3, size, size) in [-1, 1]; "face" and "mirrored" (B,).
+        """
+        data, engine = self.config.data, self.engine
         view = Augmentation(data.crop, data.rotate, data.shift, data.light, data.flip, data.occlude)
         how = None if degradation is None else recipe(degradation)
         stream = FaceStream(self.faces, size, view, how, self.config.seed)
-        for sample in batches(stream, batch, first_sample, steps, data.workers):
-            yield {name: to_signed(images).to(self.device) for name, images in sample.items()}
+        stretch = batch * engine.processes
+        first = first_sample * engine.processes + (engine.rank * batch if shared else 0)
+        for sample in batches(stream, batch if shared else stretch, first, steps, data.workers, stretch):
+            yield {name: self._placed(images) for name, images in sample.items()}
+
+    def _placed(self, images: Tensor) -> Tensor:
+        if images.ndim != 4:
+            return images.to(self.engine.device)
+        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
+        return to_signed(images).to(self.engine.device, memory_format=layout)
 
 
-def open_faces(config: RunConfig, size: int, degradation: str | None, device: torch.device) -> TrainingFaces:
+def open_faces(config: RunConfig, size: int, degradation: str | None, engine: Engine) -> TrainingFaces:
     """Read the folders of a run and keep the probe aside.
 
     Args:
         config: the run's settings.
         size: side of the network's picture, pixels.
         degradation: preset for the probe's LQ faces, or None for HQ only.
-        device: where batches go.
+        engine: the processes that share the samples.
     """
     data = config.data
     faces = read_faces([(folder.path, folder.weight) for folder in data.folders], size, data.limit)
@@ -58,4 +85,17 @@ def open_faces(config: RunConfig, size: int, degradation: str | None, device: to
         faces = weighted(faces, data.table, data.turned, data.sources)
     faces, held_out = split(faces, data.holdout)
     fixed = fixed_batch(held_out, size, None if degradation is None else recipe(degradation), config.seed)
-    return TrainingFaces(config, faces, {k: to_signed(v).to(device) for k, v in fixed.items()}, device)
+    probe: dict[str, Tensor] = {
+        name: to_signed(fixed[name]).to(engine.device) for name in ("hq", "lq") if name in fixed
+    }
+    return TrainingFaces(config, faces, probe, engine)
+
+
+def parts(batch: dict[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:
+    """A batch cut into equal parts, for gradient accumulation."""
+    if count == 1:
+        yield batch
+        return
+    cut = {name: value.chunk(count) for name, value in batch.items()}
+    for number in range(count):
+        yield {name: pieces[number] for name, pieces in cut.items()}

@@ -1,7 +1,7 @@
-"""What the three stages share around their loops: device, folder, log, resume, progress.
+"""What the three stages share around their loops: folder, log, updates, resume, progress.
 
-Single process. Everything random in a run is a function of its seed and the step, so the state to restore is
-the weights, the optimisers and the step.
+Everything random in a run is a function of its seed and the step, so the state to restore is the weights, the
+optimisers and the step. With several processes the first one writes; all of them read.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 import facemend
 from facemend.errors import ConfigError, FacemendError, InputError
 from facemend.training.config import OptimConfig, RunConfig
+from facemend.training.engine import Engine
+from facemend.training.health import Health
 from facemend.training.schedule import Phase, faces_seen, learning_rate, total_steps
 
 logger = logging.getLogger(__name__)
@@ -51,14 +54,15 @@ class StepReport:
     values: Mapping[str, float]
 
 
+Net = TypeVar("Net", bound=nn.Module)
 OnStep = Callable[[StepReport], None]
 
 
 class Run:
-    """A run's folder, device and log.
+    """A run's processes, folder and log.
 
-    The folder holds config.json, log.jsonl, tensorboard/, previews/, state.pt (to resume) and
-    model.safetensors (the product).
+    The folder holds config.json, environment.json, log.jsonl, warnings.jsonl, tensorboard/, previews/,
+    state.pt (to resume) and model.safetensors (the product).
     """
 
     def __init__(self, config: RunConfig, phases: Sequence[Phase], on_step: OnStep | None = None) -> None:
@@ -67,13 +71,15 @@ class Run:
         self.steps = total_steps(phases)
         self.folder = config.out
         self.on_step = on_step
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.engine = Engine()
+        self.device = self.engine.device
         cv2.setNumThreads(1)  # the network needs the cores
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self._claim_folder()
-        self.board = SummaryWriter(str(self.folder / "tensorboard"))
+        self.board = SummaryWriter(str(self.folder / "tensorboard")) if self.engine.main else None
+        self.health = Health(config)
         self._clock = time.monotonic()
         self._images = 0
         self._last_step = 0
@@ -87,6 +93,9 @@ class Run:
             raise ConfigError(
                 f"{self.folder}: holds a run with other settings; choose another 'out' or delete it"
             )
+        self.engine.wait()
+        if not self.engine.main:
+            return
         record.write_text(text)
         environment = {
             "facemend": facemend.__version__,
@@ -94,7 +103,8 @@ class Run:
             "python": platform.python_version(),
             "device": torch.cuda.get_device_name()
             if self.device.type == "cuda"
-            else f"cpu x{torch.get_num_threads()}",
+            else f"{self.device.type} x{torch.get_num_threads()}",
+            "processes": self.engine.processes,
         }
         (self.folder / "environment.json").write_text(json.dumps(environment, indent=1))
 
@@ -105,6 +115,11 @@ class Run:
     def generator(self, step: int) -> torch.Generator:
         """A CPU generator for the draws of one step."""
         return torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+
+    def draw_w(self, between: tuple[float, float], batch: int, generator: torch.Generator) -> Tensor:
+        """(batch,) fidelity weights of this process's faces, drawn for the faces of all processes."""
+        everyone = torch.empty(batch * self.engine.processes).uniform_(*between, generator=generator)
+        return everyone[self.engine.rank * batch :][:batch].to(self.device)
 
     def resume(self, parts: Mapping[str, Stateful]) -> int:
         """Restore the parts from state.pt; returns the steps that are done (0 for a new run)."""
@@ -118,26 +133,75 @@ class Run:
         self._last_step = int(state["step"])
         return self._last_step
 
+    def due(self, step: int, every: int) -> bool:
+        """Whether something that the first process does every so many steps, and at the end, is due."""
+        return self.engine.main and (step % every == 0 or step == self.steps)
+
     def save_state(self, step: int, parts: Mapping[str, Stateful]) -> None:
         """Write state.pt atomically."""
+        if not self.engine.main:
+            return
         path = self.folder / "state.pt"
         torch.save({"step": step, **{k: v.state_dict() for k, v in parts.items()}}, path.with_suffix(".part"))
         os.replace(path.with_suffix(".part"), path)
 
-    def after_step(self, step: int, images: int, values: Mapping[str, Tensor | float]) -> None:
+    def place(self, net: Net) -> Net:
+        """Put a network on the device, laid out and compiled as the config asks."""
+        net.to(self.device)
+        if self.config.channels_last:
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.config.compile:
+            # Part by part and in place: the networks are called by their parts, and names stay as they are.
+            for part in net.children():
+                part.compile()
+        return net
+
+    def update(
+        self, optimizer: torch.optim.Optimizer, config: OptimConfig, step: int, rate: float | None = None
+    ) -> float:
+        """One update by the gradients of all processes; returns their norm and clears them.
+
+        Args:
+            optimizer: over the weights to change.
+            config: schedule and clipping.
+            step: from 0.
+            rate: a constant learning rate instead of the schedule.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        self.engine.average_gradients(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, config.lr, step, self.steps) if rate is None else rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def after_step(
+        self,
+        step: int,
+        batch: Mapping[str, Tensor],
+        values: Mapping[str, Tensor | float],
+    ) -> None:
         """Count a finished step (1-based); every `log_every` steps write the mean of the figures.
+
+        Args:
+            step: number of the step.
+            batch: what it was trained on, (B, ...) each; kept in a file if a figure is not a number.
+            values: figures by name, those of this process.
 
         Raises:
             FacemendError: a figure is NaN or infinite.
         """
-        self._images += images
-        for name, value in values.items():
-            number = float(value)
+        self._images += len(next(iter(batch.values()))) * self.engine.processes
+        own = torch.stack([torch.as_tensor(value, dtype=torch.float32).cpu() for value in values.values()])
+        everyone = self.engine.mean(own.to(self.device)).tolist()
+        for name, number in zip(values, everyone, strict=True):
             # At every step, not only at log lines: a state with NaN in it must never be saved.
             if not math.isfinite(number):
                 raise FacemendError(
                     f"{self.folder}: {name} is not finite at step {step}; lower optim.lr or set optim.clip, "
-                    "then start again: the run resumes from its last saved state"
+                    "then start again: the run resumes from its last saved state. The batch is in "
+                    f"{self._keep(step, batch).name}"
                 )
             self._sums[name] = self._sums.get(name, 0.0) + number
         if step % self.config.log_every and step != self.steps:
@@ -146,14 +210,32 @@ class Run:
         means = {name: total / count for name, total in self._sums.items()}
         seconds = max(1e-9, time.monotonic() - self._clock)
         rate = self._images / seconds
-        left = (faces_seen(self.phases, self.steps) - faces_seen(self.phases, step)) / rate
+        faces = faces_seen(self.phases, self.steps) - faces_seen(self.phases, step)
         self.log(step, {**means, "images_per_second": rate})
-        if self.on_step is not None:
-            self.on_step(StepReport(step, self.steps, rate, left, means))
+        self.warn(step, self.health.look(step, means))
+        if self.on_step is not None and self.engine.main:
+            self.on_step(StepReport(step, self.steps, rate, faces * self.engine.processes / rate, means))
         self._clock, self._images, self._last_step, self._sums = time.monotonic(), 0, step, {}
+
+    def _keep(self, step: int, batch: Mapping[str, Tensor]) -> Path:
+        """Write the batch of a step that went wrong, for whoever looks into it."""
+        path = self.folder / f"diverged_step{step:06d}_process{self.engine.rank}.safetensors"
+        save_file({name: value.detach().cpu().contiguous() for name, value in batch.items()}, path)
+        return path
+
+    def warn(self, step: int, warnings: Mapping[str, str]) -> None:
+        """Say what looks wrong, and note it in warnings.jsonl."""
+        if not self.engine.main:
+            return
+        for name, text in warnings.items():
+            logger.warning("step %d: %s", step, text)
+            with (self.folder / "warnings.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "name": name, "text": text}) + "\n")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line to log.jsonl and to tensorboard."""
+        if self.board is None:
+            return
         line = {"step": step, **{name: round(float(value), 6) for name, value in values.items()}}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -162,28 +244,26 @@ class Run:
         self.board.flush()
 
 
-def due(step: int, every: int, steps: int) -> bool:
-    """Whether something that happens every so many steps, and at the end, happens now."""
-    return step % every == 0 or step == steps
+class Tally:
+    """Means of figures over the parts of a step."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[Tensor]] = {}
+
+    def add(self, figures: Mapping[str, Tensor | float]) -> None:
+        """Take in one part."""
+        for name, value in figures.items():
+            self._values.setdefault(name, []).append(torch.as_tensor(value, dtype=torch.float32).cpu())
+
+    def means(self) -> dict[str, Tensor]:
+        """Figures of the step."""
+        return {name: torch.stack(values).mean() for name, values in self._values.items()}
 
 
 def adam(modules: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
     """AdamW over what is not frozen."""
     trained = [p for p in modules.parameters() if p.requires_grad]
     return torch.optim.AdamW(trained, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay)
-
-
-def step_optimizer(
-    optimizer: torch.optim.Optimizer, config: OptimConfig, base: float, step: int, steps: int
-) -> float:
-    """One update at the scheduled rate; returns the gradient norm. Gradients are cleared."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(config, base, step, steps)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return float(norm)
 
 
 def freeze(*modules: nn.Module) -> None:

@@ -22,8 +22,8 @@ from facemend.training.codebook_care import CodebookCare
 from facemend.training.config import Stage1Config
 from facemend.training.ema import EMA
 from facemend.training.image_losses import ImageLosses
-from facemend.training.pictures import open_faces
-from facemend.training.run import OnStep, Run, Stateful, adam, due, step_optimizer
+from facemend.training.pictures import open_faces, parts
+from facemend.training.run import OnStep, Run, Stateful, Tally, adam
 from facemend.training.schedule import faces_seen, remaining
 from facemend.training.validate import reconstruction, save_grid
 
@@ -34,22 +34,21 @@ KMEANS_BATCHES = 24
 def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
     """Train stage I; returns the checkpoint. A run that was stopped goes on where its state was saved."""
     run = Run(config, config.phases, on_step)
-    steps = run.steps
     sizes = preset(config.network)
 
-    pictures = open_faces(config, sizes.autoencoder.image_size, None, run.device)
+    pictures = open_faces(config, sizes.autoencoder.image_size, None, run.engine)
     probe = pictures.probe["hq"]
 
-    net = VQAutoencoder(sizes.autoencoder).to(run.device)
+    net = run.place(VQAutoencoder(sizes.autoencoder))
     if config.init is not None:
         load_into(net, load_checkpoint(config.init).state, config.init)
     judge = LPIPS("alex").to(run.device)
     adversary = Adversary(config.adversary, run)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual).to(run.device)
-    care = CodebookCare(net.codebook, config.codebook)
+    care = CodebookCare(net.codebook, config.codebook, run.engine)
     average = EMA(net, config.ema)
     optimizer = adam(net, config.optim)
-    parts: dict[str, Stateful] = {
+    state: dict[str, Stateful] = {
         "net": net,
         "critic": adversary.net,
         "care": care,
@@ -57,56 +56,68 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
         "optimizer": optimizer,
         "critic_optimizer": adversary.optimizer,
     }
-    step = run.resume(parts)
+    step = run.resume(state)
 
     for phase, first_sample, phase_steps in remaining(config.phases, step):
         for batch in pictures.batches(phase.size, phase.batch, None, first_sample, phase_steps):
-            hq = batch["hq"]
             quantize = step >= config.codebook.bypass
             if step == config.codebook.bypass and config.codebook.kmeans and config.init is None:
                 # By the step, not by `first_sample`, which depends on where a stopped run went on.
                 seen = faces_seen(config.phases, step)
-                start = pictures.batches(phase.size, phase.batch, None, seen, KMEANS_BATCHES)
+                start = pictures.batches(phase.size, phase.batch, None, seen, KMEANS_BATCHES, shared=False)
                 _start_codebook(net, care, (sample["hq"] for sample in start), run)
 
-            with run.autocast():
-                out = net(hq, quantize)
-                losses, image_gradient = image_losses(out.image, hq, run.generator(step))
-                code = code_loss(out.z, out.quantized.vectors, config.codebook.beta, config.codebook.form)
-                losses["code"] = code.detach()
-                if phase.adversary:
-                    adversarial, figures = adversary.gradient(
-                        out.image, net.decoder.out.weight, image_gradient
-                    )
-                    image_gradient = image_gradient + adversarial
-                    losses |= figures
-            tensors, gradients = [out.image], [image_gradient]
+            generator = run.generator(step)
+            total = Tally()
+            z, codes = [], []
+            for part in parts(batch, config.accumulate):
+                hq = part["hq"]
+                with run.autocast():
+                    out = net(hq, quantize)
+                    figures, image_gradient = image_losses(out.image, hq, generator)
+                    code = code_loss(out.z, out.quantized.vectors, config.codebook.beta, config.codebook.form)
+                    figures["code"] = code.detach()
+                    if phase.adversary:
+                        last_layer = net.decoder.out.weight
+                        adversarial, gan_figures = adversary.gradient(out.image, last_layer, image_gradient)
+                        image_gradient = image_gradient + adversarial
+                        figures |= gan_figures
+                tensors, gradients = [out.image], [image_gradient]
+                if quantize:
+                    tensors.append(code * config.codebook.weight)
+                    gradients.append(torch.ones_like(code))
+                torch.autograd.backward(tensors, [gradient / config.accumulate for gradient in gradients])
+                total.add(figures)
+                z.append(out.z.detach())
+                codes.append(out.quantized.codes)
+            norm = run.update(optimizer, config.optim, step)
             if quantize:
-                tensors.append(code * config.codebook.weight)
-                gradients.append(torch.ones_like(code))
-            torch.autograd.backward(tensors, gradients)
-            norm = step_optimizer(optimizer, config.optim, config.optim.lr, step, steps)
-            if quantize:
-                care.observe(out.z, out.quantized.codes)
+                care.observe(torch.cat(z), torch.cat(codes))
                 if config.codebook.revive_every and (step + 1) % config.codebook.revive_every == 0:
-                    losses["revived"] = torch.tensor(float(care.revive(out.z, run.generator(step))))
+                    revived = care.revive(torch.cat(z), run.generator(step))
+                    total.add({"revived": float(revived)})
             if phase.adversary:
-                losses |= adversary.train(hq, out.image)
+                total.add(adversary.train(hq, out.image))
             average.update(net)
             step += 1
 
             usage = code_usage(care.counts)
             run.after_step(
                 step,
-                len(hq),
-                {**losses, "gradient": norm, "perplexity": usage.perplexity, "bypass": float(not quantize)},
+                batch,
+                {
+                    **total.means(),
+                    "gradient": norm,
+                    "perplexity": usage.perplexity,
+                    "bypass": float(not quantize),
+                },
             )
-            if due(step, config.preview_every, steps):
+            if run.due(step, config.preview_every):
                 _validate(net, average, probe, judge, run, step)
-            if due(step, config.save_every, steps):
+            if run.due(step, config.save_every):
                 # The product first: a run that is stopped between the two does the step again.
                 _save_product(net, average, adversary.net, config, run, step, pictures.faces.digest)
-                run.save_state(step, parts)
+                run.save_state(step, state)
     return run.folder / "model.safetensors"
 
 

@@ -11,11 +11,12 @@ from facemend.models.checkpoint import save_checkpoint
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import preset
 from facemend.models.perceptual import LPIPS
+from facemend.training.code_cache import CodeCache
 from facemend.training.config import Stage2Config
 from facemend.training.ema import EMA
-from facemend.training.pictures import open_faces
+from facemend.training.pictures import open_faces, parts
 from facemend.training.prediction import averaged, prediction_losses, validate
-from facemend.training.run import OnStep, Run, Stateful, adam, due, freeze, step_optimizer
+from facemend.training.run import OnStep, Run, Stateful, Tally, adam, freeze
 from facemend.training.schedule import faces_seen, remaining
 from facemend.training.teacher import Teacher, target_entropy
 
@@ -26,38 +27,46 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
     sizes = preset(config.network)
     size = sizes.autoencoder.image_size
 
-    pictures = open_faces(config, size, config.phases[-1].degradation, run.device)
+    pictures = open_faces(config, size, config.phases[-1].degradation, run.engine)
     probe = pictures.probe
 
     teacher = Teacher(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)
-    net = CodeFormer(sizes).to(run.device)
+    net = run.place(CodeFormer(sizes))
     teacher.start(net)
     freeze(net.fusion)
     lpips = LPIPS("alex").to(run.device)
     average = EMA(net, config.ema)
     optimizer = adam(net, config.optim)
-    parts: dict[str, Stateful] = {"net": net, "ema": average, "optimizer": optimizer}
-    step = run.resume(parts)
+    state: dict[str, Stateful] = {"net": net, "ema": average, "optimizer": optimizer}
+    step = run.resume(state)
     if step == 0:
         codes, _ = teacher.targets(probe["hq"])
         entropy = target_entropy(codes, sizes.autoencoder.codebook_size)
-        run.log(0, {"stage1_psnr": teacher.psnr, "target_entropy": entropy})
+        start = {"stage1_psnr": teacher.psnr, "target_entropy": entropy}
+        run.log(0, start)
+        run.warn(0, run.health.look(0, start))
+    cache = CodeCache(run.folder, pictures.faces, size, teacher, run.engine) if config.cache_codes else None
 
     for phase, first_sample, phase_steps in remaining(config.phases, step):
         for batch in pictures.batches(size, phase.batch, phase.degradation, first_sample, phase_steps):
-            hq, lq = batch["hq"], batch["lq"]
-            with run.autocast():
-                codes, vectors = teacher.targets(hq)
-                loss, figures = prediction_losses(net.encode(lq), codes, vectors, config.codes)
-            loss.backward()
-            norm = step_optimizer(optimizer, config.optim, config.optim.lr, step, run.steps)
+            total = Tally()
+            for part in parts(batch, config.accumulate):
+                with run.autocast():
+                    if cache is None:
+                        codes, vectors = teacher.targets(part["hq"])
+                    else:
+                        codes, vectors = cache.targets(part["face"], part["mirrored"])
+                    loss, figures = prediction_losses(net.encode(part["lq"]), codes, vectors, config.codes)
+                (loss / config.accumulate).backward()
+                total.add(figures)
+            norm = run.update(optimizer, config.optim, step)
             average.update(net)
             step += 1
 
-            run.after_step(step, len(hq), {**figures, "gradient": norm})
-            if due(step, config.preview_every, run.steps):
+            run.after_step(step, batch, {**total.means(), "gradient": norm})
+            if run.due(step, config.preview_every):
                 validate(averaged(net, average), teacher, probe, (0.0,), lpips, run, step)
-            if due(step, config.save_every, run.steps):
+            if run.due(step, config.save_every):
                 info = {
                     "stage": "stage2",
                     "step": step,
@@ -69,5 +78,5 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
                     run.folder / "model.safetensors", averaged(net, average).state_dict(), sizes, info
                 )
                 # After the product: a run that is stopped between the two does the step again.
-                run.save_state(step, parts)
+                run.save_state(step, state)
     return run.folder / "model.safetensors"

@@ -20,9 +20,9 @@ from facemend.training.adversary import Adversary
 from facemend.training.config import Stage3Config
 from facemend.training.ema import EMA
 from facemend.training.image_losses import ImageLosses
-from facemend.training.pictures import open_faces
+from facemend.training.pictures import open_faces, parts
 from facemend.training.prediction import averaged, prediction_losses, validate
-from facemend.training.run import OnStep, Run, Stateful, adam, due, freeze, logger, require, step_optimizer
+from facemend.training.run import OnStep, Run, Stateful, Tally, adam, freeze, logger, require
 from facemend.training.schedule import faces_seen, remaining
 from facemend.training.teacher import Teacher
 
@@ -35,11 +35,11 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     sizes = preset(config.network)
     size = sizes.autoencoder.image_size
 
-    pictures = open_faces(config, size, config.phases[-1].degradation, run.device)
+    pictures = open_faces(config, size, config.phases[-1].degradation, run.engine)
     probe = pictures.probe
 
     teacher = Teacher(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)
-    net = CodeFormer(sizes).to(run.device)
+    net = run.place(CodeFormer(sizes))
     stage2 = load_checkpoint(require(config.stage2, "the stage II checkpoint"))
     if stage2.info.get("stage1") not in (teacher.sha256, None):
         raise ConfigError(f"{config.stage2}: was trained on another stage I than {config.stage1}")
@@ -56,51 +56,54 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     last_layer = net.fusion[str(max(sizes.fuse_sizes))].shift[-1].weight  # type: ignore[index, union-attr]
     average = EMA(net, config.ema)
     optimizer = adam(net, config.optim)
-    parts: dict[str, Stateful] = {
+    state: dict[str, Stateful] = {
         "net": net,
         "critic": adversary.net,
         "ema": average,
         "optimizer": optimizer,
         "critic_optimizer": adversary.optimizer,
     }
-    step = run.resume(parts)
+    step = run.resume(state)
 
     for phase, first_sample, phase_steps in remaining(config.phases, step):
         for batch in pictures.batches(size, phase.batch, phase.degradation, first_sample, phase_steps):
-            hq, lq = batch["hq"], batch["lq"]
             generator = run.generator(step)
-            w = torch.empty(len(hq)).uniform_(*phase.w, generator=generator).to(run.device)
-            with run.autocast():
-                codes, vectors = teacher.targets(hq)
-                encoded = net.encode(lq)
-                code_loss, figures = prediction_losses(encoded, codes, vectors, config.codes)
-                tensors, gradients = [code_loss], [torch.ones_like(code_loss)]
-                if phase.image_losses:
-                    features = encoded.features
-                    if config.detach_features:
-                        features = {side: feature.detach() for side, feature in features.items()}
-                    image = net.decode(encoded.codes, features, w)
-                    image_figures, gradient = image_losses(
-                        image, hq, generator, 1 + config.fidelity * w.square()
-                    )
-                    figures |= image_figures
-                    if phase.adversary:
-                        adversarial, gan_figures = adversary.gradient(image, last_layer, gradient)
-                        gradient = gradient + adversarial
-                        figures |= gan_figures
-                    tensors.append(image)
-                    gradients.append(gradient)
-            torch.autograd.backward(tensors, gradients)
-            norm = step_optimizer(optimizer, config.optim, config.optim.lr, step, run.steps)
+            w = run.draw_w(phase.w, phase.batch, generator)
+            total = Tally()
+            for part in parts({**batch, "w": w}, config.accumulate):
+                hq = part["hq"]
+                with run.autocast():
+                    codes, vectors = teacher.targets(hq)
+                    encoded = net.encode(part["lq"])
+                    code_loss, figures = prediction_losses(encoded, codes, vectors, config.codes)
+                    tensors, gradients = [code_loss], [torch.ones_like(code_loss)]
+                    if phase.image_losses:
+                        features = encoded.features
+                        if config.detach_features:
+                            features = {side: feature.detach() for side, feature in features.items()}
+                        image = net.decode(encoded.codes, features, part["w"])
+                        image_figures, gradient = image_losses(
+                            image, hq, generator, 1 + config.fidelity * part["w"].square()
+                        )
+                        figures |= image_figures
+                        if phase.adversary:
+                            adversarial, gan_figures = adversary.gradient(image, last_layer, gradient)
+                            gradient = gradient + adversarial
+                            figures |= gan_figures
+                        tensors.append(image)
+                        gradients.append(gradient)
+                torch.autograd.backward(tensors, [gradient / config.accumulate for gradient in gradients])
+                total.add(figures)
+            norm = run.update(optimizer, config.optim, step)
             if phase.image_losses and phase.adversary:
-                figures |= adversary.train(hq, image)
+                total.add(adversary.train(hq, image))
             average.update(net)
             step += 1
 
-            run.after_step(step, len(hq), {**figures, "gradient": norm})
-            if due(step, config.preview_every, run.steps):
+            run.after_step(step, {**batch, "w": w}, {**total.means(), "gradient": norm})
+            if run.due(step, config.preview_every):
                 validate(averaged(net, average), teacher, probe, PREVIEW_W, judge, run, step)
-            if due(step, config.save_every, run.steps):
+            if run.due(step, config.save_every):
                 info = {
                     "stage": "stage3",
                     "step": step,
@@ -113,5 +116,5 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
                     run.folder / "model.safetensors", averaged(net, average).state_dict(), sizes, info
                 )
                 # After the product: a run that is stopped between the two does the step again.
-                run.save_state(step, parts)
+                run.save_state(step, state)
     return run.folder / "model.safetensors"

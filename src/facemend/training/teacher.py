@@ -42,6 +42,7 @@ class Teacher:
         load_into(self.net, checkpoint.state, path)
         freeze(self.net)
         self.sha256 = checkpoint.sha256
+        self._grid = sizes.autoencoder.code_grid
         self.psnr = require_reconstruction(self.net, probe, min_psnr, path)
 
     @torch.no_grad()
@@ -50,6 +51,16 @@ class Teacher:
         z, _ = self.net.encoder(hq)
         quantized = self.net.codebook(z)
         return quantized.codes, quantized.vectors
+
+    @property
+    def tokens(self) -> int:
+        """Codes of a face."""
+        return self._grid**2
+
+    def vectors(self, codes: Tensor) -> Tensor:
+        """Code vectors (B, C, g, g) of indices (B, T)."""
+        with torch.no_grad():
+            return self.net.codebook.lookup(codes, (self._grid, self._grid))
 
     def start(self, student: CodeFormer) -> None:
         """Give a student the encoder, codebook and decoder; freeze the last two."""
