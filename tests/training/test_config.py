@@ -1,5 +1,7 @@
 """Training settings: what is unknown or impossible is an error that names it."""
 
+from pathlib import Path
+
 import pytest
 
 from facemend.errors import ConfigError
@@ -146,3 +148,43 @@ def test_image_losses_need_w(write):
 def test_w_is_a_range(write, w):
     with pytest.raises(ConfigError, match="not a range"):
         phase3(write, f"w = {w}")
+
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_recipe_in_the_repository_can_be_read(path):
+    config = load_config(path)
+    assert config.stage in path.stem
+    assert path.stem.startswith(config.network)
+
+
+def test_recipes_of_every_network_cover_three_stages():
+    names = {path.stem for path in CONFIGS}
+    for recipe in ("compact-256", "codeformer-512-released", "codeformer-512-paper", "tiny"):
+        assert {f"{recipe}-stage{number}" for number in (1, 2, 3)} <= names
+
+
+def test_the_released_schedules_have_the_published_length():
+    steps = [
+        sum(phase.steps for phase in load_config(path).phases)
+        for path in CONFIGS
+        if path.stem.startswith("codeformer-512-released")
+    ]
+    assert steps == [1_600_000, 500_000, 150_000]
+
+
+def test_perceptual_terms_are_one_table_or_several(write):
+    one = load_config(write(STAGE1 + '[perceptual]\nnet = "alex"\njitter = 4'))
+    assert [(term.net, term.weight) for term in one.perceptual] == [("alex", 1.0)]
+    two = load_config(
+        write(STAGE1 + '[[perceptual]]\nnet = "alex"\n[[perceptual]]\nnet = "vgg"\nwindow = 128')
+    )
+    assert [(term.net, term.window) for term in two.perceptual] == [("alex", 0), ("vgg", 128)]
+
+
+def test_weights_by_pose_need_the_table(write):
+    text = STAGE1.replace("[data]", "[data]\nturned = 3")
+    with pytest.raises(ConfigError, match=r"turned and sources need data\.table"):
+        load_config(write(text))
