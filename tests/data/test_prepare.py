@@ -1,0 +1,277 @@
+"""Photos to training faces, with the real detector: gates, copies, going on, tables."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter, ImageOps
+
+from facemend.data import prepare as module
+from facemend.data.balance import weighted
+from facemend.data.faces import read_faces
+from facemend.data.prepare import (
+    Photo,
+    PrepareOptions,
+    find_photos,
+    finish,
+    prepare,
+    read_labels,
+    read_record,
+)
+from facemend.data.quality import Gates, Measures, duplicates, fingerprint, mirrored, yaw_of
+from facemend.errors import ConfigError, InputError
+from facemend.faces.template import template_points
+from facemend.imaging import read_picture
+from facemend.predictors.detector import FaceDetector
+
+PORTRAIT = Path(__file__).parent / "portrait.jpg"
+GATES = Gates(min_native=100)
+OPTIONS = PrepareOptions(size=128, gates=GATES, labels={"source": "web", "licence": "cc0"})
+COPIES = {"good.jpg", "copy.jpg", "more/good.jpg"}
+GOOD = Measures(native_px=600, inside=1.0, yaw=0.1, sharpness=200.0, score=0.99, contrast=0.2)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return FaceDetector(threads=1)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A portrait in many states, two photos of one name, a text, a file that is broken."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "more").mkdir()
+    with Image.open(PORTRAIT) as opened:
+        portrait = opened.convert("RGB")
+    portrait.save(folder / "good.jpg", quality=95)
+    portrait.save(folder / "copy.jpg", quality=50)
+    ImageOps.mirror(portrait).save(folder / "more" / "good.jpg", quality=60)
+    portrait.resize((portrait.width // 6, portrait.height // 6)).save(folder / "small.png")
+    portrait.filter(ImageFilter.GaussianBlur(portrait.width / 60)).save(folder / "blurred.png")
+    Image.new("RGB", (300, 300), (90, 120, 80)).save(folder / "meadow.png")
+    (folder / "broken.jpg").write_bytes(PORTRAIT.read_bytes()[:900])
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def run(photos, out, detector, options=OPTIONS, table=None):
+    problems = [p for p in prepare(find_photos([photos]), out, options, table, detector) if p]
+    return finish(out), problems
+
+
+@pytest.fixture(scope="module")
+def done(photos, detector, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared") / "out"
+    summary, problems = run(photos, out, detector)
+    return out, summary, problems
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_is_kept_and_why_the_rest_is_not(done):
+    out, summary, problems = done
+    assert (summary.photos, summary.kept) == (7, 1)
+    assert dict(summary.rejected) == {
+        "duplicate": 2, "small": 1, "blurred": 1, "no face": 1, "unreadable": 1
+    }  # fmt: skip
+    reasons = {row["original"]: row["reason"] for row in table(out / "rejected.csv")}
+    (kept,) = table(out / "manifest.csv")
+    assert kept["original"] in COPIES
+    assert reasons == {
+        **{name: "duplicate" for name in COPIES if name != kept["original"]},
+        "small.png": "small",
+        "blurred.png": "blurred",
+        "meadow.png": "no face",
+        "broken.jpg": "unreadable",
+    }
+    assert len(problems) == 1
+    assert "broken.jpg" in problems[0]
+
+
+def test_the_manifest_says_what_is_known(done):
+    out, _, _ = done
+    (row,) = table(out / "manifest.csv")
+    assert (row["source"], row["licence"], row["kind"]) == ("web", "cc0", "")
+    assert float(row["inside"]) > 0.9
+    assert abs(float(row["yaw"])) < 0.3
+    assert int(row["native_px"]) > 100
+    assert len(row["original_sha256"]) == 64
+    face = read_picture(out / row["folder"] / row["file"])
+    assert face.pixels.shape == (128, 128, 3)
+    assert sorted(p.name for p in (out / "faces").iterdir()) == [row["file"]]
+
+
+def test_training_reads_faces_and_table(done):
+    out, _, _ = done
+    faces = read_faces([(out / "faces", 1.0)], 128)
+    found = weighted(faces, out / "manifest.csv", 1.0, {"web": 3.0})
+    np.testing.assert_allclose(found.weights, [3.0])
+
+
+def test_sheets_are_written(done):
+    out, _, _ = done
+    for name in ("contact.jpg", "rejected.jpg"):
+        assert read_picture(out / name).width > 300
+
+
+def test_the_face_lies_on_the_template(done, detector):
+    out, _, _ = done
+    (file,) = (out / "faces").iterdir()
+    image = read_picture(file).as_float()
+    face = max(detector.detect(image), key=lambda found: found.score)
+    assert np.abs(face.landmarks - template_points("ffhq", 128)).max() < 8
+
+
+def test_a_second_run_does_nothing_again(photos, done, detector, monkeypatch, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done[0], out)
+    before = {path: path.read_bytes() for path in out.rglob("*.csv")}
+    seen = []
+    monkeypatch.setattr(module, "_faces", lambda photo, *rest: seen.append(photo.name) or [])
+    summary, _ = run(photos, out, detector)
+    assert seen == ["broken.jpg"]  # what could not be read is tried again
+    assert summary.kept == 1
+    assert before[out / "manifest.csv"] == (out / "manifest.csv").read_bytes()
+
+
+def test_a_stopped_run_goes_on(photos, done, detector, tmp_path):
+    out = tmp_path / "out"
+    working = prepare(find_photos([photos]), out, OPTIONS, None, detector)
+    for _ in range(3):
+        next(working)
+    working.close()
+    record = out / "progress.jsonl"
+    record.write_text(record.read_text() + '{"name": "good.jpg", "sha2')  # cut off while it was written
+    run(photos, out, detector)
+    for name in ("manifest.csv", "rejected.csv"):
+        assert (out / name).read_text() == (done[0] / name).read_text()
+
+
+def test_a_better_copy_that_comes_later_takes_the_place(detector, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    with Image.open(PORTRAIT) as opened:
+        portrait = opened.convert("RGB")
+    soft = portrait.filter(ImageFilter.GaussianBlur(2))
+    soft.save(folder / "soft.png")
+    run(folder, out, detector)
+    assert [row["original"] for row in table(out / "manifest.csv")] == ["soft.png"]
+    portrait.save(folder / "sharp.png")
+    run(folder, out, detector)
+    assert [row["original"] for row in table(out / "manifest.csv")] == ["sharp.png"]
+    assert len(list((out / "faces").iterdir())) == len(list((out / "duplicates").iterdir())) == 1
+
+
+def test_other_options_and_other_folders_are_refused(photos, done, detector, tmp_path):
+    with pytest.raises(ConfigError, match="other options"):
+        run(photos, done[0], detector, PrepareOptions(size=256, gates=GATES))
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty"):
+        run(photos, tmp_path, detector)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_labels_by_table(photos, detector, tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("file,source,licence\n" + "".join(f"{name},museum,pd\n" for name in COPIES))
+    run(photos, tmp_path / "out", detector, table=read_labels(path))
+    (row,) = table(tmp_path / "out" / "manifest.csv")
+    assert (row["source"], row["licence"]) == ("museum", "pd")
+    path.write_text("name\nx\n")
+    with pytest.raises(InputError, match="needs the column file"):
+        read_labels(path)
+    with pytest.raises(InputError, match="cannot read the table"):
+        read_labels(tmp_path / "nowhere.csv")
+
+
+def test_folders_without_photos(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        find_photos([tmp_path / "nowhere"])
+    with pytest.raises(InputError, match="no pictures in"):
+        find_photos([tmp_path])
+
+
+def test_a_photo_in_two_given_folders_is_one(photos):
+    names = [photo.name for photo in find_photos([photos, photos / "more"])]
+    assert len(names) == 7
+
+
+@pytest.mark.parametrize("change", [{"size": 16}, {"format": "jpg"}])
+def test_impossible_options(change):
+    with pytest.raises(ConfigError):
+        PrepareOptions(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"native_px": 200}, "small"),
+        ({"score": 0.9}, "unsure"),
+        ({"inside": 0.7}, "cut off"),
+        ({"contrast": 0.01}, "flat"),
+        ({"sharpness": 5.0}, "blurred"),
+        ({"yaw": -0.9}, "turned"),
+    ],
+)
+def test_every_gate_rejects_what_it_is_for(change, reason):
+    gates = Gates(max_yaw=0.8)
+    assert gates.fault(GOOD) is None
+    name, figure = gates.fault(Measures(**{**GOOD.__dict__, **change}))
+    assert (name, figure) == (reason, abs(next(iter(change.values()))))
+
+
+def test_yaw_of_turned_landmarks():
+    frontal = template_points("ffhq", 256)
+    assert abs(yaw_of(frontal)) < 0.02
+    turned = frontal.copy()
+    turned[2, 0] += 20
+    assert 0.2 < yaw_of(turned) < 1
+    turned[2, 0] -= 40
+    assert -1 < yaw_of(turned) < -0.2
+    turned[2, 0] = 1e6
+    assert yaw_of(turned) == 1
+
+
+def test_copies_are_found_and_others_are_not(rng):
+    """Three different pictures, one of them again brighter, one mirrored."""
+    pictures = [np.kron(rng.random((16, 16, 3)), np.ones((8, 8, 1))).astype(np.float32) for _ in range(3)]
+    shown = [*pictures, pictures[0] * 0.7, np.ascontiguousarray(pictures[1][:, ::-1])]
+    prints = np.array([fingerprint(picture) for picture in shown])
+    assert duplicates(prints, [(5,), (5,), (5,), (1,), (9,)]) == {3: 0, 1: 4}
+    assert duplicates(prints[:0], []) == {}
+    assert np.array_equal(mirrored(mirrored(prints)), prints)
+
+
+def test_the_record_takes_the_last_word(tmp_path):
+    lines = [
+        {"name": "a", "sha256": "", "error": "unreadable"},
+        {"name": "a", "sha256": "1", "faces": []},
+        {"name": "b", "sha256": "", "error": "unreadable"},
+    ]
+    (tmp_path / "progress.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    assert [(line["name"], line["sha256"]) for line in read_record(tmp_path)] == [("a", "1"), ("b", "")]
+
+
+def test_names_are_safe(tmp_path, detector):
+    source = tmp_path / "in"
+    source.mkdir()
+    shutil.copy(PORTRAIT, source / "a b;rm -rf~..jpg")
+    summary, _ = run(source, tmp_path / "out", detector)
+    assert summary.kept == 1
+    (file,) = (tmp_path / "out" / "faces").iterdir()
+    assert set(file.stem) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+def test_prepare_needs_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, facemend.data.prepare; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert Photo(Path("x"), "x").name == "x"
