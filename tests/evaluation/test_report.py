@@ -12,10 +12,10 @@ from report_data import SPECS, make_published, make_results, make_sheets, make_s
 
 from facemend.errors import InputError, OutputError
 from facemend.evaluation import charts
-from facemend.evaluation.charts import MINUS
 from facemend.evaluation.report import Sheet, render, summarise, write_report
 from facemend.evaluation.report_tables import DASH, decimals, main_table, show, wins_over
 from facemend.imaging import Picture
+from facemend.imaging.svg import MINUS
 
 ABSENT = f"{DASH}not measured"
 VOID = {"meta", "img", "br", "link", "input", "base"}

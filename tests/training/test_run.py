@@ -334,3 +334,10 @@ def test_layout_and_compilation_are_asked_for(settings, tmp_path, monkeypatch):
     assert {"Encoder", "Decoder"} <= set(compiled)
     for name, value in results[0].items():
         torch.testing.assert_close(results[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_says_what_it_learned_from(unbroken, stage1_settings, faces, tmp_path):
+    facts = json.loads((unbroken.out / "data.json").read_text())
+    assert (facts["faces"], facts["held_out"]) == (4, 2)
+    assert facts["folders"] == {faces.name: 4}
+    assert load_checkpoint(unbroken.out / "model.safetensors").info["data"] == facts["digest"]

@@ -13,7 +13,7 @@ from facemend.cli.console import say, warn
 if TYPE_CHECKING:
     from facemend.training.run import StepReport
 
-app = typer.Typer(no_args_is_help=True, help="Train the network: stage1, stage2, stage3.")
+app = typer.Typer(no_args_is_help=True, help="Train the network: stage1, stage2, stage3; report on a run.")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="TOML file of settings; see configs/.")]
 SetOption = Annotated[
@@ -38,6 +38,18 @@ def stage2(config: ConfigOption, change: SetOption = None) -> None:
 def stage3(config: ConfigOption, change: SetOption = None) -> None:
     """Learn controllable feature transformation."""
     _train("stage3", config, change or [])
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Page [RUN/report.html].")] = None,
+    title: Annotated[str | None, typer.Option(help="Heading [the folder's name].")] = None,
+) -> None:
+    """Show a run as one HTML page: warnings, curves, pictures, settings."""
+    from facemend.training.report import write_report
+
+    say(str(write_report(run, output, title)))
 
 
 def _train(stage: str, path: Path, changes: list[str]) -> None:

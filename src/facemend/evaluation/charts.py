@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
-Element = ET.Element
+from facemend.imaging.svg import MINUS, Element, coordinates, padded, round_ticks, tag
+
 COLORS = 6
 """Number of colour classes; later series start again at the first."""
-
-MINUS = "\N{MINUS SIGN}"
 
 _CHAR = 0.62
 """Width of an average character, in font sizes."""
@@ -84,7 +83,7 @@ def trade_off(
     details = [f"{line.name}: {'; '.join(p.detail for p in line.points)}." for line in series]
     svg = frame.open(ident, title, " ".join([*details, *(f"{p.label}: {p.detail}." for p in marks)]))
     frame.axes(svg, x.hint, y.hint, ticks=6)
-    _tag(svg, "text", "better ↗", x=frame.right - 6, y=frame.top + 16, class_="muted", text_anchor="end")
+    tag(svg, "text", "better ↗", x=frame.right - 6, y=frame.top + 16, class_="muted", text_anchor="end")
     places = _Labels(frame)
     places.block(frame.right - 70, frame.top, frame.right, frame.top + 22)
     for point in (*points, *marks):
@@ -93,18 +92,18 @@ def trade_off(
     for line in series:
         places.avoid([frame.at(p.x, p.y) for p in line.points])
     for number, line in enumerate(series):
-        group = _tag(svg, "g", class_=f"c{number % COLORS}")
+        group = tag(svg, "g", class_=f"c{number % COLORS}")
         _path(group, [frame.at(p.x, p.y) for p in line.points])
         for point in line.points:
             px, py = frame.at(point.x, point.y)
-            _described(_tag(group, "circle", cx=px, cy=py, r=4.5), f"{line.name}: {point.detail}")
+            _described(tag(group, "circle", cx=px, cy=py, r=4.5), f"{line.name}: {point.detail}")
     for number, point in enumerate(marks):
         _mark(svg, *frame.at(point.x, point.y), point, is_input=number == 0)
     for number, line in enumerate(series):
-        group = _tag(svg, "g", class_=f"c{number % COLORS} label")
+        group = tag(svg, "g", class_=f"c{number % COLORS} label")
         for point in line.points:
             places.write(group, point, point.label)
-    group = _tag(svg, "g", class_="label")
+    group = tag(svg, "g", class_="label")
     for point in marks:
         places.write(group, point, _short(point.label, 30))
     return ET.tostring(svg, encoding="unicode")
@@ -132,18 +131,18 @@ def over_w(series: Sequence[Series], level: float | None, y: Axis, *, ident: str
     frame.axes(svg, "w", "", ticks=4)
     if level is not None:
         height = frame.at(0, level)[1]
-        _tag(svg, "line", x1=frame.left, x2=frame.right, y1=height, y2=height, class_="input")
+        tag(svg, "line", x1=frame.left, x2=frame.right, y1=height, y2=height, class_="input")
     for number, line in enumerate(series):
-        group = _tag(svg, "g", class_=f"c{number % COLORS}")
+        group = tag(svg, "g", class_=f"c{number % COLORS}")
         band = [p for p in line.points if p.low is not None and p.high is not None]
         if len(band) > 1:
             edge = [frame.at(p.x, p.high or 0.0) for p in band]
             edge += [frame.at(p.x, p.low or 0.0) for p in reversed(band)]
-            _tag(group, "polygon", points=_coordinates(edge), class_="band")
+            tag(group, "polygon", points=coordinates(edge), class_="band")
         _path(group, [frame.at(p.x, p.y) for p in line.points])
         for point in line.points:
             px, py = frame.at(point.x, point.y)
-            _described(_tag(group, "circle", cx=px, cy=py, r=3.5), f"{line.name}: {point.detail}")
+            _described(tag(group, "circle", cx=px, cy=py, r=3.5), f"{line.name}: {point.detail}")
     return ET.tostring(svg, encoding="unicode")
 
 
@@ -164,12 +163,12 @@ class _Frame:
         self.width, self.height, self.font = width, height, font
         self.left, self.right, self.top, self.bottom = left, width - right, top, height - bottom
         self.x, self.y = x, y
-        self.x_range = _padded(xs) if x.label != "w" else (-0.04, 1.04)
+        self.x_range = padded(xs) if x.label != "w" else (-0.04, 1.04)
         self.flip_x, self.flip_y = not x.higher_is_better, False
         self.y_range = (0.0, 1.0)
 
     def fit_y(self, ys: Sequence[float], *, flip: bool) -> None:
-        self.y_range, self.flip_y = _padded(ys), flip
+        self.y_range, self.flip_y = padded(ys), flip
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         across = (x - self.x_range[0]) / (self.x_range[1] - self.x_range[0])
@@ -182,29 +181,29 @@ class _Frame:
         svg.set("aria-labelledby", f"{ident}-title")
         svg.set("aria-describedby", f"{ident}-desc")
         svg.set("font-size", str(self.font))
-        _tag(svg, "title", title, id=f"{ident}-title")
-        _tag(svg, "desc", description, id=f"{ident}-desc")
+        tag(svg, "title", title, id=f"{ident}-title")
+        tag(svg, "desc", description, id=f"{ident}-desc")
         return svg
 
     def axes(self, svg: Element, x_label: str, y_label: str, ticks: int) -> None:
-        group = _tag(svg, "g", class_="axes")
-        values, places = _ticks(*self.x_range, ticks)
+        group = tag(svg, "g", class_="axes")
+        values, places = round_ticks(*self.x_range, ticks)
         for value in values:
             px = self.at(value, self.y_range[0])[0]
-            _tag(group, "line", x1=px, x2=px, y1=self.top, y2=self.bottom)
+            tag(group, "line", x1=px, x2=px, y1=self.top, y2=self.bottom)
             text = f"{value:.{places}f}".replace("-", MINUS)
-            _tag(group, "text", text, x=px, y=self.bottom + 1.4 * self.font, text_anchor="middle")
-        values, places = _ticks(*self.y_range, ticks)
+            tag(group, "text", text, x=px, y=self.bottom + 1.4 * self.font, text_anchor="middle")
+        values, places = round_ticks(*self.y_range, ticks)
         for value in values:
             py = self.at(self.x_range[0], value)[1]
-            _tag(group, "line", x1=self.left, x2=self.right, y1=py, y2=py)
+            tag(group, "line", x1=self.left, x2=self.right, y1=py, y2=py)
             text = f"{value:.{places}f}".replace("-", MINUS)
-            _tag(group, "text", text, x=self.left - 6, y=py + 0.35 * self.font, text_anchor="end")
+            tag(group, "text", text, x=self.left - 6, y=py + 0.35 * self.font, text_anchor="end")
         middle = (self.left + self.right) / 2
-        _tag(group, "text", x_label, x=middle, y=self.height - 5, class_="name", text_anchor="middle")
+        tag(group, "text", x_label, x=middle, y=self.height - 5, class_="name", text_anchor="middle")
         if y_label:
             place = f"translate({self.font + 2} {(self.top + self.bottom) / 2}) rotate(-90)"
-            _tag(group, "text", y_label, transform=place, class_="name", text_anchor="middle")
+            tag(group, "text", y_label, transform=place, class_="name", text_anchor="middle")
 
 
 class _Labels:
@@ -236,9 +235,9 @@ class _Labels:
         middle = (box[1] + box[3]) / 2
         if distance > 12:  # far away: a thin line says which point is meant
             edge = min(max(px, box[0]), box[2]), min(max(py, box[1]), box[3])
-            _tag(group, "line", x1=px, y1=py, x2=edge[0], y2=edge[1], class_="leader")
+            tag(group, "line", x1=px, y1=py, x2=edge[0], y2=edge[1], class_="leader")
         place = {"x": (box[0] + box[2]) / 2, "y": middle + 0.35 * frame.font}
-        _tag(group, "text", text, text_anchor="middle", **place)
+        tag(group, "text", text, text_anchor="middle", **place)
 
     def _room(
         self, px: float, py: float, width: float, height: float
@@ -269,56 +268,23 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
 
 def _mark(svg: Element, px: float, py: float, point: Point, *, is_input: bool) -> None:
     """The input is a cross, every peer a square: no one needs colours to tell them apart."""
-    group = _tag(svg, "g", class_="mark input" if is_input else "mark")
+    group = tag(svg, "g", class_="mark input" if is_input else "mark")
     if is_input:
         d = f"M{px - 5:.1f} {py - 5:.1f}l10 10m0 -10l-10 10"
-        shape = _tag(group, "path", d=d)
+        shape = tag(group, "path", d=d)
     else:
-        shape = _tag(group, "rect", x=px - 4.5, y=py - 4.5, width=9, height=9)
+        shape = tag(group, "rect", x=px - 4.5, y=py - 4.5, width=9, height=9)
     _described(shape, f"{point.label}: {point.detail}")
 
 
 def _path(group: Element, places: Sequence[tuple[float, float]]) -> None:
     if len(places) > 1:
-        _tag(group, "polyline", points=_coordinates(places))
-
-
-def _coordinates(places: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        tag(group, "polyline", points=coordinates(places))
 
 
 def _described(element: Element, text: str) -> None:
-    _tag(element, "title", text)
+    tag(element, "title", text)
 
 
 def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def _padded(values: Sequence[float]) -> tuple[float, float]:
-    """Range of the values with some air; never empty."""
-    low, high = min(values), max(values)
-    air = 0.09 * (high - low) or 0.05 * abs(high) or 0.5
-    return low - air, high + air
-
-
-def _ticks(low: float, high: float, count: int) -> tuple[list[float], int]:
-    """Round values inside a range, about `count` of them, and the decimals that they need."""
-    raw = (high - low) / count
-    power = math.floor(math.log10(raw))
-    step = next(s for m in (1, 2, 2.5, 5, 10) if (s := m * 10.0**power) >= raw * 0.999)
-    first = math.ceil(low / step)
-    values = [k * step for k in range(first, math.floor(high / step) + 1)]
-    places = next(p for p in range(12) if p == 11 or abs(step - round(step, p)) < 1e-6 * step)
-    return [0.0 if abs(v) < step / 1e6 else v for v in values], places
-
-
-def _tag(parent: Element, name: str, text: str = "", **attributes: str | float) -> Element:
-    """Append an element; `class_` becomes class, underscores become hyphens."""
-    element = ET.SubElement(parent, name)
-    for key, value in attributes.items():
-        written = value if isinstance(value, str) else f"{value:.1f}"
-        element.set(key.rstrip("_").replace("_", "-"), written)
-    if text:
-        element.text = text
-    return element

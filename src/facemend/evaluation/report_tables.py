@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from facemend.evaluation.charts import MINUS
 from facemend.evaluation.published import PublishedTable
+from facemend.imaging.svg import MINUS
 
 DASH = "\N{EN DASH}"
 SLICE_METRICS = ("lpips", "ids", "niqe")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +33,17 @@ class TrainingFaces:
     faces: FaceSet
     probe: dict[str, Tensor]
     engine: Engine
+
+    def facts(self) -> dict[str, Any]:
+        """What the run learns from: how many faces, and the hash of their names and pixels."""
+        folders = Counter(name.split("/")[0] for name in self.faces.names)
+        return {
+            "faces": len(self.faces),
+            "held_out": len(self.probe["hq"]),
+            "digest": self.faces.digest,
+            "folders": dict(folders),
+            "table": str(self.config.data.table or ""),
+        }
 
     def batches(
         self,

@@ -61,8 +61,8 @@ OnStep = Callable[[StepReport], None]
 class Run:
     """A run's processes, folder and log.
 
-    The folder holds config.json, environment.json, log.jsonl, warnings.jsonl, tensorboard/, previews/,
-    state.pt (to resume) and model.safetensors (the product).
+    The folder holds config.json, environment.json, data.json, log.jsonl, warnings.jsonl, tensorboard/,
+    previews/, state.pt (to resume) and model.safetensors (the product).
     """
 
     def __init__(self, config: RunConfig, phases: Sequence[Phase], on_step: OnStep | None = None) -> None:
@@ -82,8 +82,7 @@ class Run:
         self.health = Health(config)
         self._clock = time.monotonic()
         self._images = 0
-        self._last_step = 0
-        self._sums: dict[str, float] = {}
+        self._seen: dict[str, list[float]] = {}
 
     def _claim_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +105,12 @@ class Run:
             else f"{self.device.type} x{torch.get_num_threads()}",
             "processes": self.engine.processes,
         }
-        (self.folder / "environment.json").write_text(json.dumps(environment, indent=1))
+        self.note("environment.json", environment)
+
+    def note(self, name: str, values: Mapping[str, Any]) -> None:
+        """Keep facts about the run as a JSON file of its folder."""
+        if self.engine.main:
+            (self.folder / name).write_text(json.dumps(values, indent=1))
 
     def autocast(self) -> torch.autocast:
         """Half precision where the config asks for it."""
@@ -130,8 +134,7 @@ class Run:
         for name, part in parts.items():
             part.load_state_dict(state[name])
         logger.info("resumed %s at step %d", self.folder, state["step"])
-        self._last_step = int(state["step"])
-        return self._last_step
+        return int(state["step"])
 
     def due(self, step: int, every: int) -> bool:
         """Whether something that the first process does every so many steps, and at the end, is due."""
@@ -203,11 +206,11 @@ class Run:
                     "then start again: the run resumes from its last saved state. The batch is in "
                     f"{self._keep(step, batch).name}"
                 )
-            self._sums[name] = self._sums.get(name, 0.0) + number
+            self._seen.setdefault(name, []).append(number)
         if step % self.config.log_every and step != self.steps:
             return
-        count = step - self._last_step
-        means = {name: total / count for name, total in self._sums.items()}
+        # Not all figures belong to every step: phases differ, revival is rare.
+        means = {name: sum(numbers) / len(numbers) for name, numbers in self._seen.items()}
         seconds = max(1e-9, time.monotonic() - self._clock)
         rate = self._images / seconds
         faces = faces_seen(self.phases, self.steps) - faces_seen(self.phases, step)
@@ -215,7 +218,7 @@ class Run:
         self.warn(step, self.health.look(step, means))
         if self.on_step is not None and self.engine.main:
             self.on_step(StepReport(step, self.steps, rate, faces * self.engine.processes / rate, means))
-        self._clock, self._images, self._last_step, self._sums = time.monotonic(), 0, step, {}
+        self._clock, self._images, self._seen = time.monotonic(), 0, {}
 
     def _keep(self, step: int, batch: Mapping[str, Tensor]) -> Path:
         """Write the batch of a step that went wrong, for whoever looks into it."""

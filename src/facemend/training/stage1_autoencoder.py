@@ -37,6 +37,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
     sizes = preset(config.network)
 
     pictures = open_faces(config, sizes.autoencoder.image_size, None, run.engine)
+    run.note("data.json", pictures.facts())
     probe = pictures.probe["hq"]
 
     net = run.place(VQAutoencoder(sizes.autoencoder))

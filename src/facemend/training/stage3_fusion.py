@@ -36,6 +36,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     size = sizes.autoencoder.image_size
 
     pictures = open_faces(config, size, config.phases[-1].degradation, run.engine)
+    run.note("data.json", pictures.facts())
     probe = pictures.probe
 
     teacher = Teacher(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)

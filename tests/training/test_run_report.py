@@ -1,0 +1,179 @@
+"""The page of a run: what it shows, what it survives, and that it is self-contained."""
+
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from facemend.cli.app import app
+from facemend.errors import InputError
+from facemend.training.curves import HEIGHT, LEFT, RIGHT, WIDTH, chart
+from facemend.training.report import read_log, write_report
+
+PHASES = [
+    {"steps": 60, "batch": 4, "degradation": "mixed", "w": [0.0, 1.2], "adversary": False},
+    {"steps": 40, "batch": 2, "degradation": "mixed", "w": [0.0, 1.2], "adversary": True},
+]
+CONFIG = {
+    "stage": "stage3",
+    "network": "tiny",
+    "out": "runs/x",
+    "seed": 3,
+    "phases": PHASES,
+    "optim": {"lr": 1e-3, "clip": 0.0},
+    "discriminator": None,
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A made-up run of 100 steps, resumed at 40."""
+    folder = tmp_path / "my run"
+    (folder / "previews").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "environment.json").write_text(
+        json.dumps({"torch": "2.13", "device": "cpu x2", "processes": 2})
+    )
+    lines = [{"step": s, "l1": 9.0, "token": 6.0, "gradient": 1.0} for s in (20, 40, 60)]
+    for step in range(50, 101, 10):
+        lines.append(
+            {"step": step, "l1": 1 / step, "token": 3.0, "top1": 0.2, "top5": 0.5, "gradient": 10**-step}
+        )
+        if step > 60:
+            lines[-1] |= {"lambda": 0.5, "real": 0.2, "fake": -0.2, "critic": 1.8, "images_per_second": 5.0}
+        lines.append(
+            {"step": step, "held_out/psnr_lq": 22.0, "held_out/psnr_w0.5": 23.5, "held_out/top1": 0.3}
+        )
+    text = "\n".join(map(json.dumps, lines)) + '\n{"step": 101, "l1": 0.'
+    (folder / "log.jsonl").write_text(text)
+    for step in range(10, 100, 10):
+        pixels = np.full((40, 90, 3), step, np.uint8)
+        Image.fromarray(pixels).save(folder / "previews" / f"step_{step:06d}.png")
+    return folder
+
+
+class Page(HTMLParser):
+    """Tags, references and text; unbalanced tags fail."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.sources, self.headings = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.sources += [v for k, v in attributes if k in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h3":
+            self.headings.append(data)
+
+
+def test_the_page_shows_the_run(run):
+    text = write_report(run).read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.headings == [
+        "Picture losses", "Codes", "Code accuracy", "Discriminator", "Adaptive weight", "Gradient", "Speed",
+        "Held out: psnr", "Held out: top1",
+    ]  # fmt: skip
+    assert "my run" in text
+    assert "100 of 100 (finished)" in text
+    assert f"{(60 * 4 + 40 * 2) * 2:,}" in text  # two processes
+    assert "steps 61 to 100: batch 2" in text
+    assert "psnr_w0.5 <b>23.5</b>" in text
+    assert "No warnings" in text
+    assert "optim.lr" in text
+
+
+def test_it_is_self_contained(run):
+    text = write_report(run).read_text(encoding="utf-8")
+    assert all(source.startswith("data:image/jpeg;base64,") for source in Page(text).sources)
+    assert not re.search(r"https?://(?!www\.w3\.org)|<script|@import|url\(", text)
+
+
+def test_previews_are_the_last_the_first_and_some_between(run):
+    text = write_report(run).read_text(encoding="utf-8")
+    assert re.findall(r"<summary>Step (\d+)</summary>", text) == ["90", "70", "50", "30", "10"]
+    assert text.count("<details open>") == 1
+
+
+def test_repeated_steps_count_once_and_a_cut_line_not_at_all(run):
+    lines = [line for line in read_log(run) if "l1" in line]
+    assert [line["step"] for line in lines] == [20, 40, 50, 60, 70, 80, 90, 100]
+    assert lines[3]["l1"] == pytest.approx(1 / 60)
+
+
+def test_warnings_come_first(run):
+    (run / "warnings.jsonl").write_text(json.dumps({"step": 40, "name": "x", "text": "lower <optim.lr>"}))
+    text = write_report(run).read_text(encoding="utf-8")
+    assert "Step 40: lower &lt;optim.lr&gt;" in text
+    assert text.index("Step 40:") < text.index("<h2>Curves")
+    assert "No warnings" not in text
+
+
+def test_a_real_run(stage3):
+    text = write_report(stage3.folder, stage3.folder.parent / "page.html", "A tiny run").read_text()
+    assert "<h1>A tiny run</h1>" in text
+    assert "stage3 of tiny" in text
+    assert "lpips_alex_w0.5" in text
+    Page(text)
+
+
+def test_folders_that_are_no_runs(run, tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        write_report(tmp_path / "nowhere")
+    (run / "log.jsonl").write_text("")
+    with pytest.raises(InputError, match=r"log\.jsonl: nothing was logged"):
+        write_report(run)
+    assert not (run / "report.html").exists()
+    (run / "config.json").write_text("[]")
+    with pytest.raises(InputError, match="no record of a run"):
+        write_report(run)
+
+
+def test_the_command(run, tmp_path):
+    done = CliRunner().invoke(app, ["train", "report", str(run), "-o", str(tmp_path / "page.html")])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip().endswith("page.html")
+    assert (tmp_path / "page.html").stat().st_size > 5000
+    done = CliRunner().invoke(app, ["train", "report", str(tmp_path / "nowhere")])
+    assert done.exit_code == 1
+    assert "holds no run" in done.stderr
+
+
+def points(svg, name="polyline"):
+    found = [e for e in ET.fromstring(svg).iter() if e.tag == name and e.get("class") != "faint"]
+    return [tuple(map(float, pair.split(","))) for e in found for pair in e.get("points").split()]
+
+
+def test_curves_run_from_left_to_right_and_low_values_lie_low():
+    svg = chart({"a": [(0, 1.0), (50, 3.0), (100, 2.0)]}, [50, 100], ident="x", title="A & B")
+    (x0, y0), (x1, y1), (x2, y2) = points(svg)
+    assert (x0, x2) == (LEFT, WIDTH - RIGHT)
+    assert x1 == pytest.approx((x0 + x2) / 2)
+    assert 0 < y1 < y2 < y0 < HEIGHT
+    assert y2 == pytest.approx((y0 + y1) / 2, abs=0.2)
+    assert svg.count('class="phase"') == 1  # the end of the run is no boundary
+    assert "A &amp; B" in svg
+
+
+def test_a_logarithmic_axis_needs_a_decade():
+    wide = points(chart({"a": [(0, 1.0), (1, 10.0), (2, 100.0)]}, [], ident="x", title="t", log=True))
+    assert wide[0][1] - wide[1][1] == pytest.approx(wide[1][1] - wide[2][1], abs=0.2)
+    narrow = points(chart({"a": [(0, 1.0), (1, 2.0), (2, 4.0)]}, [], ident="x", title="t", log=True))
+    assert narrow[0][1] - narrow[1][1] == pytest.approx((narrow[1][1] - narrow[2][1]) / 2, abs=0.2)
+
+
+def test_one_point_and_values_that_are_all_the_same():
+    assert chart({"a": [(7, 0.0)]}, [], ident="x", title="t").startswith("<svg")
+    assert "NaN" not in chart({"a": [(1, 2.0), (2, 2.0)]}, [], ident="x", title="t", log=True)
