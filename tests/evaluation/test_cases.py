@@ -55,9 +55,10 @@ def test_labels_come_from_the_table_beside_the_folder(options):
 
 def test_the_named_table_wins_and_may_come_from_excel(options, tmp_path):
     table = tmp_path / "excel.csv"
-    table.write_text("file,yaw,kind\r\nobama.png,,drawn\r\nunknown.png,,\r\n", encoding="utf-8-sig")
+    rows = ("file,yaw,kind,wears", "obama.png,,drawn,", "obama2.png,,,glasses", "unknown.png,,,hat", "")
+    table.write_text("\r\n".join(rows), encoding="utf-8-sig")
     labels = [dict(entry.labels) for entry in find_entries(options(table=table))]
-    assert labels == [{}, {"kind": "drawn"}, {}]
+    assert labels == [{}, {"kind": "drawn"}, {"wears": "glasses"}]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ def evaluate(
         typer.Option(help="Side that faces are brought to. Default: the protocol's, or the smallest."),
     ] = None,
     table: Annotated[
-        Path | None, typer.Option(help="CSV with file, source, kind, yaw for the slices. Default: FACES.csv.")
+        Path | None,
+        typer.Option(help="CSV with file, source, kind, wears, yaw for the slices. Default: FACES.csv."),
     ] = None,
     every: Annotated[int, typer.Option(help="Take every n-th face only.")] = 1,
     features: Annotated[

@@ -207,7 +207,7 @@ def _labels(options: EvaluationOptions) -> dict[str, dict[str, str]]:
 
 
 def _row_labels(row: Mapping[str, str], path: Path) -> dict[str, str]:
-    labels = {key: row[key] for key in ("source", "kind") if row.get(key)}
+    labels = {key: row[key] for key in ("source", "kind", "wears") if row.get(key)}
     if row.get("yaw"):
         try:
             yaw = float(row["yaw"])

@@ -34,7 +34,8 @@ class EvaluationOptions:
         peers: as `evaluation.peers.open_peer` takes them.
         size: side in pixels that all faces are brought to; None: the smallest side among
             them; without originals, each face stays as it is.
-        table: CSV with a column `file` and any of `source`, `kind`, `yaw`; None: FOLDER.csv if there is one.
+        table: CSV with a column `file` and any of `source`, `kind`, `wears`, `yaw`; None: FOLDER.csv if
+            there is one.
         every: take every n-th picture only.
         incomplete: leave out the faces that have no partner in `lq`, instead of refusing the folder.
         features: network behind the distribution measures, one of `FEATURES`.
