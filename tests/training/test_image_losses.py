@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from facemend.faces.template import template_points
 from facemend.metrics import identity_distance
 from facemend.training.config import PerceptualConfig
-from facemend.training.image_losses import ImageLosses
+from facemend.training.image_losses import ImageLosses, _place
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,3 +42,34 @@ def test_identity_of_the_same_picture_is_free():
     losses = ImageLosses(1.0, [PerceptualConfig(net="alex")], 1.0)
     figures, _ = losses(target, target, torch.Generator().manual_seed(1))
     assert float(figures["identity"]) == pytest.approx(0, abs=1e-5)
+
+
+def test_windows_on_the_features_hold_eyes_and_mouth():
+    eyes_and_mouth = template_points("ffhq", 256)
+    term = PerceptualConfig(net="alex", window=128, focus=1.0)
+    generator = torch.Generator().manual_seed(0)
+    places = [_place(term, (256, 256), generator) for _ in range(50)]
+    assert len({(rows.start, columns.start) for rows, columns in places}) > 20
+    for rows, columns in places:
+        assert (rows.stop - rows.start, columns.stop - columns.start) == (128, 128)
+        for x, y in eyes_and_mouth:
+            assert rows.start <= y < rows.stop
+            assert columns.start <= x < columns.stop
+
+
+def test_half_of_the_windows_lie_anywhere():
+    term = PerceptualConfig(net="alex", window=64, focus=0.5)
+    generator = torch.Generator().manual_seed(0)
+    starts = [tuple(part.start for part in _place(term, (256, 256), generator)) for _ in range(400)]
+    near = [
+        start
+        for start in starts
+        if all(abs(s + 32 - c) <= 18 for s, c in zip(start, (154, 128), strict=True))
+    ]
+    assert 180 < len(near) < 250  # 200, and those that chance puts there
+    assert max(start[0] for start in starts) > 180
+
+
+def test_a_window_larger_than_the_picture_is_the_picture():
+    rows, columns = _place(PerceptualConfig(window=128, focus=1.0), (64, 64), torch.Generator())
+    assert (rows, columns) == (slice(0, 64), slice(0, 64))

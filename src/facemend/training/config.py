@@ -107,6 +107,16 @@ class PerceptualConfig(_Model):
         description="side of a random window that is compared instead of the picture, pixels: a quarter of "
         "the area costs a quarter; 0 = all of it",
     )
+    focus: Share = Field(
+        default=0.0,
+        description="share of steps whose window lies on eyes, nose and mouth (aligned faces only)",
+    )
+
+    @model_validator(mode="after")
+    def _focus(self) -> Self:
+        if self.focus and not self.window:
+            raise ValueError("focus says where the window lies: it needs window")
+        return self
 
 
 def _listed(value: object) -> object:

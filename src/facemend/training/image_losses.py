@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from facemend.faces.template import TEMPLATES
 from facemend.models.identity import IdentityNet
 from facemend.models.perceptual import LPIPS
 from facemend.training.config import PerceptualConfig
@@ -68,11 +69,23 @@ class ImageLosses(nn.Module):
         return figures, gradient.to(image.dtype)
 
 
+# Middle of eyes, nose and mouth in a crop aligned to the FFHQ template (row, column), as shares of its side.
+FEATURES = tuple(float(v) for v in TEMPLATES["ffhq"][:, ::-1].mean(0))
+WANDER = 1 / 16  # how far a window on them strays, as a share of the side
+
+
 def _place(term: PerceptualConfig, size: Sequence[int], generator: torch.Generator) -> tuple[slice, slice]:
     """Rows and columns that a perceptual term compares."""
     if term.window:
         sides = [min(term.window, side) for side in size]
         rooms = [side - taken for side, taken in zip(size, sides, strict=True)]
+        if term.focus and float(torch.rand((), generator=generator)) < term.focus:
+            stray = (torch.rand(2, generator=generator) * 2 - 1) * WANDER + torch.tensor(FEATURES)
+            starts = [
+                min(max(0, round(float(at) * side - taken / 2)), room)
+                for at, side, taken, room in zip(stray, size, sides, rooms, strict=True)
+            ]
+            return slice(starts[0], starts[0] + sides[0]), slice(starts[1], starts[1] + sides[1])
     else:
         rooms = [term.jitter, term.jitter]
         sides = list(size)
