@@ -6,7 +6,8 @@
         writes stage2.safetensors too (`stage2` of a stage III config): the model's encoder, transformer and
         fusion over the codebook and decoder of a newer stage I
 
-The encoder of the shipped graphs is that of stage III. Needs the train and export extras.
+The encoder of the shipped graphs is that of stage III. What the network has today and the shipped model did
+not have starts fresh, and is named. Needs the train and export extras.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+
 from facemend.export.recover import recover_checkpoint
 from facemend.models.checkpoint import load_checkpoint, save_checkpoint
+from facemend.models.codeformer import CodeFormer
+from facemend.models.config import preset
 
 AUTOENCODER = ("encoder.", "codebook.", "decoder.")
 
@@ -27,19 +32,26 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="folder with model.json and the graphs")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--stage1", type=Path, help="checkpoint of a newer stage I")
+    parser.add_argument("--network", default="compact-256", help="preset whose sizes training goes on with")
     args = parser.parse_args()
 
     model = recover_checkpoint(args.model)
+    sizes = preset(args.network)
+    torch.manual_seed(0)
+    fresh = CodeFormer(sizes).state_dict()
+    state = {name: model.state.get(name, value) for name, value in fresh.items()}
+    if added := sorted(set(state) - set(model.state)):
+        print("starts fresh:", ", ".join(added))
     origin = {"from": args.model.name, **model.info}
-    save_checkpoint(args.out / "full.safetensors", model.state, model.config, origin)
-    autoencoder = {k: v for k, v in model.state.items() if k.startswith(AUTOENCODER)}
+    save_checkpoint(args.out / "full.safetensors", state, sizes, origin)
+    autoencoder = {k: v for k, v in state.items() if k.startswith(AUTOENCODER)}
     info = {**origin, "stage": "stage1"}
-    save_checkpoint(args.out / "autoencoder.safetensors", autoencoder, model.config, info)
+    save_checkpoint(args.out / "autoencoder.safetensors", autoencoder, sizes, info)
     if args.stage1:
         newer = load_checkpoint(args.stage1)
         taken = {k: v for k, v in newer.state.items() if k.startswith(AUTOENCODER[1:])}
         info = {"stage": "stage2", "from": args.model.name, "stage1": newer.sha256}
-        save_checkpoint(args.out / "stage2.safetensors", {**model.state, **taken}, model.config, info)
+        save_checkpoint(args.out / "stage2.safetensors", {**state, **taken}, sizes, info)
     for path in sorted(args.out.glob("*.safetensors")):
         print(path)
 

@@ -122,8 +122,8 @@ def test_at_w_0_the_features_do_not_count(half):
 def test_adain_is_in_the_graph_or_not(half, full):
     with_style = OnnxRunner(half.folder / "decode.onnx", threads=1)
     without = OnnxRunner(full[0] / "decode.onnx", threads=1)
-    assert set(with_style.input_names) == {"w", "codes", "style", "features_16", "features_32"}
-    assert set(without.input_names) == {"w", "codes", "features_16", "features_32"}
+    assert set(with_style.input_names) == {"w", "codes", "style", "features_16", "features_32", "photo"}
+    assert set(without.input_names) == {"w", "codes", "features_16", "features_32", "photo"}
     assert read_model(half.folder).details["adain"] is True
     assert read_model(full[0]).details["adain"] is False
 

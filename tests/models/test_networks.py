@@ -43,9 +43,10 @@ def test_shapes(name):
     assert encoded.codes.shape == (2, grid**2)
     assert encoded.logits.shape == (2, grid**2, config.autoencoder.codebook_size)
     assert encoded.z.shape == (2, config.autoencoder.code_dim, grid, grid)
-    assert {s: f.shape[1:] for s, f in encoded.features.items()} == {
-        s: (config.autoencoder.width_at(s), s, s) for s in config.fuse_sizes
-    }
+    kept = {s: (config.autoencoder.width_at(s), s, s) for s in config.fuse_sizes}
+    kept |= {side: (3, side, side)} if config.bands else {}
+    assert {s: f.shape[1:] for s, f in encoded.features.items()} == kept
+    assert sorted(kept) == list(config.kept_sizes)
     assert network(image, w).shape == image.shape
 
 

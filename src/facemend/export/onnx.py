@@ -1,6 +1,6 @@
 """From a checkpoint to the two ONNX graphs that the light install runs.
 
-encode: image [N,3,S,S] in [-1,1] -> codes [N,T], style [N,C,g,g], features_32 ...
+encode: image [N,3,S,S] in [-1,1] -> codes [N,T], style [N,C,g,g], features_32 ..., photo [N,3,S,S] with bands
 decode: those, and w [N] -> restored [N,3,S,S]
 
 w stays a live input, the batch is dynamic. Weights may be stored as float16 to halve the files; a Cast behind
@@ -36,9 +36,9 @@ class EncodeGraph(nn.Module):
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Codes, style, and the fused features, smallest first."""
+        """Codes, style, and what decoding gets of the face, smallest first."""
         encoded = self.net.encode(image)
-        return encoded.codes, encoded.z, *(encoded.features[size] for size in sorted(encoded.features))
+        return encoded.codes, encoded.z, *(encoded.features[size] for size in self.net.config.kept_sizes)
 
 
 class DecodeGraph(nn.Module):
@@ -50,15 +50,16 @@ class DecodeGraph(nn.Module):
         self.adain = adain
 
     def forward(self, w: Tensor, codes: Tensor, *rest: Tensor) -> Tensor:
-        """Restored pictures; `rest` is style (with AdaIN only), then the fused features, smallest first."""
+        """Restored pictures; `rest` is style (with AdaIN only), then the kept features, smallest first."""
         style, features = (rest[0], rest[1:]) if self.adain else (None, rest)
-        sizes = sorted(self.net.config.fuse_sizes)
+        sizes = self.net.config.kept_sizes
         return self.net.decode(codes, dict(zip(sizes, features, strict=True)), w, style)
 
 
 def encode_names(net: CodeFormer) -> list[str]:
     """Output names of the encode graph."""
-    return ["codes", "style", *(f"features_{size}" for size in sorted(net.config.fuse_sizes))]
+    photo = ["photo"] if net.config.bands else []
+    return ["codes", "style", *(f"features_{size}" for size in sorted(net.config.fuse_sizes)), *photo]
 
 
 def decode_names(net: CodeFormer, adain: bool) -> list[str]:

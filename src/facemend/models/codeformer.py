@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from facemend.models.autoencoder import Decoder, Encoder
 from facemend.models.codebook import Codebook
 from facemend.models.config import CodeFormerConfig
-from facemend.models.fusion import FeatureTransform, adaptive_instance_norm
+from facemend.models.fusion import FeatureTransform, PhotoBands, adaptive_instance_norm
 from facemend.models.transformer import CodeTransformer
 
 
@@ -21,7 +21,8 @@ class Encoded:
         codes: (B, tokens) int64, the most likely code of each token.
         logits: (B, tokens, codebook_size).
         z: (B, code_dim, g, g) encoder output.
-        features: encoder taps by grid side, (B, C, S, S), for the fused sizes.
+        features: encoder taps by grid side, (B, C, S, S), for the fused sizes; with `bands`, the LQ face
+            itself under its own side.
     """
 
     codes: Tensor
@@ -52,12 +53,18 @@ class CodeFormer(nn.Module):
                 for size in config.fuse_sizes
             }
         )
+        self.bands = None
+        if config.bands:
+            channels = sum(autoencoder.width_at(size) for size in config.fuse_sizes)
+            self.bands = PhotoBands(channels, config.bands, autoencoder.code_grid)
 
     def encode(self, image: Tensor) -> Encoded:
         """Predict the codes of LQ faces, (B, 3, S, S) RGB in [-1, 1]."""
         z, taps = self.encoder(image)
         logits = self.transformer(z)
         features = {size: taps[size] for size in self.config.fuse_sizes}
+        if self.bands is not None:
+            features[image.shape[-1]] = image
         return Encoded(codes=logits.argmax(2), logits=logits, z=z, features=features)
 
     def decode(
@@ -67,7 +74,7 @@ class CodeFormer(nn.Module):
 
         Args:
             codes: (B, tokens) int64 code indices.
-            features: encoder taps by grid side.
+            features: what `encode` kept.
             w: (B,) fidelity weight, 0 = quality, 1 = fidelity; a tensor, never branched on.
             style: (B, code_dim, g, g) encoder output for AdaIN (restoration at inference), or None
                 (training and inpainting).
@@ -88,6 +95,10 @@ class CodeFormer(nn.Module):
             return out
 
         image: Tensor = self.decoder(vectors, fuse)
+        if self.bands is not None:
+            taps = {size: features[size] for size in self.config.fuse_sizes}
+            photo = features[self.config.autoencoder.image_size]
+            image = self.bands(image, photo, self.bands.gates(taps), w)
         return image
 
     def forward(self, image: Tensor, w: Tensor, adain: bool = True) -> Tensor:

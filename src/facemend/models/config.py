@@ -97,6 +97,8 @@ class CodeFormerConfig:
         feedforward: hidden channels of each layer's two-layer perceptron.
         fuse_sizes: grid sides with a CFT block.
         fuse_hidden: inner width of a CFT block as a share of its channels (1.0 as published).
+        bands: cell sides in pixels, coarsest first, of the photo's own bands that are let into the result by
+            w; empty as published.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -106,12 +108,30 @@ class CodeFormerConfig:
     feedforward: int = 1024
     fuse_sizes: tuple[int, ...] = (32, 64, 128, 256)
     fuse_hidden: float = 1.0
+    bands: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ConfigError(f"transformer: width {self.width} is not a multiple of heads {self.heads}")
         for size in self.fuse_sizes:
             self.autoencoder.width_at(size)
+        side = self.autoencoder.image_size
+        if list(self.bands) != sorted(set(self.bands), reverse=True) or any(
+            cell < 1 or side % cell for cell in self.bands
+        ):
+            raise ConfigError(f"bands {self.bands}: cells go from coarse to fine and divide {side} px")
+        if self.bands and not self.fuse_sizes:
+            raise ConfigError("bands need fuse_sizes: how far to trust the photo is read from the fused taps")
+        if self.bands and side in self.fuse_sizes:
+            raise ConfigError(
+                f"bands: the photo takes the place of a tap of {side} px, which is fused already"
+            )
+
+    @property
+    def kept_sizes(self) -> tuple[int, ...]:
+        """Grid sides of what decoding gets of the LQ face, ascending: the fused taps; with bands, itself."""
+        photo = (self.autoencoder.image_size,) if self.bands else ()
+        return (*sorted(self.fuse_sizes), *photo)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dict, ready for JSON."""
@@ -152,6 +172,7 @@ PRESETS: dict[str, CodeFormerConfig] = {
         feedforward=512,
         fuse_sizes=(32, 64, 128),
         fuse_hidden=0.5,
+        bands=(32, 16, 8, 4, 2),
     ),
     "tiny": CodeFormerConfig(
         autoencoder=AutoencoderConfig(
@@ -173,6 +194,7 @@ PRESETS: dict[str, CodeFormerConfig] = {
         feedforward=64,
         fuse_sizes=(16, 32),
         fuse_hidden=0.5,
+        bands=(16, 8, 4),
     ),
 }
 """Named sizes: the published network, ours for CPUs, and a tiny one that trains in seconds for tests."""

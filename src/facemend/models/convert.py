@@ -84,6 +84,7 @@ def _require_published_form(config: CodeFormerConfig) -> None:
         "upsample": ae.upsample != "nearest",
         "encoder_blocks": 0 in ae.encoder_blocks,
         "fuse_hidden": config.fuse_hidden != 1,
+        "bands": bool(config.bands),
     }
     if any(ours_only.values()):
         names = ", ".join(name for name, differs in ours_only.items() if differs)
