@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facemend.cli.console import say, warn
+from facemend.cli.console import plural, progress, say, shown, warn
 
 if TYPE_CHECKING:
     from facemend.training.run import StepReport
 
-app = typer.Typer(no_args_is_help=True, help="Train the network: stage1, stage2, stage3; report on a run.")
+app = typer.Typer(no_args_is_help=True, help="Train the network; report on a run.")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="TOML file of settings; see configs/.")]
 SetOption = Annotated[
@@ -52,14 +52,47 @@ def report(
     say(str(write_report(run, output, title)))
 
 
-def _train(stage: str, path: Path, changes: list[str]) -> None:
-    from facemend.errors import ConfigError, MissingExtraError
+@app.command()
+def reconstruct(
+    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a stage I run.")],
+    faces: Annotated[Path, typer.Argument(help="Folder of aligned faces, or one.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+) -> None:
+    """Pass faces through a stage I network, to see and score what its codes can hold.
+
+    Score it with `facemend evaluate FACES -o REPORT --restored OUTPUT`.
+    """
+    _require_extra()
+    from facemend.pipeline.batch import Outputs, plan_batch
+    from facemend.training.reconstruct import load_autoencoder
+    from facemend.training.reconstruct import reconstruct as run
+
+    net = load_autoencoder(checkpoint)
+    batch = plan_batch([faces], output, extension=".png")
+    if not batch.jobs:
+        warn("facemend: no pictures found")
+        raise typer.Exit(1)
+    with progress("reconstructing", len(batch.jobs)) as advance:
+        usage = run(net, batch.jobs, Outputs(batch.inputs, overwrite=overwrite), advance)
+    codes = f"{usage.used:.1%} of {net.config.codebook_size} codes used, perplexity {usage.perplexity:.0f}"
+    say(f"{plural(len(batch.jobs), 'face')}, {codes} -> {shown(output)}")
+
+
+def _require_extra() -> None:
+    from facemend.errors import MissingExtraError
 
     try:
         import safetensors  # noqa: F401
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
         raise MissingExtraError("training", "train") from None
+
+
+def _train(stage: str, path: Path, changes: list[str]) -> None:
+    from facemend.errors import ConfigError
+
+    _require_extra()
     from facemend.training import train
     from facemend.training.config import load_config
 
