@@ -3,13 +3,17 @@
 import pytest
 import torch
 
-PARTS = ("encoder", "transformer", "codebook", "decoder", "fusion")
+PARTS = ("encoder", "transformer", "codebook", "decoder", "fusion", "bands")
+LET_IN = {"fusion", "bands"}
 NO_CODES = {"feature": 0.0, "token": 0.0}
 FEATURE = {"codes": {"feature": 1.0, "token": 0.0}}
 TOKEN = {"codes": {"feature": 0.0, "token": 1.0}}
 L1 = {"codes": NO_CODES, "perceptual": {"net": "alex", "weight": 0.0}}
 LPIPS = {"codes": NO_CODES, "pixel_weight": 0.0}
 GAN = {**L1, "adversary": {"width": 8, "layers": 2, "weight": 1.0}}
+
+
+THAWED = {**GAN, "freeze_decoder": False}
 
 
 def changed_parts(run) -> set[str]:
@@ -35,12 +39,13 @@ def test_stage2(run_to_end, settings, stage1, tmp_path, losses, trained):
 TABLE = [
     pytest.param(FEATURE, True, {"encoder"}, id="feature"),
     pytest.param(TOKEN, True, {"encoder", "transformer"}, id="token"),
-    pytest.param(L1, True, {"fusion"}, id="l1, detached"),
-    pytest.param(LPIPS, True, {"fusion"}, id="lpips, detached"),
-    pytest.param(GAN, True, {"fusion"}, id="gan, detached"),
-    pytest.param(L1, False, {"fusion", "encoder"}, id="l1, open"),
-    pytest.param(LPIPS, False, {"fusion", "encoder"}, id="lpips, open"),
-    pytest.param(GAN, False, {"fusion", "encoder"}, id="gan, open"),
+    pytest.param(L1, True, LET_IN, id="l1, detached"),
+    pytest.param(LPIPS, True, LET_IN, id="lpips, detached"),
+    pytest.param(GAN, True, LET_IN, id="gan, detached"),
+    pytest.param(L1, False, LET_IN | {"encoder"}, id="l1, open"),
+    pytest.param(LPIPS, False, LET_IN | {"encoder"}, id="lpips, open"),
+    pytest.param(GAN, False, LET_IN | {"encoder"}, id="gan, open"),
+    pytest.param(THAWED, True, LET_IN | {"decoder"}, id="l1 and gan, decoder trained"),
 ]
 
 
@@ -52,7 +57,7 @@ def test_stage3(run_to_end, settings, stage1, stage2, tmp_path, losses, detach, 
         "batch": 2,
         "degradation": "medium",
         "image_losses": images,
-        "adversary": losses is GAN,
+        "adversary": losses in (GAN, THAWED),
     }
     config = settings(
         "stage3",

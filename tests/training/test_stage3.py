@@ -89,7 +89,7 @@ def test_frozen_parts_do_not_change(stage1, stage3, part):
         assert torch.equal(stage3.checkpoint.state[name], value), name
 
 
-@pytest.mark.parametrize("part", ["encoder", "transformer", "fusion"])
+@pytest.mark.parametrize("part", ["encoder", "transformer", "fusion", "bands"])
 def test_trained_parts_change(stage3, part):
     names = [name for name in stage3.start if name.startswith(part + ".")]
     product = stage3.checkpoint.state

@@ -295,6 +295,9 @@ class Stage3Config(RunConfig):
     detach_features: bool = Field(
         default=True, description="as released: image losses train the fusion blocks only, not the encoder"
     )
+    freeze_decoder: bool = Field(
+        default=True, description="as published; off, the decoder learns to live with codes that are guessed"
+    )
     pixel_weight: float = 1.0
     perceptual: Perceptual = (PerceptualConfig(),)
     fidelity: float = Field(

@@ -1,8 +1,8 @@
 """Stage III: controllable feature transformation (paper section 3.3).
 
 Trained: fusion blocks by the image losses; encoder and transformer by the code losses (and by the image
-losses too with `detach_features = false`). Frozen: codebook and decoder. w is drawn for every face from the
-phase's range.
+losses too with `detach_features = false`). Frozen: codebook and decoder (the decoder is trained too with
+`freeze_decoder = false`). w is drawn for every face from the phase's range.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     if stage2.info.get("stage1") not in (teacher.sha256, None):
         raise ConfigError(f"{config.stage2}: was trained on another stage I than {config.stage1}")
     load_into(net, stage2.state, config.stage2)
-    freeze(net.codebook, net.decoder)
+    freeze(net.codebook)
+    if config.freeze_decoder:
+        freeze(net.decoder)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual, config.identity_weight).to(run.device)
     judge = LPIPS("alex").to(run.device)
     adversary = Adversary(config.adversary, run)
@@ -54,7 +56,9 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     elif any(phase.adversary for phase in config.phases):
         logger.info("no discriminator named: it starts fresh")
     # Where the adaptive weight is measured: the last trained layer before the picture.
-    last_layer = net.fusion[str(max(sizes.fuse_sizes))].shift[-1].weight  # type: ignore[index, union-attr]
+    last_layer = net.decoder.out.weight
+    if config.freeze_decoder:
+        last_layer = net.fusion[str(max(sizes.fuse_sizes))].shift[-1].weight  # type: ignore[index, union-attr]
     average = EMA(net, config.ema)
     optimizer = adam(net, config.optim)
     state: dict[str, Stateful] = {
