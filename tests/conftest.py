@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,50 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / DESCRIPTION_FILE).write_text(json.dumps(description), encoding="utf-8")
     return folder
+
+
+def save_whole_graph(
+    path: Path,
+    *,
+    w: str | None = "weight",
+    w_type: str = "DOUBLE",
+    w_shape: tuple[int, ...] = (1,),
+    image: str = "input",
+    image_type: str = "FLOAT",
+    shape: tuple[int | str, ...] = (1, 3, TINY_SIZE, TINY_SIZE),
+    factor: float = 0.5,
+    uses_w: bool = True,
+) -> Path:
+    """One graph as others publish it: output = input (factor + factor w), for w = 1 where there is no w."""
+    from onnx import TensorProto, checker, helper, save
+
+    info = helper.make_tensor_value_info
+    kind = getattr(TensorProto, image_type)
+    inputs = [info(image, kind, list(shape))]
+    constants = [helper.make_tensor("factor", kind, [], [factor])]
+    if w is not None:
+        inputs.append(info(w, getattr(TensorProto, w_type), list(w_shape)))
+    if w is not None and uses_w:
+        nodes = [helper.make_node("Cast", [w], ["w_cast"], to=kind)]
+    else:
+        constants.append(helper.make_tensor("one", kind, [], [1.0]))
+        nodes = [helper.make_node("Identity", ["one"], ["w_cast"])]
+    nodes += [
+        helper.make_node("Mul", ["w_cast", "factor"], ["part"]),
+        helper.make_node("Add", ["part", "factor"], ["whole"]),
+        helper.make_node("Mul", [image, "whole"], ["output"]),
+    ]
+    graph = helper.make_graph(nodes, "whole", inputs, [info("output", kind, list(shape))], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    checker.check_model(model)
+    save(model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole_graph() -> Callable[..., Path]:
+    """Saves a single-graph model that runs in a millisecond."""
+    return save_whole_graph
 
 
 @pytest.fixture(scope="session")

@@ -225,3 +225,70 @@ def test_one_pixel_is_saved_with_a_notice(cli, tmp_path):
     assert result.exit_code == 0
     assert "no face found" in result.stderr
     assert read_picture(tmp_path / "out.png").pixels.shape == (4, 4, 3)
+
+
+def test_jobs_do_not_change_what_is_written(cli, photo, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abc":
+        (folder / f"{name}.jpg").write_bytes(photo.read_bytes())
+    (folder / "bad.jpg").write_bytes(b"bad")
+    for jobs in (1, 3):
+        out = tmp_path / f"out{jobs}"
+        result = cli(folder, "-o", out, "--jobs", jobs, "--report", tmp_path / f"{jobs}.json")
+        assert result.exit_code == 1
+        assert "3 photos done (3 faces restored), 1 failed" in result.stdout
+    one, three = (json.loads((tmp_path / f"{jobs}.json").read_text())["files"] for jobs in (1, 3))
+    assert [Path(item["source"]).name for item in three] == ["a.jpg", "b.jpg", "bad.jpg", "c.jpg"]
+    assert [item["faces"] for item in one] == [item["faces"] for item in three]
+    assert (tmp_path / "out1/c.jpg").read_bytes() == (tmp_path / "out3/c.jpg").read_bytes()
+
+
+def test_interrupted_runs_say_what_is_done_and_keep_it(cli, photo, tmp_path, monkeypatch):
+    from facemend.cli import restore as command
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abc":
+        (folder / f"{name}.jpg").write_bytes(photo.read_bytes())
+
+    def tell(item, told):
+        raise KeyboardInterrupt  # as Ctrl-C after the first photo
+
+    monkeypatch.setattr(command, "_tell", tell)
+    result = cli(folder, "-o", tmp_path / "out", "--jobs", 1, "--report", tmp_path / "report.json")
+    assert result.exit_code == 130
+    assert "stopped after 1 of 3 photos" in result.stderr
+    assert json.loads((tmp_path / "report.json").read_text())["restored"] == 1
+    assert read_picture(tmp_path / "out/a.jpg").width == 320
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_what_is_true_of_all_photos_is_said_once(cli, photo, tmp_path, monkeypatch):
+    from facemend.pipeline.image import Restorer
+
+    monkeypatch.setattr(Restorer, "notes", ("cuda does not work: going on with cpu",))
+    other = tmp_path / "b.jpg"
+    other.write_bytes(photo.read_bytes())
+    result = cli(photo, other, "-o", tmp_path / "out", "--report", tmp_path / "report.json")
+    assert result.exit_code == 0
+    assert result.stderr.count("going on with cpu") == 1
+    files = json.loads((tmp_path / "report.json").read_text())["files"]
+    assert all("going on with cpu" in item["notes"][0] for item in files)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("--device", "toaster"), 2, "device must be one of"),
+        (("--device", "tensorrt"), 1, "it comes with onnxruntime-gpu and TensorRT"),
+        (("--backend", "tf"), 2, "onnx or torch"),
+        (("--precision", "bf16"), 2, "fp32 with onnx"),
+        (("--jobs", "-1"), 2, "jobs"),
+    ],
+)
+def test_devices_and_backends_that_are_not_there(cli, photo, tmp_path, arguments, status, message):
+    result = cli(photo, "-o", tmp_path / "out.png", *arguments)
+    assert result.exit_code == status
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert not (tmp_path / "out.png").exists()

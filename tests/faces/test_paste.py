@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from facemend.faces.align import align
 from facemend.faces.detail import keep_detail
 from facemend.faces.mask import ellipse_mask
-from facemend.faces.paste import blend_face, match_colour, paste
+from facemend.faces.paste import blend_face, blend_into_pixels, match_colour, paste
 from facemend.faces.template import template_points
 from facemend.faces.warp import transform
 from facemend.types import Box, Face
@@ -168,3 +168,59 @@ def test_tiny_faces_are_possible() -> None:
     canvas = photo.copy()
     assert blend_face(canvas, aligned.crop, aligned.crop, aligned.matrix, ellipse_mask(SIZE)) is not None
     assert np.isfinite(canvas).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("turn", [0.0, 0.6])
+@pytest.mark.parametrize("scale", [0.4, 1.0, 2.5])
+def test_on_integer_pixels_it_is_the_same_blend(dtype: type, turn: float, scale: float) -> None:
+    """As on the whole photo in floats, rounded at the end; outside the mask every pixel stays as it was."""
+    rng = np.random.default_rng(0)
+    top = np.iinfo(dtype).max
+    pixels = (cv2.GaussianBlur(rng.random((150, 200, 3)), (0, 0), 2) * top).astype(dtype)
+    c, s = scale * np.cos(turn), scale * np.sin(turn)
+    matrix = np.array([[c, -s, 0], [s, c, 0]])
+    matrix[:, 2] = 24 - matrix[:, :2] @ (60, 70)
+    aligned, restored = (cv2.GaussianBlur(rng.random((48, 48, 3), np.float32), (0, 0), 3) for _ in range(2))
+    floats = (pixels / top).astype(np.float32)
+    expected_box = blend_face(floats, aligned, restored, matrix, ellipse_mask(48))
+    before = pixels.copy()
+    box = blend_into_pixels(pixels, aligned, restored, matrix, ellipse_mask(48))
+    assert box == expected_box
+    assert (pixels != before).any()
+    assert np.abs(pixels - floats.astype(np.float64) * top).max() <= 0.5 + 2e-6 * top
+    unchanged = (floats == (before / top).astype(np.float32)).all(2)
+    assert (pixels[unchanged] == before[unchanged]).all()
+
+
+def test_gray_pixels_stay_gray() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.repeat(rng.integers(0, 256, (60, 60, 1), np.uint8), 3, axis=2)
+    crop = rng.random((32, 32, 3), np.float32)
+    matrix = np.array([[1.0, 0, -10], [0, 1, -10]])
+    blend_into_pixels(pixels, crop, crop[::-1].copy(), matrix, ellipse_mask(32), gray=True)
+    assert (np.ptp(pixels, axis=2) == 0).all()
+
+
+def test_only_the_place_of_the_face_is_touched() -> None:
+    """The work goes with the face's area: a photo that is a file of 3 GB of zeros, never read, will do."""
+    photo = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (30_000, 35_000, 3))
+    part = np.zeros((100, 100, 3), np.uint8)
+
+    class Photo:
+        """Hands out the one place that may be asked for."""
+
+        shape, dtype = photo.shape, photo.dtype
+        asked: list[tuple[slice, slice]] = []  # noqa: RUF012
+
+        def __getitem__(self, where: tuple[slice, slice]) -> np.ndarray:
+            self.asked.append(where)
+            return part[: where[0].stop - where[0].start, : where[1].stop - where[1].start]
+
+    crop = np.full((64, 64, 3), 0.5, np.float32)
+    matrix = np.array([[1.0, 0, -20_000], [0, 1, -10_000]])
+    blend_into_pixels(Photo(), crop, crop, matrix, ellipse_mask(64))  # type: ignore[arg-type]
+    assert part.any()
+    for rows, columns in Photo.asked:
+        assert rows.stop - rows.start < 70
+        assert columns.stop - columns.start < 70

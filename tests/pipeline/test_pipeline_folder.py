@@ -1,12 +1,15 @@
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
 
-from facemend.imaging import read_picture, write_picture
+from facemend.imaging import Picture, read_picture, write_picture
 from facemend.pipeline.batch import Outputs, plan_batch
-from facemend.pipeline.folder import report_text, restore_file, run_batch
-from facemend.pipeline.image import Restorer
+from facemend.pipeline.folder import report_text, restore_file, run_batch, share_cores
+from facemend.pipeline.image import Restorer, RestoreResult
+from facemend.pipeline.options import RestoreOptions
 
 
 @pytest.fixture(scope="session")
@@ -111,3 +114,133 @@ def test_errors_of_the_restoration_name_the_file(photo, tiny_model):
     small = Restorer(model=str(tiny_model), threads=1, max_pixels=1000)
     with pytest.raises(Exception, match=r"photo\.jpg: 320x400 .*megapixels"):
         restore_file(small, photo)
+
+
+class Counting:
+    """A restorer that counts the pictures in flight; the first is slow, so that others overtake it."""
+
+    def __init__(self, limit=0):
+        self.lock = threading.Lock()
+        self.now = self.most = 0
+        self.begun = []
+        self.together = threading.Barrier(limit, timeout=20) if limit else None
+        self.options = RestoreOptions()
+
+    def read(self, path):
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.begun.append(path.name)
+        return Picture(np.zeros((4, 4, 3), np.uint8))
+
+    def restore(self, picture):
+        if self.together is not None:
+            self.together.wait()  # passes only when so many are worked on at once
+        return RestoreResult(picture, (), (), (), {}, "none", 0.5, None)
+
+    def save(self, path, picture):
+        time.sleep(0.02 if path.name == "00.png" else 0)
+        with self.lock:
+            self.now -= 1
+
+
+@pytest.fixture
+def counted(tmp_path, monkeypatch):
+    """Runs 24 made-up photos, so many at a time; the fake that counted, and the reports."""
+
+    def run(jobs, **how):
+        fake = Counting(**how)
+        monkeypatch.setattr("facemend.pipeline.folder.read_picture", fake.read)
+        monkeypatch.setattr(Outputs, "save", lambda outputs, *what: fake.save(*what))
+        files = [tmp_path / f"{number:02}.png" for number in range(24)]
+        batch = plan_batch(files, tmp_path / "out")
+        outputs = Outputs(batch.inputs, overwrite=False)
+        return fake, run_batch(batch, fake, outputs, jobs=jobs)
+
+    return run
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_never_more_pictures_are_held_than_jobs(counted, jobs):
+    fake, reports = counted(jobs, limit=jobs)  # and as many as jobs are: the barrier needs them
+    reports = list(reports)
+    assert [report.error for report in reports] == [None] * 24
+    assert [report.source.name for report in reports] == [f"{number:02}.png" for number in range(24)]
+    assert fake.most == jobs
+    assert fake.now == 0
+
+
+def test_a_consumer_that_is_slow_stops_the_reading(counted):
+    fake, reports = counted(2)
+    next(reports)
+    time.sleep(0.3)
+    assert len(fake.begun) <= 6  # the window, not the whole folder
+    reports.close()
+
+
+@pytest.mark.parametrize("how", ["close", "interrupt"])
+def test_a_run_that_is_left_early_finishes_what_was_begun(counted, how):
+    fake, reports = counted(2)
+    next(reports)
+    if how == "close":
+        reports.close()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            reports.throw(KeyboardInterrupt)
+    begun = list(fake.begun)
+    assert fake.now == 0  # all that were read were written
+    assert len(begun) < 24
+    time.sleep(0.05)
+    assert fake.begun == begun
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("facemend")]
+
+
+@pytest.mark.parametrize("jobs", [2, 4])
+def test_several_at_a_time_do_what_one_does(folder, tmp_path, restorer, jobs):
+    _, one = run(folder, tmp_path / "one", restorer)
+    _, many = run(folder, tmp_path / "many", restorer, jobs=jobs)
+    assert [(r.source, r.faces, r.notes) for r in one] == [(r.source, r.faces, r.notes) for r in many]
+    assert [bool(r.error) for r in one] == [bool(r.error) for r in many] == [False, True, False, False]
+    for path in (tmp_path / "one").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "many" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_of_two_with_one_output_the_first_gets_it_whoever_is_faster(tmp_path, portrait, restorer):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+    write_picture(tmp_path / "x/a.png", portrait)
+    write_picture(tmp_path / "y/a.png", portrait.resized(0.2))
+    batch = plan_batch([tmp_path / "x", tmp_path / "y"], tmp_path / "out")
+    first, second = run_batch(batch, restorer, Outputs(batch.inputs, overwrite=True), jobs=2)
+    assert first.error is None
+    assert "another picture" in second.error
+    assert read_picture(tmp_path / "out/a.png").width == portrait.width
+
+
+@pytest.mark.parametrize(
+    ("cores", "photos", "jobs", "threads", "expected"),
+    [
+        (1, 9, 0, 0, (1, 1)),
+        (2, 9, 0, 0, (1, 2)),
+        (2, 1, 0, 0, (2, 1)),
+        (8, 9, 0, 0, (2, 4)),
+        (8, 3, 0, 0, (2, 3)),
+        (8, 0, 0, 0, (8, 1)),
+        (8, 9, 0, 5, (5, 4)),
+        (8, 9, 16, 0, (1, 16)),
+        (8, 9, 1, 0, (8, 1)),
+    ],
+)
+def test_cores_are_shared(tiny_model, monkeypatch, cores, photos, jobs, threads, expected):
+    monkeypatch.setattr("facemend.pipeline.folder.usable_cores", lambda: cores)
+    options = RestoreOptions(model=str(tiny_model), threads=threads)
+    shared, at_a_time = share_cores(options, photos, jobs)
+    assert (shared.threads, at_a_time) == expected
+
+
+def test_large_networks_run_one_at_a_time_unless_asked(tiny_model, monkeypatch):
+    monkeypatch.setattr("facemend.pipeline.folder.usable_cores", lambda: 4)
+    monkeypatch.setattr("facemend.pipeline.folder.SMALL", 32)
+    options = RestoreOptions(model=str(tiny_model))
+    assert share_cores(options, 9)[1] == 1
+    assert share_cores(options, 9, 3)[1] == 3

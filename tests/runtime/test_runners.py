@@ -9,6 +9,7 @@ import pytest
 
 from facemend.errors import BackendError
 from facemend.hub.catalog import asset_path
+from facemend.runtime.devices import Device
 from facemend.runtime.onnx import OnnxRunner, usable_cores
 from facemend.runtime.runner import FakeRunner, Runner
 
@@ -80,7 +81,7 @@ def test_bad_settings() -> None:
     with pytest.raises(BackendError, match="threads"):
         OnnxRunner(asset_path("rnet"), threads=0)
     with pytest.raises(BackendError, match="NoSuchProvider"):
-        OnnxRunner(asset_path("rnet"), providers=["NoSuchProvider"])
+        OnnxRunner(asset_path("rnet"), device=Device("none", "NoSuchProvider", "nothing"))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no CPU affinity")

@@ -17,7 +17,19 @@ from typer.main import get_command
 
 from facemend.errors import FacemendError
 
-COMMANDS = ("restore", "demo", "models", "degrade", "doctor", "assets", "data", "train", "export", "evaluate")
+COMMANDS = (
+    "restore",
+    "demo",
+    "models",
+    "degrade",
+    "doctor",
+    "bench",
+    "assets",
+    "data",
+    "train",
+    "export",
+    "evaluate",
+)
 """Names of the subcommands in the order of the help text; each is `facemend.cli.NAME`."""
 
 

@@ -52,12 +52,21 @@ def _version(package: str) -> str:
 
 
 def _onnxruntime() -> None:
-    import onnxruntime
-
+    from facemend.hub.catalog import asset_path
+    from facemend.runtime.devices import DEVICES, available, open_graphs
     from facemend.runtime.onnx import usable_cores
 
-    providers = ", ".join(onnxruntime.get_available_providers())
-    say(f"usable cores: {usable_cores()}; execution providers: {providers}")
+    say(f"usable cores: {usable_cores()}")
+    here = available()
+    for device in here:
+        try:
+            open_graphs([asset_path("rnet")], device.name, threads=1)
+            state = "works" if device.automatic else "works, when asked for by name"
+        except FacemendError as error:
+            state = f"does not work ({error})"
+        say(f"device {device.name}: {state}")
+    others = [f"{device.name} ({device.package})" for device in DEVICES if device not in here]
+    say(f"devices that other packages bring: {', '.join(others)}")
     if _version("onnxruntime") != "not installed" and _version("onnxruntime-gpu") != "not installed":
         say("note: onnxruntime and onnxruntime-gpu are both installed and overwrite each other: remove one")
 

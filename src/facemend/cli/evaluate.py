@@ -36,7 +36,10 @@ def evaluate(
         "evaluation"
     ),
     model: Annotated[
-        Texts, typer.Option(help="Model name or folder; several times for several. Default: the shipped one.")
+        Texts,
+        typer.Option(
+            help="Model name, folder or weight file; several times for several. Default: the shipped one."
+        ),
     ] = None,
     w: Annotated[
         list[float] | None, typer.Option("-w", "--w", help="Fidelity weight; several times for several.")
@@ -106,6 +109,7 @@ def evaluate(
     except ModuleNotFoundError as error:
         warn(f"facemend: evaluation needs {error.name}: pip install 'facemend[eval]'")
         raise typer.Exit(1) from None
+    from facemend.cli.weights import resolve_model
     from facemend.evaluation.options import EvaluationOptions
 
     settings: dict[str, Any] = {"faces": faces, "out": output, "reference": not no_reference, "lq": lq}
@@ -116,7 +120,7 @@ def evaluate(
         "seed": seed,
         "size": size,
         "table": table,
-        "models": tuple(model) if model else None,
+        "models": tuple(resolve_model(name) for name in model) if model else None,
         "ws": tuple(w) if w else None,
         "peers": tuple(peer) if peer else None,
     }

@@ -1,22 +1,195 @@
-"""`facemend models`: which restoration models are there."""
+"""`facemend models`: which models are there; bring more, remove them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
 import typer
 
-from facemend.cli.console import say
+from facemend.cli.console import byte_progress, say, warn
 from facemend.pipeline.options import DEFAULT_MODEL
 
-app = typer.Typer()
+if TYPE_CHECKING:
+    from facemend.hub.models import ModelInfo
+
+app = typer.Typer(invoke_without_command=True, help="List models; bring weights of others; remove them.")
+
+Name = Annotated[str | None, typer.Option(help="Name of the model; default: after the file.")]
+Task = Annotated[
+    str | None,
+    typer.Option(help="restoration, colorization or inpainting; default: read from the file."),
+]
+Precision = Annotated[
+    str | None, typer.Option(help="How the graphs store weights: fp32 (default) or fp16, half the size.")
+]
+Licence = Annotated[str | None, typer.Option(help="Licence of the weights, as their author states it.")]
+Accept = Annotated[
+    bool, typer.Option("--accept-licence", help="You have read the licence that is shown, and accept it.")
+]
+
+
+@app.callback()
+def models(ctx: typer.Context) -> None:
+    """List the models that ship with facemend, those in your cache, and those that can be fetched."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from facemend.hub.models import cached_models
+    from facemend.hub.models import models as shipped
+    from facemend.hub.published import published
+
+    for model in shipped():
+        _list(model, f"card: {model.card}", " (default)" if model.name == DEFAULT_MODEL else "")
+    found, broken = cached_models()
+    for model in found:
+        _list(model, f"in the cache: {model.folder}")
+    for error in broken:
+        warn(f"facemend: {error}")
+    for item in published().values():
+        if item.sha256 not in [model.details.get("source", {}).get("sha256") for model in found]:
+            say(f"{item.name}: {item.notes}")
+            say(
+                f"  {item.task}, {item.bytes / 1e6:.1f} MB, {item.licence}; "
+                f"not here yet: facemend models get {item.name}"
+            )
+
+
+def _list(model: ModelInfo, where: str, mark: str = "") -> None:
+    size = sum(path.stat().st_size for path in model.folder.iterdir() if path.is_file())
+    fixed = ", w is fixed" if model.w == "fixed" else ""
+    say(f"{model.name}{mark}: {model.description}")
+    say(f"  {model.task}, {model.image_size} px{fixed}, {size / 1e6:.1f} MB, {model.licence}; {where}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A .pth, .safetensors or .onnx file.", show_default=False)],
+    name: Name = None,
+    task: Task = None,
+    precision: Precision = None,
+    licence: Licence = None,
+    accept_licence: Accept = False,
+) -> None:
+    """Check a weight file and turn it into a model in your cache. Nothing in it is run."""
+    from facemend.cli.weights import import_file
+
+    _check_choices(task, precision)
+    _tell(
+        import_file(file, name=name, task=task, precision=precision, licence=licence, accept=accept_licence)
+    )
 
 
 @app.command()
-def models() -> None:
-    """List the restoration models that ship with facemend."""
-    from facemend.hub.models import models as shipped
+def get(
+    name: Annotated[str | None, typer.Argument(help="A model of the catalogue.", show_default=False)] = None,
+    url: Annotated[str | None, typer.Option(help="Web address of a file that is not in it.")] = None,
+    sha256: Annotated[str | None, typer.Option(metavar="HEX", help="Checksum of the file at --url.")] = None,
+    licence: Licence = None,
+    model_name: Annotated[
+        str | None, typer.Option("--name", help="Name of the model; default: that of the catalogue or file.")
+    ] = None,
+    task: Task = None,
+    precision: Precision = None,
+    accept_licence: Accept = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only what is in the cache; the same as FACEMEND_OFFLINE=1.")
+    ] = False,
+) -> None:
+    """Download a weight file, check it, and import it. A download that was cut off goes on.
 
-    for model in shipped():
-        size = sum(path.stat().st_size for path in (model.encode, model.decode) if path.is_file())
-        mark = " (default)" if model.name == DEFAULT_MODEL else ""
-        say(f"{model.name}{mark}: {model.description}")
-        say(f"  {model.image_size} px, {size / 1e6:.1f} MB, {model.licence}; card: {model.card}")
+    FACEMEND_MIRROR, a web address, takes the place of all but the file's name in the catalogue's addresses.
+    """
+    _check_choices(task, precision)
+    if (name is None) == (url is None):
+        raise typer.BadParameter("give a name of the catalogue, or --url")
+    if (url is None) != (sha256 is None) or (url is not None and not licence):
+        raise typer.BadParameter("--url, --sha256 and --licence go together")
+    from facemend.hub.published import find_published, mirrored
+    from facemend.hub.weight_files import MAX_WEIGHT_BYTES
+
+    if name is not None:
+        item = find_published(name)
+        where = _Source(mirrored(item), item.sha256, item.bytes)
+        default_name, task = name, task or item.task
+    else:
+        where = _Source(url or "", (sha256 or "").lower(), MAX_WEIGHT_BYTES)
+        default_name = None
+    options = {"task": task, "precision": precision, "licence": licence, "accept": accept_licence}
+    _tell(_get(where, model_name, default_name, offline, options))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a weight file is, its checksum, and how long it may be."""
+
+    url: str
+    sha256: str
+    max_bytes: int
+
+
+def _get(
+    source: _Source, name: str | None, default_name: str | None, offline: bool, options: dict[str, Any]
+) -> ModelInfo:
+    """The model made of that file; everything that can be refused is refused before the download."""
+    from facemend.cli.weights import ask_licence, import_file, require_torch
+    from facemend.errors import WeightsError
+    from facemend.hub.downloads import check_request
+    from facemend.hub.models import imported_as
+    from facemend.hub.published import fetch_weights, forget_download, published_as
+    from facemend.hub.store import model_name
+
+    check_request(source.url, source.sha256)
+    held = imported_as(source.sha256, task=options["task"], precision=options["precision"])
+    if held is not None and name in (None, held.name):
+        return held
+    file_name = Path(urlsplit(source.url).path)
+    name = model_name(name or default_name, file_name, source.sha256)
+    if file_name.suffix.lower() != ".onnx":
+        require_torch(name)
+    known = published_as(source.sha256)
+    if known is not None:
+        ask_licence(known, options["accept"])
+    with byte_progress("downloading") as advance:
+        path = fetch_weights(
+            source.url,
+            source.sha256,
+            max_bytes=source.max_bytes,
+            allow_download=not offline,
+            progress=advance,
+        )
+    try:
+        model = import_file(path, name=name, **options)
+    except WeightsError:
+        forget_download(path)
+        raise
+    forget_download(path)
+    return model
+
+
+def _check_choices(task: str | None, precision: str | None) -> None:
+    from facemend.hub.models import TASKS
+
+    if task is not None and task not in TASKS:
+        raise typer.BadParameter(f"--task is {', '.join(TASKS)}, not {task!r}")
+    if precision not in (None, "fp32", "fp16"):
+        raise typer.BadParameter(f"--precision is fp32 or fp16, not {precision!r}")
+
+
+def _tell(model: ModelInfo) -> None:
+    _list(model, f"in the cache: {model.folder}")
+    if model.task == "restoration":
+        say(f"  use it: facemend restore PHOTO --model {model.name}")
+
+
+@app.command()
+def remove(
+    names: Annotated[list[str], typer.Argument(help="Models in your cache.", show_default=False)],
+) -> None:
+    """Remove models from your cache. Those that ship with facemend stay."""
+    from facemend.hub.store import remove_model
+
+    for name in names:
+        remove_model(name)
+        say(f"{name}: removed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 DEFAULTS = RestoreOptions()
-_MORE = "More"
+_MORE, _SPEED = "More", "Speed"
 
 
 @app.command()
@@ -54,15 +56,33 @@ def restore(
         float, typer.Option(min=0, help="Leave smaller faces as they are, pixels.", rich_help_panel=_MORE)
     ] = DEFAULTS.min_face,
     model: Annotated[
-        str, typer.Option(help="Model to use, see `facemend models`.", rich_help_panel=_MORE)
+        str,
+        typer.Option(
+            help="Model to use: a name of `facemend models`, a model folder, or a weight file.",
+            rich_help_panel=_MORE,
+        ),
     ] = DEFAULTS.model,
     threads: Annotated[
-        int, typer.Option(min=0, help="CPU threads; 0 = automatic.", rich_help_panel=_MORE)
+        int, typer.Option(min=0, help="CPU threads for one photo; 0 = automatic.", rich_help_panel=_SPEED)
     ] = DEFAULTS.threads,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Photos at a time; 0 = automatic.", rich_help_panel=_SPEED)
+    ] = 0,
+    device: Annotated[
+        str,
+        typer.Option(help="auto, cpu, or another that `facemend doctor` lists.", rich_help_panel=_SPEED),
+    ] = DEFAULTS.device,
+    backend: Annotated[
+        str, typer.Option(help="What runs the network: onnx or torch.", rich_help_panel=_SPEED)
+    ] = DEFAULTS.backend,
+    precision: Annotated[
+        str, typer.Option(help="fp32; with --backend torch also bf16.", rich_help_panel=_SPEED)
+    ] = DEFAULTS.precision,
 ) -> None:
     """Restore the faces in photos and folders of photos."""
+    from facemend.cli.weights import resolve_model
     from facemend.pipeline.batch import Outputs, plan_batch
-    from facemend.pipeline.folder import report_text, run_batch
+    from facemend.pipeline.folder import report_text, run_batch, share_cores
     from facemend.pipeline.image import Restorer
 
     try:
@@ -73,34 +93,49 @@ def restore(
             aligned=aligned,
             model=model,
             threads=threads,
+            device=device,
+            backend=backend,  # type: ignore[arg-type]
+            precision=precision,  # type: ignore[arg-type]
             min_face=min_face,
         )
         batch = plan_batch(photos, output)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
 
+    if backend == "onnx" or not model.endswith(".safetensors"):  # torch reads checkpoints as they are
+        options = replace(options, model=resolve_model(model))
+    options, jobs = share_cores(options, len(batch.jobs), jobs)
     outputs = Outputs(batch.inputs, overwrite=overwrite)
     if report is not None:
         outputs.claim(report)
     restorer = Restorer(options)
+    for note in restorer.notes:
+        warn(f"facemend: {note}")
     reports: list[FileReport] = []
-    with progress("restoring", len(batch.jobs)) as advance:
-        for item in run_batch(batch, restorer, outputs, crops=crops, compare=compare):
-            reports.append(item)
-            advance()
-            _tell(item)
+    stopped = False
+    try:
+        with progress("restoring", len(batch.jobs)) as advance:
+            for item in run_batch(batch, restorer, outputs, crops=crops, compare=compare, jobs=jobs):
+                reports.append(item)
+                advance()
+                _tell(item, restorer.notes)
+    except KeyboardInterrupt:
+        stopped = True
+        warn(f"facemend: stopped after {len(reports)} of {plural(len(batch.jobs), 'photo')}")
     if report is not None:
         outputs.save_text(report, report_text(reports, batch, options))
-    if not _summary(reports, batch):
-        raise typer.Exit(1)
+    if not _summary(reports, batch) or stopped:
+        raise typer.Exit(130 if stopped else 1)
 
 
-def _tell(item: FileReport) -> None:
+def _tell(item: FileReport, told: Sequence[str]) -> None:
+    """Say what is wrong with one file, apart from what was told for all."""
     if item.error is not None:
         warn(f"facemend: {item.error}")
         return
     for note in item.notes:
-        warn(f"{shown(item.source)}: {note}")
+        if note not in told:
+            warn(f"{shown(item.source)}: {note}")
 
 
 def _summary(reports: list[FileReport], batch: Batch) -> bool:

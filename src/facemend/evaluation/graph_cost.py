@@ -43,16 +43,19 @@ def graph_cost(path: Path) -> Cost:
         model = shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # protobuf and the checker have many
         raise WeightsError(f"{path}: not an ONNX graph ({' '.join(str(error).split())[:200]})") from error
-    graph = model.graph
+    branches = (item.g for node in model.graph.node for item in node.attribute if item.type == item.GRAPH)
+    graphs = [model.graph, *branches]  # what runs at w > 0 stands in branches of the decode graph
     shapes = {
         value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for graph in graphs
         for value in (*graph.input, *graph.output, *graph.value_info)
         if value.type.tensor_type.HasField("shape")
     }
-    shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    parameters = sum(prod(tensor.dims) for tensor in graph.initializer)
+    tensors = [tensor for graph in graphs for tensor in graph.initializer]
+    shapes |= {tensor.name: list(tensor.dims) for tensor in tensors}
+    parameters = sum(prod(tensor.dims) for tensor in tensors)
     total = 0
-    for node in graph.node:
+    for node in (node for graph in graphs for node in graph.node):
         if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
             continue
         # A transposed convolution spreads each number of its input, the others gather for each of the output.

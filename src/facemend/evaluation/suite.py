@@ -32,10 +32,11 @@ from facemend.evaluation.scoring import (
     unpack,
 )
 from facemend.evaluation.sheets import make_sheets
-from facemend.evaluation.speed import device, measure_speed
+from facemend.evaluation.speed import measure_speed
 from facemend.evaluation.store import Store
 from facemend.evaluation.summary import distribution, means, slices, strengths
 from facemend.imaging import place
+from facemend.runtime.measure import processor
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ def _speed(options: EvaluationOptions, groups: Sequence[Group]) -> Row | None:
     if path.is_file():
         try:
             held = json.loads(path.read_text(encoding="utf-8"))
-            if all(held[key] == value for key, value in asked.items()) and held["device"] == device():
+            if all(held[key] == value for key, value in asked.items()) and held["device"] == processor():
                 return dict(held)
         except (OSError, ValueError, TypeError, KeyError):
             logger.info("%s: damaged, measured again", path)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 from facemend.errors import ConfigError, OutputError, WeightsError
 from facemend.export.onnx import export_graphs
 from facemend.export.parity import Parity, measure_parity
-from facemend.hub.models import CARD_FILE, DESCRIPTION_FILE
+from facemend.hub.models import CARD_FILE, DESCRIPTION_FILE, TASKS
 from facemend.models.checkpoint import load_checkpoint, load_into
 from facemend.models.codeformer import CodeFormer
 
@@ -28,7 +30,19 @@ CODES = {"fp32": 0.995, "fp16": 0.97}
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to write: name, how weights are stored ("fp32" or "fp16"), AdaIN, and what model.json says."""
+    """What to write.
+
+    Attributes:
+        name: of the model.
+        precision: how weights are stored, "fp32" or "fp16".
+        adain: whether codes get the statistics of the LQ features.
+        description: one line.
+        licence: SPDX name, or another short one.
+        overwrite: whether a model folder may be replaced.
+        task: restoration, colorization or inpainting.
+        default_w: fidelity weight where none is asked for, in [0, 1].
+        more: further entries of model.json.
+    """
 
     name: str = "compact-256"
     precision: str = "fp16"
@@ -36,10 +50,15 @@ class ExportOptions:
     description: str = "CodeFormer, facemend's own weights"
     licence: str = "Apache-2.0"
     overwrite: bool = False
+    task: str = "restoration"
+    default_w: float = 0.5
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.precision not in LARGEST:
             raise ConfigError(f"precision is fp32 or fp16, not '{self.precision}'")
+        if self.task not in TASKS:
+            raise ConfigError(f"task is one of {', '.join(TASKS)}, not '{self.task}'")
         for key in ("name", "description", "licence"):
             if not getattr(self, key).strip():
                 raise ConfigError(f"{key} must not be empty: {DESCRIPTION_FILE} needs it")
@@ -75,7 +94,7 @@ def export_model(checkpoint: Path, out: Path, options: ExportOptions, card: Path
         parity = measure_parity(
             net, encode, decode, _pictures(loaded.config.autoencoder.image_size), options.adain
         )
-        _require(parity, options.precision, checkpoint)
+        _require(parity, options, checkpoint)
         description = _description(loaded.config.to_dict(), loaded.info, options, parity, encode, decode)
         (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n")
         if card is not None:
@@ -96,11 +115,15 @@ def _pictures(side: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.clip(smooth + rng.normal(0, 0.1, smooth.shape), -1, 1).astype(np.float32)
 
 
-def _require(parity: Parity, precision: str, checkpoint: Path) -> None:
-    good = (
-        parity.largest <= LARGEST[precision] and parity.codes >= CODES[precision] and parity.w_effect > 1e-4
-    )
-    if not good:
+def _require(parity: Parity, options: ExportOptions, checkpoint: Path) -> None:
+    if not math.isfinite(parity.mean):
+        raise WeightsError(
+            f"{checkpoint}: the network gives values that are not numbers; its weights are damaged"
+        )
+    # The published colourisation network knows w = 0 only: what another w does there was never trained.
+    dial = parity.w_effect > 1e-4 or options.task == "colorization"
+    close = parity.largest <= LARGEST[options.precision] and parity.codes >= CODES[options.precision]
+    if not (close and dial):
         raise WeightsError(
             f"{checkpoint}: the exported graphs do not agree with it ({parity}); try --precision fp32"
         )
@@ -123,11 +146,14 @@ def _description(
         "licence": options.licence,
         "image_size": config["autoencoder"]["image_size"],
         "template": "ffhq",
-        "default_w": 0.5,
+        "default_w": options.default_w,
+        "task": options.task,
+        "w": "live" if parity.w_effect > 1e-4 else "fixed",
         "files": {"encode": row(encode), "decode": row(decode)},
         "precision": options.precision,
         "adain": options.adain,
         "config": config,
         "training": info,
         "parity": asdict(parity),
+        **options.more,
     }

@@ -3,8 +3,9 @@
 encode: image [N,3,S,S] in [-1,1] -> codes [N,T], style [N,C,g,g], features_32 ..., photo [N,3,S,S] with bands
 decode: those, and w [N] -> restored [N,3,S,S]
 
-w stays a live input, the batch is dynamic. Weights may be stored as float16 to halve the files; a Cast behind
-each brings them back, so that arithmetic stays float32 (the runtime folds the casts away when it loads).
+w stays a live input, the batch is dynamic; at w = 0 the decode graph skips CFT (see `skip`). Weights may be
+stored as float16 to halve the files; a Cast behind each brings them back, so that arithmetic stays float32
+(the runtime folds the casts away when it loads).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from facemend.export.skip import skip_at_zero
 from facemend.models.codeformer import CodeFormer
 
 logger = logging.getLogger(__name__)
@@ -99,6 +101,10 @@ def export_graphs(
     if half:
         for path in (encode, decode):
             store_half(path)
+    model = onnx.load(decode)
+    skip_at_zero(model)
+    onnx.checker.check_model(model)
+    onnx.save(model, decode)
     return encode, decode
 
 

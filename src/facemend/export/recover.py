@@ -20,6 +20,7 @@ from onnx import numpy_helper
 
 from facemend.errors import WeightsError
 from facemend.export.onnx import export_graphs
+from facemend.export.skip import graphs
 from facemend.models.checkpoint import Checkpoint
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import CodeFormerConfig
@@ -72,7 +73,7 @@ def _tensors(folder: Path) -> dict[str, Array]:
     """All float tensors of the two graphs, by graph and name."""
     tensors: dict[str, Array] = {}
     for file in ("encode.onnx", "decode.onnx"):
-        for tensor in onnx.load(folder / file).graph.initializer:
+        for tensor in (t for graph in graphs(onnx.load(folder / file)) for t in graph.initializer):
             values: NDArray[Any] = numpy_helper.to_array(tensor)
             if values.dtype.kind == "f":
                 tensors[f"{file}/{tensor.name.removesuffix('.half')}"] = values.astype(np.float32)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.detail import keep_detail
 from facemend.faces.warp import Interpolation, compose, corners, invert, scale_of, transform, warp
+from facemend.imaging import Pixels, from_float, luma, to_float
 from facemend.types import Box, FloatImage, Matrix23
 
 COLOUR_REACH = 0.08  # sigma of the colour correction, share of the crop's side
@@ -44,7 +47,7 @@ def match_colour(photo: FloatImage, restored: FloatImage, mask: NDArray[np.float
     return np.asarray(restored + (spread + _FAR * mean) / (weight + _FAR), np.float32)
 
 
-def _patch(canvas: FloatImage, matrix: Matrix23, side: int) -> tuple[_Patch, Matrix23] | None:
+def _patch(canvas: NDArray[Any], matrix: Matrix23, side: int) -> tuple[_Patch, Matrix23] | None:
     """The part of the canvas under the crop, and the matrix crop -> patch; None if they do not meet."""
     back = invert(matrix)
     reach = transform(back, corners(side, side))
@@ -136,3 +139,39 @@ def blend_face(
             beyond = patch - _onto(aligned, onto, patch.shape)
             new = new + _mask_onto(finest, onto, patch.shape)[..., None] * beyond
     return _blend(canvas, where, new, mask_there)
+
+
+def blend_into_pixels(
+    pixels: Pixels,
+    aligned: FloatImage,
+    restored: FloatImage,
+    matrix: Matrix23,
+    mask: NDArray[np.float32],
+    *,
+    gray: bool = False,
+) -> Box | None:
+    """`blend_face` on integer pixels, in place: only the part of the photo under the crop becomes floats.
+
+    Args:
+        pixels: (H, W, 3) uint8 or uint16 RGB; changed only where the mask is above 0.
+        aligned: see `blend_face`.
+        restored: see `blend_face`.
+        matrix: 2x3, photo pixels -> crop pixels.
+        mask: see `blend_face`.
+        gray: keep the three channels equal.
+
+    Returns:
+        The box that was worked on, in photo pixels; None if the crop lies outside the photo.
+    """
+    found = _patch(pixels, matrix, len(restored))
+    if found is None:
+        return None
+    (rows, columns), _ = found
+    part = pixels[rows, columns]
+    canvas = to_float(part)
+    shift = np.array([[1, 0, columns.start], [0, 1, rows.start]], np.float64)
+    blend_face(canvas, aligned, restored, compose(matrix, shift), mask)
+    if gray:
+        canvas[...] = luma(canvas)[..., None]
+    part[...] = from_float(canvas, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
+    return Box(float(columns.start), float(rows.start), float(columns.stop - 1), float(rows.stop - 1))

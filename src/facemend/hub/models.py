@@ -1,6 +1,7 @@
-"""The restoration models that ship with the package, and model folders of the user's own.
+"""The models that ship with the package, those in the user's cache, and model folders elsewhere.
 
-A model is a folder with `model.json`, its ONNX graphs and `MODEL_CARD.md`.
+A model is a folder with `model.json` and its ONNX graphs: the pair encode and decode, or one graph that does
+both and that somebody else made (`io` says how it wants to be fed). `facemend.hub.store` fills the cache.
 """
 
 from __future__ import annotations
@@ -14,29 +15,64 @@ from typing import Any
 
 from facemend.errors import ModelNotFoundError, WeightsError
 from facemend.hub.catalog import assets_folder, file_sha256
+from facemend.hub.packages import cache_dir
 
 DESCRIPTION_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
 GRAPHS = ("encode", "decode")
+WHOLE = "whole"
+"""Key in "files" of the one graph of a single-graph model."""
 MAX_DESCRIPTION_BYTES = 1 << 20
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a model in the cache may be called: its folder has the same name."""
+TASKS = ("restoration", "colorization", "inpainting")
+"""What a model can be for, and the `facemend` command that uses it."""
+DEFAULT_W = {"restoration": 0.5, "colorization": 0.0, "inpainting": 1.0}
+"""The published colourisation network was trained for w = 0 only, the inpainting one is run at w = 1."""
+
+
+@dataclass(frozen=True)
+class GraphIO:
+    """How one graph wants to be fed that does the whole work: picture (and w) in, picture out.
+
+    Pictures are RGB, (N, 3, S, S), [-1, 1]; such graphs are run one face at a time.
+
+    Attributes:
+        image: name of the picture's input.
+        output: name of the output that is the restored picture.
+        dtype: of the picture: "float32" or "float16".
+        w: name of the fidelity weight's input; None where w is frozen in the graph.
+        w_dtype: of that input: "float32", "float64" or "float16".
+        w_rank: 0 for a scalar, 1 for a vector of one number.
+    """
+
+    image: str
+    output: str
+    dtype: str = "float32"
+    w: str | None = None
+    w_dtype: str = "float32"
+    w_rank: int = 0
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A restoration model on disk.
+    """A model on disk.
 
     Attributes:
         name: short name, as `--model` takes it.
         image_size: side of its square crops, pixels.
         template: name of the alignment template (see `facemend.faces.template`).
         folder: where its files are.
-        encode: path of the encode graph.
-        decode: path of the decode graph.
+        encode: path of the encode graph; of a single-graph model, its one graph.
+        decode: path of the decode graph; of a single-graph model, its one graph.
         sha256: graph name ("encode", "decode") -> expected checksum.
         licence: SPDX name of the weights' licence.
         description: one line.
         default_w: the fidelity weight to use where none is asked for, in [0, 1].
-        details: everything else that model.json says (codebook_size, params ...).
+        details: everything else that model.json says (config, source, parity ...).
+        task: what it is for: restoration, colorization or inpainting.
+        w: "live", or "fixed" where the graph gives the same result for every w.
+        io: how to feed the graph of a single-graph model; None for a pair.
     """
 
     name: str
@@ -50,19 +86,27 @@ class ModelInfo:
     description: str
     default_w: float
     details: MappingProxyType[str, Any] = field(repr=False)
+    task: str = "restoration"
+    w: str = "live"
+    io: GraphIO | None = None
 
     @property
     def card(self) -> Path:
         """Path of the model card (Markdown)."""
         return self.folder / CARD_FILE
 
+    @property
+    def graphs(self) -> dict[str, Path]:
+        """The graph files by name: encode and decode, or the one that is both."""
+        return {"encode": self.encode} | ({} if self.io else {"decode": self.decode})
+
     def verify(self) -> None:
-        """Check both graphs against their checksums.
+        """Check the graphs against their checksums.
 
         Raises:
             WeightsError: a file is missing or damaged.
         """
-        for graph, path in (("encode", self.encode), ("decode", self.decode)):
+        for graph, path in self.graphs.items():
             if not path.is_file():
                 raise WeightsError(f"{path}: missing; restore the model folder")
             if file_sha256(path) != self.sha256[graph]:
@@ -113,6 +157,22 @@ def _graph(data: dict[str, Any], graph: str, path: Path) -> tuple[Path, str]:
     return file, str(digest)
 
 
+def _io(data: dict[str, Any], path: Path) -> GraphIO | None:
+    """The description of a single graph; None for a pair."""
+    row = data.get("io")
+    if row is None:
+        return None
+    _check(isinstance(row, dict), path, '"io" must be an object')
+    try:
+        io = GraphIO(**row)
+    except TypeError as error:
+        raise WeightsError(f'{path}: "io" is not usable ({error})') from error
+    names = all(isinstance(name, str) and name for name in (io.image, io.output, io.w or "w"))
+    types = io.dtype in ("float32", "float16") and io.w_dtype in ("float32", "float64", "float16")
+    _check(names and types and io.w_rank in (0, 1), path, '"io" has a name or type that no graph can have')
+    return io
+
+
 def read_model(folder: Path) -> ModelInfo:
     """Read and check `model.json` of a folder; the graphs are not opened.
 
@@ -128,8 +188,12 @@ def read_model(folder: Path) -> ModelInfo:
     )
     number = isinstance(w, int | float) and not isinstance(w, bool)
     _check(number and 0.0 <= float(w) <= 1.0, path, '"default_w" must be a number from 0 to 1')
-    graphs = {graph: _graph(data, graph, path) for graph in GRAPHS}
+    task, dial, io = data.get("task", "restoration"), data.get("w", "live"), _io(data, path)
+    _check(isinstance(task, str) and task in TASKS, path, f'"task" must be one of {", ".join(TASKS)}')
+    _check(dial in ("live", "fixed"), path, '"w" must be "live" or "fixed"')
+    graphs = {graph: _graph(data, graph if io is None else WHOLE, path) for graph in GRAPHS}
     known = {"name", "image_size", "template", "files", "licence", "description", "default_w"}
+    known |= {"task", "w", "io"}
     return ModelInfo(
         name=_text(data, "name", path),
         image_size=int(size or 0),
@@ -142,6 +206,9 @@ def read_model(folder: Path) -> ModelInfo:
         description=_text(data, "description", path),
         default_w=float(w),
         details=MappingProxyType({k: v for k, v in data.items() if k not in known}),
+        task=task,
+        w=dial,
+        io=io,
     )
 
 
@@ -156,23 +223,99 @@ def models(folder: Path | None = None) -> list[ModelInfo]:
     return sorted(found, key=lambda model: model.name)
 
 
-def find_model(name_or_folder: str | Path) -> ModelInfo:
-    """The shipped model of that name, or the model in that folder; its files are checked.
+def models_dir() -> Path:
+    """Folder in the user's cache with one folder for each imported model."""
+    return cache_dir() / "models"
+
+
+def cached_models() -> tuple[list[ModelInfo], list[WeightsError]]:
+    """The models in the user's cache by name, and what is wrong with those that cannot be read."""
+    found, broken = [], []
+    for path in sorted(models_dir().glob(f"*/{DESCRIPTION_FILE}")):
+        if not NAME.fullmatch(path.parent.name):
+            continue  # one that is being put together
+        try:
+            found.append(read_model(path.parent))
+        except WeightsError as error:
+            broken.append(error)
+    return found, broken
+
+
+def imported_as(sha256: str, **wanted: object) -> ModelInfo | None:
+    """The model in the cache that was made from the weight file with that checksum, if there is one.
+
+    Args:
+        sha256: of the weight file.
+        wanted: what model.json must say besides, such as `precision="fp16"`; None: anything.
+    """
+    for model in cached_models()[0]:
+        source = model.details.get("source")
+        same = isinstance(source, dict) and source.get("sha256") == sha256
+        said = {**model.details, "task": model.task}
+        if same and all(value is None or said.get(key, value) == value for key, value in wanted.items()):
+            return model
+    return None
+
+
+def imported_from(file: Path, **wanted: object) -> ModelInfo | None:
+    """The same for a weight file at hand.
 
     Raises:
-        ModelNotFoundError: there is neither.
+        WeightsError: the file cannot be read.
+    """
+    try:
+        digest = file_sha256(file)
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be read ({error.strerror})") from error
+    return imported_as(digest, **wanted)
+
+
+def is_named(name: str) -> bool:
+    """Whether a model that ships, or one in the cache, has that name."""
+    return _named(name) is not None
+
+
+def find_model(name_or_path: str | Path, task: str = "restoration", *, check_files: bool = True) -> ModelInfo:
+    """The model of that name (shipped, or in the cache), in that folder or made of that weight file.
+
+    Args:
+        name_or_path: a name, a folder with `model.json`, or a weight file that was imported already.
+        task: what the model must be for.
+        check_files: whether the graphs are compared with their checksums.
+
+    Raises:
+        ModelNotFoundError: there is none, or it is for another task.
         WeightsError: its description is wrong, or a file is missing or damaged.
     """
-    shipped = {model.name: model for model in models()}
-    info = shipped.get(str(name_or_folder))
-    if info is None:
-        folder = Path(name_or_folder)
-        if "\0" in str(folder) or not (folder / DESCRIPTION_FILE).is_file():
-            names = ", ".join(shipped) or "none"
-            raise ModelNotFoundError(
-                f"no model {str(name_or_folder)!r}; there are: {names}"
-                f" (or give a folder with {DESCRIPTION_FILE})"
-            )
-        info = read_model(folder)
-    info.verify()
+    info = _named(str(name_or_path)) or _at(Path(name_or_path), str(name_or_path))
+    if info.task != task:
+        raise ModelNotFoundError(
+            f"{name_or_path}: is a {info.task} model, and a {task} model is needed; "
+            "`facemend models` shows what each is for"
+        )
+    if check_files:
+        info.verify()
     return info
+
+
+def _named(name: str) -> ModelInfo | None:
+    shipped = {model.name: model for model in models()}
+    if name in shipped:
+        return shipped[name]
+    folder = models_dir() / name
+    is_cached = NAME.fullmatch(name) is not None and (folder / DESCRIPTION_FILE).is_file()
+    return read_model(folder) if is_cached else None
+
+
+def _at(path: Path, given: str) -> ModelInfo:
+    if "\0" not in given and (path / DESCRIPTION_FILE).is_file():
+        return read_model(path)
+    if "\0" not in given and path.is_file():
+        found = imported_from(path)
+        if found is None:
+            raise ModelNotFoundError(f"{path}: not imported yet; do it with `facemend models import {path}`")
+        return found
+    names = ", ".join(model.name for model in (*models(), *cached_models()[0])) or "none"
+    raise ModelNotFoundError(
+        f"no model {given!r}; there are: {names} (or give a folder with {DESCRIPTION_FILE}, or a weight file)"
+    )

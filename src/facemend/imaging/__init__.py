@@ -1,6 +1,7 @@
 """Pictures in and out: files, colour, resizing. Knows nothing of faces or models."""
 
 from facemend.imaging.color import (
+    Pixels,
     from_float,
     is_gray,
     is_toned,
@@ -21,6 +22,7 @@ __all__ = [
     "SUFFIXES",
     "WRITABLE",
     "Picture",
+    "Pixels",
     "ResizeKind",
     "encode_picture",
     "format_of",

@@ -6,7 +6,6 @@ of encoder and decoder in one row (`encoder.blocks.N`); ours are named after wha
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 from facemend.errors import ConfigError, WeightsError
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import CodeFormerConfig
+from facemend.models.torch_archive import check_archive
 
 PARTS = ("transformer", "encoder", "codebook", "decoder", "fusion")
 """Parts of the network: the first word of each of our tensor names."""
@@ -194,7 +194,7 @@ def from_official(
         if official not in state and _part(ours) not in absent
     ]
     problems += [f"unexpected {name}" for name in state if name not in keys]
-    shapes = _shapes(config)
+    shapes = network_shapes(config)
     problems += [
         f"{official} is {tuple(state[official].shape)}, the network has {shapes[ours]}"
         for official, ours in wanted.items()
@@ -229,7 +229,7 @@ def _part(ours: str) -> str:
     return ours.partition(".")[0]
 
 
-def _shapes(config: CodeFormerConfig) -> dict[str, tuple[int, ...]]:
+def network_shapes(config: CodeFormerConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of our tensors; the meta device allocates nothing."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in CodeFormer(config).state_dict().items()}
@@ -264,14 +264,7 @@ def read_official(path: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> Any:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise WeightsError(f"{path}: damaged or cut off ({error}); fetch it again") from None
-    # torch stores without compression; a compressed entry could unfold to any size.
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise WeightsError(f"{path}: a compressed archive, not a weight file that torch has written")
+    check_archive(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # a damaged pickle can raise anything, torch's own text runs over many lines
@@ -303,4 +296,8 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str) or not plain or not value.is_floating_point():
             raise WeightsError(f"{path}: {str(name)[:80]!r} is not a plain tensor of floating-point numbers")
         state[name.removeprefix("module.")] = value.detach()
+    # A tensor can claim any shape by repeating the few numbers that it has.
+    claimed = sum(value.numel() * value.element_size() for value in state.values())
+    if claimed > path.stat().st_size:
+        raise WeightsError(f"{path}: refused: its tensors claim more numbers than the file holds")
     return state

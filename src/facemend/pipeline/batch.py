@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def _walk(folder: Path, *, leave_out: Path) -> Iterator[Path]:
 
 
 class Outputs:
-    """The files that a run writes. Says before the work whether one may be written.
+    """The files that a run writes. Says before the work whether one may be written. Threads may share it.
 
     Args:
         inputs: files that are never written to.
@@ -122,6 +123,7 @@ class Outputs:
         self._overwrite = overwrite
         self._inputs = {path.resolve() for path in inputs}
         self._claimed: set[Path] = set()
+        self._lock = threading.Lock()
 
     def claim(self, path: Path) -> None:
         """Take a path for one output of this run.
@@ -132,11 +134,14 @@ class Outputs:
         real = path.resolve()
         if real in self._inputs:
             raise OutputError(f"{path}: is an input and would be overwritten; choose another output")
-        if real in self._claimed:
-            raise OutputError(f"{path}: another picture of this run has the same output; use another folder")
-        if not self._overwrite and os.path.lexists(path):
-            raise OutputError(f"{path}: exists already; use --overwrite to replace it")
-        self._claimed.add(real)
+        with self._lock:
+            if real in self._claimed:
+                raise OutputError(
+                    f"{path}: another picture of this run has the same output; use another folder"
+                )
+            if not self._overwrite and os.path.lexists(path):
+                raise OutputError(f"{path}: exists already; use --overwrite to replace it")
+            self._claimed.add(real)
 
     def save(self, path: Path, picture: Picture) -> None:
         """Write a picture to a claimed path, whole or not at all; its folder is made.

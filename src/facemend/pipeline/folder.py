@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from facemend.errors import FacemendError, InputError
+from facemend.hub.models import find_model
 from facemend.imaging import Picture, read_picture
 from facemend.pipeline.batch import Batch, Job, Outputs
 from facemend.pipeline.compare import before_after
 from facemend.pipeline.image import Restorer, RestoreResult
 from facemend.pipeline.options import RestoreOptions
+from facemend.runtime.onnx import usable_cores
 from facemend.types import Face
 
 logger = logging.getLogger(__name__)
+
+MAX_JOBS = 4
+"""Most photos at a time unless asked for more: each in flight needs memory."""
+SMALL = 256
+"""Side of the networks that may run several times at once unasked, pixels."""
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -44,10 +56,42 @@ class FileReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
+def share_cores(options: RestoreOptions, photos: int, jobs: int = 0) -> tuple[RestoreOptions, int]:
+    """How many photos to work on at a time, and the options with the threads that leaves for each.
+
+    Whole photos side by side use the cores better than one photo with many threads: reading, pasting and
+    writing hardly gain from threads.
+
+    Args:
+        options: `threads` of 0 is set; other values stay.
+        photos: how many there are.
+        jobs: as asked for; 0: automatic, which is one a core and at most `MAX_JOBS`, and one at a time with
+            networks of more than 256 px, whose memory counts.
+    """
+    cores = usable_cores()
+    if jobs == 0:
+        jobs = max(1, min(photos, cores, MAX_JOBS))
+        if jobs > 1 and options.backend == "onnx" and find_model(options.model).image_size > SMALL:
+            jobs = 1
+    if options.threads or options.backend == "torch":  # torch has one pool of threads, and runs take turns
+        return options, jobs
+    return replace(options, threads=max(1, cores // jobs)), jobs
+
+
 def run_batch(
-    batch: Batch, restorer: Restorer, outputs: Outputs, *, crops: Path | None = None, compare: bool = False
+    batch: Batch,
+    restorer: Restorer,
+    outputs: Outputs,
+    *,
+    crops: Path | None = None,
+    compare: bool = False,
+    jobs: int = 1,
 ) -> Iterator[FileReport]:
-    """Restore the pictures of a run one by one; a failure is reported, and the run goes on.
+    """Restore the pictures of a run; a failure is reported, and the run goes on.
+
+    Each of `jobs` threads takes one picture from reading to writing, so that never more than `jobs` pictures
+    are held. If the run is left early (the generator is closed, or Ctrl-C), pictures that were begun are
+    finished, and no others are begun.
 
     Args:
         batch: what to do, see `plan_batch`.
@@ -55,20 +99,47 @@ def run_batch(
         outputs: decides what may be written.
         crops: folder for the aligned crops of each face, before and after; None for none.
         compare: also write NAME_compare.jpg, before and after side by side.
+        jobs: pictures at a time, 1 or more.
 
     Yields:
-        A report for each job, as soon as it is done.
+        A report for each job, in the order of the jobs, as soon as it and all before it are done.
     """
-    for job in batch.jobs:
-        try:
-            yield _restore_job(job, restorer, outputs, crops, compare)
-        except FacemendError as error:
-            logger.debug("failed", exc_info=True)
-            yield FileReport(job.source, job.output, error=_one_line(error))
-        except Exception as error:  # a defect or lack of memory: still only this file's
-            logger.warning("%s: unexpected error", job.source, exc_info=True)
-            line = f"{job.source}: unexpected {type(error).__name__}: {_one_line(error)}"
-            yield FileReport(job.source, job.output, error=line)
+
+    def work(job: Job) -> FileReport:
+        return _reported(job, partial(_restore_job, job, restorer, outputs, crops, compare))
+
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="facemend")
+    waiting: deque[Future[FileReport]] = deque()
+    try:
+        for job in batch.jobs:
+            # Outputs are claimed here, in order: which of two pictures gets a name must not depend on luck.
+            refused = _reported(job, partial(_claim, job, outputs, compare))
+            waiting.append(pool.submit(work, job) if refused is None else _done(refused))
+            if len(waiting) > 2 * jobs:  # enough to do for all while the oldest is slow
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _done(report: FileReport) -> Future[FileReport]:
+    future: Future[FileReport] = Future()
+    future.set_result(report)
+    return future
+
+
+def _reported(job: Job, work: Callable[[], _Result]) -> _Result | FileReport:
+    """What the work gives; if it fails, a report that says so."""
+    try:
+        return work()
+    except FacemendError as error:
+        logger.debug("failed", exc_info=True)
+        return FileReport(job.source, job.output, error=_one_line(error))
+    except Exception as error:  # a defect or lack of memory: still only this file's
+        logger.warning("%s: unexpected error", job.source, exc_info=True)
+        line = f"{job.source}: unexpected {type(error).__name__}: {_one_line(error)}"
+        return FileReport(job.source, job.output, error=line)
 
 
 def restore_file(restorer: Restorer, source: Path) -> tuple[Picture, RestoreResult]:
@@ -84,18 +155,24 @@ def restore_file(restorer: Restorer, source: Path) -> tuple[Picture, RestoreResu
         raise InputError(f"{source}: {error}") from error
 
 
+def _comparison(job: Job) -> Path:
+    return job.output.with_name(f"{job.output.stem}_compare.jpg")
+
+
+def _claim(job: Job, outputs: Outputs, compare: bool) -> None:
+    outputs.claim(job.output)
+    if compare:
+        outputs.claim(_comparison(job))
+
+
 def _restore_job(
     job: Job, restorer: Restorer, outputs: Outputs, crops: Path | None, compare: bool
 ) -> FileReport:
-    comparison = job.output.with_name(f"{job.output.stem}_compare.jpg")
-    outputs.claim(job.output)
-    if compare:
-        outputs.claim(comparison)
     start = perf_counter()
     picture, result = restore_file(restorer, job.source)
     outputs.save(job.output, result.picture)
     if compare:
-        outputs.save(comparison, before_after(picture, result.picture))
+        outputs.save(_comparison(job), before_after(picture, result.picture))
     if crops is not None:
         folder = crops / job.relative.parent
         for number, face in enumerate(result.faces, 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any
@@ -13,16 +13,14 @@ import numpy as np
 
 from facemend.errors import InputError
 from facemend.faces.align import align
-from facemend.faces.paste import blend_face
+from facemend.faces.paste import blend_face, blend_into_pixels
 from facemend.faces.select import select
 from facemend.faces.template import template_points
 from facemend.faces.warp import compose, invert, resize_matrix
-from facemend.hub.models import find_model
 from facemend.imaging import Picture, is_gray, is_toned, keep_chroma, match_broad_chroma, resize
 from facemend.pipeline.options import RestoreOptions, make_options
-from facemend.predictors.detector import FaceDetector
-from facemend.predictors.masker import FaceMasker
-from facemend.predictors.restorer import Encoded, FaceRestorer
+from facemend.pipeline.parts import Parts
+from facemend.predictors.restorer import Encoded
 from facemend.types import AlignedFace, Box, Face, FloatImage, Matrix23
 
 # Scale above which the photo's own colours are trusted, share of the crop's side.
@@ -91,32 +89,6 @@ class RestoreResult:
     _prepared: _Prepared = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The loaded networks; `detector` and `masker` are None where only aligned crops are restored."""
-
-    network: FaceRestorer
-    template: str = "ffhq"
-    detector: FaceDetector | None = None
-    masker: FaceMasker | None = None
-
-    @classmethod
-    def load(cls, options: RestoreOptions) -> Parts:
-        """Load what the options ask for.
-
-        Raises:
-            ModelNotFoundError: there is no such model.
-            WeightsError: a file is missing or damaged.
-            BackendError: a graph cannot be run.
-        """
-        threads = options.threads or None
-        info = find_model(options.model)
-        network = FaceRestorer.open(info, threads=threads)
-        if options.aligned:
-            return cls(network, info.template)
-        return cls(network, info.template, FaceDetector(threads=threads), FaceMasker())
-
-
 class Restorer:
     """Restores photos; loads the networks once. May be used from several threads.
 
@@ -137,6 +109,16 @@ class Restorer:
     ) -> None:
         self.options = make_options(options, settings)
         self._parts = parts or Parts.load(self.options)
+
+    @property
+    def device(self) -> str:
+        """Where the network runs: a name of `facemend.runtime.devices`."""
+        return self._parts.network.device
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how the networks run; every result has these too."""
+        return self._parts.network.notes
 
     def restore(self, picture: Picture) -> RestoreResult:
         """Restore the faces of a photo (or, if the options say `aligned`, an aligned crop).
@@ -208,17 +190,7 @@ class Restorer:
         parts = self._parts
         if parts.detector is None:
             raise InputError("this restorer was made for aligned crops only: make one with aligned=False")
-        image = picture.as_float()
-        with clock("detect"):
-            found = parts.detector.detect(image, max_faces=self.options.max_faces)
-        chosen, skipped = self._choose(found, picture)
-        aligned: list[AlignedFace] = []
-        with clock("align"):
-            for face in chosen:
-                try:
-                    aligned.append(align(image, face, parts.network.image_size, template=parts.template))
-                except InputError as error:
-                    skipped.append(SkippedFace(face, str(error)))
+        found, aligned, skipped = self._find(picture, clock)
         if not aligned:
             notes = (_nothing_done(found, self.options.upscale),)
             return _Prepared(picture, skipped=tuple(skipped), notes=notes)
@@ -226,6 +198,25 @@ class Restorer:
             encoded = parts.network.encode(np.stack([face.crop for face in aligned]))
         monochrome = tuple(_is_monochrome(picture, face.crop) for face in aligned)
         return _Prepared(picture, tuple(aligned), encoded, monochrome, tuple(skipped))
+
+    def _find(
+        self, picture: Picture, clock: _Clock
+    ) -> tuple[list[Face], list[AlignedFace], list[SkippedFace]]:
+        """All faces, those to restore, and those to leave; the photo is held as floats only here."""
+        parts = self._parts
+        assert parts.detector is not None
+        image = picture.as_float()
+        with clock("detect"):
+            found = parts.detector.detect(image, max_faces=self.options.max_faces)
+        chosen, skipped = self._choose(found, picture)
+        aligned = []
+        with clock("align"):
+            for face in chosen:
+                try:
+                    aligned.append(align(image, face, parts.network.image_size, template=parts.template))
+                except InputError as error:
+                    skipped.append(SkippedFace(face, str(error)))
+        return found, aligned, skipped
 
     def _choose(self, found: Sequence[Face], picture: Picture) -> tuple[list[Face], list[SkippedFace]]:
         """The faces to restore, and the others with the reason."""
@@ -254,44 +245,45 @@ class Restorer:
                 RestoredFace(a.face, a.crop, _true_colours(crop, a.crop, mono), a.matrix)
                 for a, crop, mono in zip(prepared.aligned, decoded, prepared.monochrome, strict=True)
             )
-            put_back = self._fill if prepared.whole else self._paste
-            output = output.with_pixels(put_back(output.as_float(), faces, clock))
+            output = (self._fill if prepared.whole else self._paste)(output, faces, clock)
         return RestoreResult(
             picture=output,
             faces=faces,
             skipped=prepared.skipped,
-            notes=prepared.notes,
+            notes=(*self.notes, *prepared.notes),
             seconds=MappingProxyType(clock.seconds),
             model=self.options.model,
             w=w,
             _prepared=prepared,
         )
 
-    def _paste(self, canvas: FloatImage, faces: Sequence[RestoredFace], clock: _Clock) -> FloatImage:
-        """The enlarged photo with the restored faces blended into it, in place."""
+    def _paste(self, output: Picture, faces: Sequence[RestoredFace], clock: _Clock) -> Picture:
+        """The enlarged photo with the restored faces blended into it."""
         masker, template = self._parts.masker, self._parts.template
         assert masker is not None
-        enlarged = resize_matrix(self.options.upscale, self.options.upscale)
+        back = invert(resize_matrix(self.options.upscale, self.options.upscale))
+        pixels = output.pixels.copy()
         for face in faces:
             with clock("mask"):
                 mask = masker.mask(face.restored, template=template)
             with clock("paste"):
-                blend_face(canvas, face.crop, face.restored, compose(face.matrix, invert(enlarged)), mask)
-        return canvas
+                matrix = compose(face.matrix, back)
+                blend_into_pixels(pixels, face.crop, face.restored, matrix, mask, gray=output.gray)
+        return replace(output, pixels=pixels)
 
-    def _fill(self, canvas: FloatImage, faces: Sequence[RestoredFace], clock: _Clock) -> FloatImage:
-        """The restored crop at the size of the canvas; of a larger crop the real detail is kept."""
+    def _fill(self, output: Picture, faces: Sequence[RestoredFace], clock: _Clock) -> Picture:
+        """The restored crop at the size of the output; of a larger crop the real detail is kept."""
         (face,) = faces
         side = len(face.restored)
-        height, width = canvas.shape[:2]
         with clock("paste"):
             original_side = max(face.face.box.width, face.face.box.height) + 1
             if original_side <= side:
-                return resize(face.restored, (width, height), "lanczos")
+                return output.with_pixels(resize(face.restored, (output.width, output.height), "lanczos"))
+            canvas = output.as_float()
             everywhere = np.ones((side, side), np.float32)
-            matrix = resize_matrix(side / width, side / height)
+            matrix = resize_matrix(side / output.width, side / output.height)
             blend_face(canvas, face.crop, face.restored, matrix, everywhere)
-        return canvas
+            return output.with_pixels(canvas)
 
 
 def _is_monochrome(picture: Picture, crop: FloatImage) -> bool:

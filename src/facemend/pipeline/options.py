@@ -9,7 +9,10 @@ from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from facemend.errors import ConfigError
+from facemend.runtime.devices import AUTO, ONNX_DEVICES, TORCH_DEVICES
 
+Backend = Literal["onnx", "torch"]
+Precision = Literal["fp32", "bf16"]
 FaceChoice = Literal["all", "largest", "center"]
 UPSCALES = (1, 2, 4)
 DEFAULT_MODEL = "compact-256"
@@ -26,6 +29,10 @@ class RestoreOptions:
         aligned: the pictures are aligned face crops (any size): restore each as one face, paste nothing.
         model: name of a restoration model that ships with facemend, or the folder of another one.
         threads: CPU threads for the networks; 0 lets the runtime choose.
+        device: where the networks run: cpu, cuda, tensorrt, coreml, directml or openvino (backend torch: cpu,
+            cuda or mps); auto takes the best that works.
+        backend: what runs the restoration network: onnx (onnxruntime), or torch, which the extra brings.
+        precision: of the network's arithmetic: fp32; with backend torch also bf16.
         min_face: faces whose box is narrower or lower than this many photo pixels are left as they are; the
             default is an eye distance of about 5 pixels.
         max_faces: at most this many faces of a photo are looked at, the surest first.
@@ -41,11 +48,16 @@ class RestoreOptions:
     aligned: bool = False
     model: str = DEFAULT_MODEL
     threads: int = 0
+    device: str = AUTO
+    backend: Backend = "onnx"
+    precision: Precision = "fp32"
     min_face: float = 12.0
     max_faces: int = 64
     max_pixels: int = 200_000_000
 
     def __post_init__(self) -> None:
+        devices = TORCH_DEVICES if self.backend == "torch" else ONNX_DEVICES
+        precisions = get_args(Precision) if self.backend == "torch" else ("fp32",)
         for option, ok, wanted in (
             ("w", _is_number(self.w) and 0 <= self.w <= 1, "a number from 0 to 1"),
             ("upscale", _is_int(self.upscale) and self.upscale in UPSCALES, "1, 2 or 4"),
@@ -53,6 +65,9 @@ class RestoreOptions:
             ("aligned", isinstance(self.aligned, bool), "True or False"),
             ("model", isinstance(self.model, str) and self.model != "", "the name of a model"),
             ("threads", _is_int(self.threads) and 0 <= self.threads <= 1024, "from 0 (automatic) to 1024"),
+            ("backend", self.backend in get_args(Backend), "onnx or torch"),
+            ("device", self.device in devices, f"one of {', '.join(devices)} with backend {self.backend}"),
+            ("precision", self.precision in precisions, f"{' or '.join(precisions)} with {self.backend}"),
             ("min_face", _is_number(self.min_face) and self.min_face >= 0, "0 or more pixels"),
             ("max_faces", _is_int(self.max_faces) and self.max_faces >= 1, "1 or more"),
             ("max_pixels", _is_int(self.max_pixels) and self.max_pixels >= 1, "1 or more"),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from facemend.faces.select import plausible
 from facemend.predictors.mtcnn import Found, Mtcnn, Thresholds, nms
+from facemend.runtime.devices import AUTO
 from facemend.types import Box, Face, FloatImage
 
 MAX_SIDE = 2048
@@ -49,14 +50,15 @@ class FaceDetector:
     Args:
         mtcnn: the cascade; default: the nets that ship with the package.
         threads: threads of the shipped nets; default: all usable cores.
+        device: where the shipped nets run; "auto": on an NVIDIA card where that works, else on the CPU.
 
     Raises:
         WeightsError: a shipped file is missing.
         BackendError: a shipped file cannot be run.
     """
 
-    def __init__(self, mtcnn: Mtcnn | None = None, *, threads: int | None = None) -> None:
-        self._mtcnn = mtcnn or Mtcnn.shipped(threads)
+    def __init__(self, mtcnn: Mtcnn | None = None, *, threads: int | None = None, device: str = AUTO) -> None:
+        self._mtcnn = mtcnn or Mtcnn.shipped(threads, device)
 
     def detect(self, image: FloatImage, *, min_face: float | None = None, max_faces: int = 64) -> list[Face]:
         """Find the faces.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facemend.faces.warp import invert, transform, warp
 from facemend.hub.catalog import asset_path
-from facemend.runtime.onnx import OnnxRunner
+from facemend.runtime.devices import AUTO, open_graphs
 from facemend.runtime.runner import Runner
 from facemend.types import Matrix23
 
@@ -140,17 +140,19 @@ class Mtcnn:
         self._pnet, self._rnet, self._onet = pnet, rnet, onet
 
     @classmethod
-    def shipped(cls, threads: int | None = None) -> Mtcnn:
+    def shipped(cls, threads: int | None = None, device: str = AUTO) -> Mtcnn:
         """The nets that ship with the package.
+
+        Args:
+            threads: CPU threads; default: all usable cores.
+            device: where to run, see `open_graphs`; their inputs have another shape for every photo.
 
         Raises:
             WeightsError: a file is missing.
             BackendError: a file cannot be run.
         """
-        pnet, rnet, onet = (
-            OnnxRunner(asset_path(name), threads=threads) for name in ("pnet", "rnet", "onet")
-        )
-        return cls(pnet, rnet, onet)
+        paths = [asset_path(name) for name in ("pnet", "rnet", "onet")]
+        return cls(*open_graphs(paths, device, threads=threads, any_shape=True).runners)
 
     def find(self, image: NDArray[np.float32], min_face: float, thresholds: Thresholds) -> Found:
         """Run the cascade.

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from facemend.errors import BackendError, ConfigError, InputError
 from facemend.hub.models import ModelInfo
-from facemend.runtime.onnx import OnnxRunner
+from facemend.predictors.single_graph import PassOn, WholeGraph
+from facemend.runtime.devices import AUTO, CPU, open_graphs
 from facemend.runtime.runner import Array, Arrays, Runner
 
 MAX_W = 1.5
@@ -38,12 +39,22 @@ class FaceRestorer:
         encode: graph `image` float32 [N,3,S,S] RGB [-1, 1] -> any outputs with first axis N.
         decode: graph `w` float32 [N] and any of those outputs -> `restored` [N,3,S,S] RGB [-1, 1].
         image_size: S.
+        device: where they run.
+        notes: what the user should know of that.
 
     Raises:
         BackendError: the two graphs do not fit each other.
     """
 
-    def __init__(self, encode: Runner, decode: Runner, image_size: int) -> None:
+    def __init__(
+        self,
+        encode: Runner,
+        decode: Runner,
+        image_size: int,
+        *,
+        device: str = CPU,
+        notes: tuple[str, ...] = (),
+    ) -> None:
         if tuple(encode.input_names) != (IMAGE,) or RESTORED not in decode.output_names:
             raise BackendError(
                 f'the model must take "{IMAGE}" and give "{RESTORED}"; it is not a restoration model'
@@ -54,21 +65,25 @@ class FaceRestorer:
             names = ", ".join(sorted(missing)) or W
             raise BackendError(f"the encode and decode graphs do not fit each other: {names} is missing")
         self._encode, self._decode = encode, decode
-        self.image_size = image_size
+        self.image_size, self.device, self.notes = image_size, device, notes
 
     @classmethod
-    def open(cls, info: ModelInfo, *, threads: int | None = None) -> FaceRestorer:
+    def open(cls, info: ModelInfo, *, threads: int | None = None, device: str = AUTO) -> FaceRestorer:
         """Load a model's graphs with onnxruntime.
 
         Args:
             info: the model.
             threads: threads inside one operator; default: all usable cores.
+            device: where to run, see `facemend.runtime.devices`; "auto" takes the best that works.
 
         Raises:
-            BackendError: a graph cannot be loaded, or they do not fit each other.
+            BackendError: the device is not there, a graph cannot be loaded, or they do not fit each other.
         """
-        encode, decode = (OnnxRunner(path, threads=threads) for path in (info.encode, info.decode))
-        return cls(encode, decode, info.image_size)
+        opened = open_graphs(list(info.graphs.values()), device, threads=threads)
+        encode, decode = (
+            opened.runners if info.io is None else (PassOn(), WholeGraph(opened.runners[0], info.io))
+        )
+        return cls(encode, decode, info.image_size, device=opened.device, notes=opened.notes)
 
     def encode(self, crops: NDArray[np.float32]) -> Encoded:
         """The heavy half.

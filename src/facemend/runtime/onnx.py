@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 from facemend.errors import BackendError
+from facemend.runtime.devices import CPU, Device, find_device
 from facemend.runtime.runner import Arrays, check_names
-
-DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 
 
 def usable_cores() -> int:
@@ -30,40 +30,41 @@ class OnnxRunner:
 
     Args:
         path: the ONNX file.
-        threads: threads inside one operator; default: all usable cores.
-        providers: execution providers in order of preference; default: CPU.
+        threads: CPU threads inside one operator; default: all usable cores.
+        device: where to run; default: the CPU. What the device cannot do runs on the CPU.
 
     Raises:
-        BackendError: the file is missing or is not a graph that onnxruntime can run, a provider is not
-            there, or `threads` is below 1.
+        BackendError: the file is missing or is not a graph that onnxruntime can run, the device is not
+            there or does not work, or `threads` is below 1.
     """
 
-    def __init__(
-        self, path: str | Path, *, threads: int | None = None, providers: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, path: str | Path, *, threads: int | None = None, device: Device | None = None) -> None:
         import onnxruntime as ort  # here, so that importing this module stays light
 
         self.path = Path(path)
         if threads is not None and threads < 1:
             raise BackendError(f"{self.path}: threads must be 1 or more, got {threads}")
-        wanted = list(providers or DEFAULT_PROVIDERS)
-        missing = [name for name in wanted if name not in ort.get_available_providers()]
-        if missing:
-            raise BackendError(
-                f"{self.path}: onnxruntime has no {missing[0]}; use {ort.get_available_providers()}"
-            )
         if not self.path.is_file():
             raise BackendError(f"{self.path}: no such file")
+        device = device or find_device(CPU)
+        on_cpu = device.name == CPU
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3  # errors only; they are raised as well
+        options.enable_mem_pattern = device.name != "directml"  # which refuses it
         # Idle threads of one session must not spin while another session works.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        providers = [(device.provider, device.options), *([] if on_cpu else ["CPUExecutionProvider"])]
         try:
-            self._session = ort.InferenceSession(str(self.path), sess_options=options, providers=wanted)
+            self._session = ort.InferenceSession(str(self.path), sess_options=options, providers=providers)
         except Exception as error:
             raise BackendError(f"{self.path}: onnxruntime cannot load it ({_short(error)})") from error
+        # A provider that does not start is left out by onnxruntime with no more than a message.
+        if device.provider not in self._session.get_providers():
+            raise BackendError(f"{self.path}: {device.provider} does not start; it needs {device.package}")
+        # Not every provider takes several runs at a time, and those that do need the memory of each.
+        self._turn = nullcontext() if on_cpu else threading.Lock()
         self.input_names: tuple[str, ...] = tuple(node.name for node in self._session.get_inputs())
         self.output_names: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
 
@@ -71,7 +72,8 @@ class OnnxRunner:
         """Run the graph. See `Runner.run`."""
         check_names(str(self.path), list(inputs), self.input_names)
         try:
-            values = self._session.run(list(self.output_names), inputs)
+            with self._turn:
+                values = self._session.run(list(self.output_names), inputs)
         except Exception as error:
             raise BackendError(f"{self.path}: the run failed ({_short(error)})") from error
         return dict(zip(self.output_names, values, strict=True))

@@ -1,0 +1,60 @@
+"""Is a torch file the plain archive that torch writes? Judged before torch opens it."""
+
+from __future__ import annotations
+
+import mmap
+import zipfile
+from pathlib import Path
+
+from facemend.errors import WeightsError
+
+MAX_ENTRIES = 20_000
+"""Most files in the archive; the published network has 518."""
+MAX_PICKLE = 32 << 20
+"""Largest table of contents, bytes; that of the published network has 80 thousand."""
+_ENTRY = b"PK\x01\x02"
+_LOCAL_HEADER = 30
+
+
+def check_archive(path: Path) -> None:
+    """Refuse archives that torch has not written: compressed, with entries that overlap or lie about sizes.
+
+    Raises:
+        WeightsError: says which.
+    """
+    try:
+        _require(_count_entries(path) <= MAX_ENTRIES, path, f"more than {MAX_ENTRIES} files in it")
+        with zipfile.ZipFile(path) as archive:
+            entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+            limit = archive.start_dir
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged or cut off ({error}); fetch it again") from None
+    # torch stores without compression; a compressed entry could unfold to any size.
+    plain = all(e.compress_type == zipfile.ZIP_STORED and not e.flag_bits & 1 for e in entries)
+    _require(plain, path, "a compressed archive")
+    honest = all(e.file_size == e.compress_size for e in entries)
+    _require(honest, path, "sizes in it are not true")
+    ends = [entry.header_offset for entry in entries[1:]] + [limit]
+    apart = all(
+        entry.header_offset + _LOCAL_HEADER + len(entry.filename) + entry.compress_size <= end
+        for entry, end in zip(entries, ends, strict=True)
+    )
+    names = [entry.filename for entry in entries]
+    _require(apart and len(set(names)) == len(names), path, "files in it overlap")
+    tables = [entry for entry in entries if entry.filename.rpartition("/")[2] == "data.pkl"]
+    _require(len(tables) == 1, path, "no table of contents (data.pkl) in it, or several")
+    _require(tables[0].file_size <= MAX_PICKLE, path, "its table of contents is too large")
+
+
+def _count_entries(path: Path) -> int:
+    """How many files the archive lists at most, without reading the list."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        count, at = 0, mapped.find(_ENTRY)
+        while at >= 0 and count <= MAX_ENTRIES:
+            count, at = count + 1, mapped.find(_ENTRY, at + 4)
+        return count
+
+
+def _require(ok: bool, path: Path, problem: str) -> None:
+    if not ok:
+        raise WeightsError(f"{path}: {problem}, not a weight file that torch has written; fetch it again")

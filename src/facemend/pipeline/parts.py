@@ -1,0 +1,64 @@
+"""The networks of a pipeline, loaded as the options say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from facemend.errors import MissingExtraError
+from facemend.hub.models import find_model
+from facemend.pipeline.options import RestoreOptions
+from facemend.predictors.detector import FaceDetector
+from facemend.predictors.masker import FaceMasker
+from facemend.predictors.restorer import FaceRestorer
+from facemend.runtime.devices import AUTO, CPU
+
+_TORCH_NEEDS = ("torch", "safetensors", "onnx", "onnxscript")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The loaded networks; `detector` and `masker` are None where only aligned crops are restored."""
+
+    network: FaceRestorer
+    template: str = "ffhq"
+    detector: FaceDetector | None = None
+    masker: FaceMasker | None = None
+
+    @classmethod
+    def load(cls, options: RestoreOptions) -> Parts:
+        """Load what the options ask for.
+
+        Raises:
+            ModelNotFoundError: there is no such model.
+            WeightsError: a file is missing or damaged.
+            BackendError: the device is not there, or a graph cannot be run.
+            MissingExtraError: backend torch, and it is not installed.
+        """
+        network, template = load_network(options)
+        if options.aligned:
+            return cls(network, template)
+        # Where the network found nothing better than the CPU, the detector need not look again.
+        device = CPU if network.device == CPU else AUTO
+        return cls(
+            network, template, FaceDetector(threads=options.threads or None, device=device), FaceMasker()
+        )
+
+
+def load_network(options: RestoreOptions) -> tuple[FaceRestorer, str]:
+    """The restoration network alone, and its alignment template; raises as `Parts.load`."""
+    threads = options.threads or None
+    if options.backend == "onnx":
+        info = find_model(options.model)
+        return FaceRestorer.open(info, device=options.device, threads=threads), info.template
+    if any(find_spec(name) is None for name in _TORCH_NEEDS):
+        raise MissingExtraError("backend torch", "export")
+    # The one door from the light half to torch; the contracts in pyproject.toml name it.
+    from facemend.export.torch_runner import open_network
+
+    opened, size, template = open_network(
+        options.model, options.device, precision=options.precision, threads=threads
+    )
+    encode, decode = opened.runners
+    network = FaceRestorer(encode, decode, size, device=opened.device, notes=opened.notes)
+    return network, template
