@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from facemend.errors import ConfigError, OutputError, WeightsError
 from facemend.export import importing
 from facemend.export.importing import ImportOptions, import_weights
-from facemend.hub.models import find_model, models_dir, read_model
+from facemend.hub.models import find_model, models_dir
 from facemend.models.checkpoint import load_checkpoint, save_checkpoint
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import AutoencoderConfig, CodeFormerConfig, preset
