@@ -99,7 +99,8 @@ def test_the_command_is_kept_in_words(faces, asked, tmp_path, monkeypatch):
     assert asked[0].command == "facemend evaluate 'my faces' -w 0"
 
 
-def test_every_option_arrives(faces, asked, tmp_path):
+def test_every_option_arrives(faces, asked, tmp_path, monkeypatch):
+    monkeypatch.setattr("facemend.cli.weights.resolve_model", lambda name: f"found {name}")
     said = evaluate(
         *(
             faces,
@@ -134,7 +135,7 @@ def test_every_option_arrives(faces, asked, tmp_path):
     assert said.exit_code == 0, said.output
     (options,) = asked
     assert (options.faces, options.out, options.lq) == (faces, tmp_path / "o", Path("lq"))
-    assert (options.models, options.ws, options.peers) == (("a", "b"), (0.25, 1.0), ("unsharp",))
+    assert (options.models, options.ws, options.peers) == (("found a", "found b"), (0.25, 1.0), ("unsharp",))
     assert options.restored == {"Theirs": Path("x/y"), "ours": Path("z/ours")}
     assert (options.preset, options.seed, options.size, options.every) == ("medium", 3, 128, 4)
     assert (options.table, options.device, options.features) == (Path("t.csv"), "cuda:1", "inception")

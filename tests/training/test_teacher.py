@@ -47,7 +47,7 @@ def test_a_student_gets_encoder_codebook_and_decoder(stage1, teacher):
     for name, value in saved.state.items():
         assert torch.equal(student.state_dict()[name], value), name
     free = {name.split(".")[0] for name, value in student.named_parameters() if value.requires_grad}
-    assert free == {"encoder", "transformer", "fusion"}
+    assert free == {"encoder", "transformer", "fusion", "bands"}
     assert not any(value.requires_grad for value in teacher.net.parameters())
 
 
