@@ -4,6 +4,7 @@ The message names the file or setting and the fix, in one line, so that a caller
 
     FacemendError
     ├── InputError        a picture cannot be read or is not usable
+    │   └── TooLargeError     it has more pixels than are allowed
     ├── OutputError       a result cannot be written (it exists already, the disk is full ...)
     ├── ModelNotFoundError    no model of that name
     ├── WeightsError      a weight file is damaged, of another shape or not what it claims
@@ -21,6 +22,10 @@ class FacemendError(Exception):
 
 class InputError(FacemendError):
     """A picture cannot be read, or is outside the limits."""
+
+
+class TooLargeError(InputError):
+    """A picture, or what it would become, has more pixels than are allowed."""
 
 
 class OutputError(FacemendError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -18,7 +19,9 @@ from facemend.hub.models import (
     is_named,
     models_dir,
     read_model,
+    sole_model,
 )
+from facemend.hub.published import find_published
 from facemend.hub.store import model_name, new_model, remove_model
 from facemend.pipeline.options import DEFAULT_MODEL
 
@@ -93,12 +96,45 @@ def test_a_weight_file_is_found_by_its_content(tmp_path: Path) -> None:
 def test_another_task_is_refused(task: str) -> None:
     add("toy", task=task)
     with pytest.raises(
-        ModelNotFoundError, match=f"toy: is a {task} model, and a restoration model is needed"
+        ModelNotFoundError, match=f"toy: is for {task}, and a model for restoration is needed"
     ):
         find_model("toy")
     assert find_model("toy", task).task == task
-    with pytest.raises(ModelNotFoundError, match=f"is a restoration model, and a {task} model is needed"):
+    with pytest.raises(ModelNotFoundError, match=f"is for restoration, and a model for {task} is needed"):
         find_model(DEFAULT_MODEL, task)
+
+
+@pytest.mark.parametrize("task", ["colorization", "inpainting"])
+def test_the_way_to_a_model_for_a_task(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published file, a row of the catalogue, or what is there."""
+    file = rf"bring the published file and use `facemend models import codeformer_{task}\.pth`"
+    with pytest.raises(ModelNotFoundError, match=f"no model is there for {task}: {file}"):
+        sole_model(task)
+    with pytest.raises(ModelNotFoundError, match=rf"use it with `facemend restore`, or {file}"):
+        find_model(DEFAULT_MODEL, task)
+    row = dataclasses.replace(find_published("codeformer"), name="row", task=task)
+    monkeypatch.setattr("facemend.hub.published.published", lambda: {"row": row})
+    with pytest.raises(ModelNotFoundError, match="fetch one with `facemend models get row`"):
+        sole_model(task)
+    add("toy", task=task)
+    assert sole_model(task) == "toy"
+    with pytest.raises(ModelNotFoundError, match="choose with --model: toy"):
+        find_model(DEFAULT_MODEL, task)
+    add("other", task=task)
+    with pytest.raises(ModelNotFoundError, match=r"several models are there .* --model: other, toy"):
+        sole_model(task)
+
+
+def test_of_one_file_for_two_tasks_the_right_model_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "net.pth"
+    file.write_bytes(b"weights")
+    source = {"sha256": hashlib.sha256(b"weights").hexdigest()}
+    add("a", source=source)
+    add("b", source=source, task="inpainting")
+    assert find_model(file).name == "a"
+    assert find_model(file, "inpainting").name == "b"
+    with pytest.raises(ModelNotFoundError, match="is for restoration, and a model for colorization"):
+        find_model(file, "colorization")
 
 
 def test_a_failure_leaves_nothing() -> None:

@@ -102,9 +102,10 @@ def test_metadata_of_16_bit_png_is_kept() -> None:
     assert camera(again.exif) == "camera"
 
 
-def test_exif_left_out_of_16_bit_tiff_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    read_picture(encode_picture(Picture(RGB16, exif=exif_block()), "tiff"))
-    assert "EXIF is left out" in caplog.text
+def test_what_a_bmp_cannot_hold_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    encode_picture(Picture(RGB, icc=SRGB, exif=exif_block(), xmp=b"<x/>"), "bmp")
+    for what in ("a colour profile", "EXIF", "XMP"):
+        assert f"bmp cannot hold {what}" in caplog.text
 
 
 def test_too_much_exif_costs_the_exif_and_not_the_picture(caplog: pytest.LogCaptureFixture) -> None:
@@ -113,6 +114,8 @@ def test_too_much_exif_costs_the_exif_and_not_the_picture(caplog: pytest.LogCapt
     again = read_picture(encode_picture(Picture(RGB, exif=exif.tobytes()), "jpeg"))
     assert again.exif is None
     assert "EXIF is left out" in caplog.text
+    again = read_picture(encode_picture(Picture(RGB, exif=exif_block(), xmp=b"<x>" * 30_000), "jpeg"))
+    assert (camera(again.exif), again.xmp) == ("camera", None)
 
 
 def test_a_profile_of_another_kind_is_left_out(caplog: pytest.LogCaptureFixture) -> None:

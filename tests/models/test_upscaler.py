@@ -4,8 +4,7 @@ import torch
 from torch import nn
 
 from facemend.errors import ModelNotFoundError, WeightsError
-from facemend.models.ncnn_weights import read_ncnn
-from facemend.models.upscaler import UPSCALERS, CompactUpscaler, RRDBNet, upscaler
+from facemend.models.upscaler import UPSCALERS, CompactUpscaler, RRDBNet, ncnn_state, upscaler
 
 # ncnn 1.0.20261020 (PyPI `ncnn`, CPU, float32 arithmetic) with the same .param and .bin, on `waves()`:
 # output[:, 5::30, 7::40], then mean and standard deviation of the whole output. Our largest difference over
@@ -117,7 +116,7 @@ def test_reads_what_was_written(files, half):
             p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(i)))
             if half and p.ndim == 4:
                 p.copy_(p.half())
-    state = read_ncnn(*files(LAYERS, packed(model, half=half)), network())
+    state = ncnn_state(*files(LAYERS, packed(model, half=half)), network())
     assert state.keys() == model.state_dict().keys()
     for name, value in model.state_dict().items():
         assert torch.equal(state[name], value), name
@@ -128,7 +127,7 @@ def test_damaged_weights_are_refused_by_name(files):
     nan = good[:-4] + b"\x00\x00\xc0\x7f"
     for data in (b"", good[:-1], good[:-4], good + bytes(4), b"\x01" + good[1:], bytes(4) + good[4:], nan):
         with pytest.raises(WeightsError, match=r"net\.bin: .*fetch it again"):
-            read_ncnn(*files(LAYERS, data), network())
+            ncnn_state(*files(LAYERS, data), network())
 
 
 @pytest.mark.parametrize(
@@ -155,23 +154,23 @@ def test_other_layer_lists_are_refused_by_name(files, old, new):
     assert old in LAYERS
     data = packed(network(), half=True)
     with pytest.raises(WeightsError, match=r"net\.param: .*fetch it again"):
-        read_ncnn(*files(LAYERS.replace(old, new, 1), data), network())
+        ncnn_state(*files(LAYERS.replace(old, new, 1), data), network())
 
 
 def test_missing_and_huge_files_are_refused(tmp_path, files):
     param, weights = files(LAYERS, packed(network(), half=True))
     with pytest.raises(WeightsError, match=r"none\.param"):
-        read_ncnn(tmp_path / "none.param", weights, network())
+        ncnn_state(tmp_path / "none.param", weights, network())
     with pytest.raises(WeightsError, match=r"none\.bin"):
-        read_ncnn(param, tmp_path / "none.bin", network())
+        ncnn_state(param, tmp_path / "none.bin", network())
     with pytest.raises(WeightsError, match=r"net\.param.*layers with weights"):
-        read_ncnn(param, weights, RRDBNet(8, 4, 1))
+        ncnn_state(param, weights, RRDBNet(8, 4, 1))
     with param.open("ab") as stream:
         stream.truncate(1 << 40)  # sparse: must be refused before it is read
     with pytest.raises(WeightsError, match=r"net\.param.*too large"):
-        read_ncnn(param, weights, network())
+        ncnn_state(param, weights, network())
     with weights.open("ab") as stream:
         stream.truncate(1 << 40)
     param.write_text(LAYERS)
     with pytest.raises(WeightsError, match=r"net\.bin.*cannot hold"):
-        read_ncnn(param, weights, network())
+        ncnn_state(param, weights, network())

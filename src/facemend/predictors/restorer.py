@@ -17,6 +17,7 @@ from facemend.runtime.runner import Array, Arrays, Runner
 
 MAX_W = 1.5
 CHUNK = 4  # faces a run: more would only cost memory
+CHUNK_PIXELS = CHUNK * 256**2  # the same for large ones: the published network needs 2.4 GiB a face
 IMAGE, W, RESTORED = "image", "w", "restored"
 
 
@@ -65,6 +66,7 @@ class FaceRestorer:
             names = ", ".join(sorted(missing)) or W
             raise BackendError(f"the encode and decode graphs do not fit each other: {names} is missing")
         self._encode, self._decode = encode, decode
+        self._chunk = min(CHUNK, max(1, CHUNK_PIXELS // image_size**2))
         self.image_size, self.device, self.notes = image_size, device, notes
 
     @classmethod
@@ -99,8 +101,8 @@ class FaceRestorer:
         if crops.ndim != 4 or crops.shape[1:] != (size, size, 3) or not len(crops):
             raise InputError(f"face crops must be (N, {size}, {size}, 3) with N >= 1, got {crops.shape}")
         runs = []
-        for start in range(0, len(crops), CHUNK):
-            batch = crops[start : start + CHUNK].astype(np.float32) * 2 - 1
+        for start in range(0, len(crops), self._chunk):
+            batch = crops[start : start + self._chunk].astype(np.float32) * 2 - 1
             runs.append(self._encode.run({IMAGE: np.ascontiguousarray(batch.transpose(0, 3, 1, 2))}))
         return Encoded(MappingProxyType(_joined(runs, self._encode.output_names)))
 
@@ -121,8 +123,8 @@ class FaceRestorer:
         """
         weights = _weights(w, len(encoded))
         runs = []
-        for start in range(0, len(encoded), CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, len(encoded), self._chunk):
+            part = slice(start, start + self._chunk)
             inputs = {name: encoded.outputs[name][part] for name in self._needed}
             runs.append(self._decode.run({**inputs, W: weights[part]}))
         restored = _joined(runs, [RESTORED])[RESTORED].transpose(0, 2, 3, 1)

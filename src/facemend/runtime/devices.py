@@ -6,7 +6,7 @@ Light to import: the command line reads the names for its help.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from facemend.errors import BackendError
 
 if TYPE_CHECKING:
-    from facemend.runtime.runner import Runner
+    from facemend.runtime.runner import Array, Runner
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,12 @@ def find_device(name: str) -> Device:
 
 
 def open_graphs(
-    paths: Sequence[Path], device: str = AUTO, *, threads: int | None = None, any_shape: bool = False
+    paths: Sequence[Path],
+    device: str = AUTO,
+    *,
+    threads: int | None = None,
+    any_shape: bool = False,
+    weights: Mapping[str, Array] | None = None,
 ) -> Opened:
     """Open graphs with onnxruntime, all on one device.
 
@@ -114,6 +119,7 @@ def open_graphs(
         device: a name of the table; "auto" takes the first that opens all graphs.
         threads: CPU threads inside one operator; default: all usable cores.
         any_shape: "auto" takes only a device that does well on inputs of another shape each time.
+        weights: those that the files leave out, by name.
 
     Raises:
         BackendError: the device is not there or does not work, or a graph cannot be loaded.
@@ -121,7 +127,7 @@ def open_graphs(
     from facemend.runtime.onnx import OnnxRunner
 
     def opened(row: Device) -> tuple[Runner, ...]:
-        return tuple(OnnxRunner(path, threads=threads, device=row) for path in paths)
+        return tuple(OnnxRunner(path, threads=threads, device=row, weights=weights) for path in paths)
 
     if device != AUTO:
         return Opened(opened(find_device(device)), device)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
 from facemend.errors import BackendError
 from facemend.runtime.devices import CPU, Device, find_device
-from facemend.runtime.runner import Arrays, check_names
+from facemend.runtime.runner import Array, Arrays, check_names
 
 
 def usable_cores() -> int:
@@ -32,13 +33,21 @@ class OnnxRunner:
         path: the ONNX file.
         threads: CPU threads inside one operator; default: all usable cores.
         device: where to run; default: the CPU. What the device cannot do runs on the CPU.
+        weights: those that the file leaves out, by the names of its initializers.
 
     Raises:
         BackendError: the file is missing or is not a graph that onnxruntime can run, the device is not
             there or does not work, or `threads` is below 1.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None, device: Device | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        threads: int | None = None,
+        device: Device | None = None,
+        weights: Mapping[str, Array] | None = None,
+    ) -> None:
         import onnxruntime as ort  # here, so that importing this module stays light
 
         self.path = Path(path)
@@ -55,6 +64,10 @@ class OnnxRunner:
         options.enable_mem_pattern = device.name != "directml"  # which refuses it
         # Idle threads of one session must not spin while another session works.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if weights:
+            # Kept: the session reads them where they are.
+            self._weights = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+            options.add_external_initializers(list(weights), self._weights)
         providers = [(device.provider, device.options), *([] if on_cpu else ["CPUExecutionProvider"])]
         try:
             self._session = ort.InferenceSession(str(self.path), sess_options=options, providers=providers)

@@ -1,22 +1,22 @@
 """Reader of ncnn weight files: a text that lists the layers (`.param`) and their numbers (`.bin`).
 
 Both files are untrusted: only the layers that the upscalers of `models.upscaler` are made of are known, every
-size is compared with the network and with what the file holds before anything is allocated, and nothing may
-be left over.
+size is compared with what is wanted and with what the file holds before anything is allocated, and nothing
+may be left over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from facemend.errors import WeightsError
+
+Shape = tuple[int, ...]
 
 _MAGIC = "7767517"
 _MAX_PARAM_BYTES = 1 << 20
@@ -38,16 +38,17 @@ class _Layer:
     count: int
 
 
-def read_ncnn(param: Path, weights: Path, network: nn.Module) -> dict[str, Tensor]:
-    """Read an ncnn model into a state dict.
+def read_ncnn(param: Path, weights: Path, wanted: Mapping[str, Shape]) -> dict[str, NDArray[np.float32]]:
+    """Read the numbers of an ncnn model.
 
     Args:
         param: the `.param` text file.
         weights: the `.bin` file beside it.
-        network: its 3x3 convolutions and PReLUs, in order of registration, must be the layers of the file.
+        wanted: the layers with numbers, in the order of the file: name -> shape of the weights, which is
+            (outputs, inputs, 3, 3) for a convolution and (channels,) for the slopes of a PReLU.
 
     Returns:
-        float32 tensors by the names of `network`, complete.
+        float32 arrays: NAME.weight of every layer in its shape, and NAME.bias of every convolution.
 
     Raises:
         WeightsError: a file is missing, damaged, cut off, or belongs to another network; it is named.
@@ -56,27 +57,26 @@ def read_ncnn(param: Path, weights: Path, network: nn.Module) -> dict[str, Tenso
         layers = _layers(_text(param))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{param}: not the layer list of this network ({error}); fetch it again") from None
-    own = [(name, m) for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.PReLU)]
-    if len(own) != len(layers):
+    if len(wanted) != len(layers):
         raise WeightsError(
-            f"{param}: lists {len(layers)} layers with weights, the network has {len(own)}; fetch it again"
+            f"{param}: lists {len(layers)} layers with weights, the network has {len(wanted)}; fetch it again"
         )
-    for layer, (name, module) in zip(layers, own, strict=True):
-        if not _fits(layer, module):
+    for layer, (name, shape) in zip(layers, wanted.items(), strict=True):
+        if not _fits(layer, shape):
             raise WeightsError(f"{param}: {layer.name} does not fit {name} of the network; fetch it again")
     try:
         numbers = _Numbers(weights, layers)
-        state: dict[str, Tensor] = {}
-        for layer, (name, module) in zip(layers, own, strict=True):
-            if isinstance(module, nn.Conv2d):
-                state[f"{name}.weight"] = numbers.kernel(layer.count).view(module.weight.shape)
-                state[f"{name}.bias"] = numbers.plain(layer.outputs)
+        arrays: dict[str, NDArray[np.float32]] = {}
+        for layer, (name, shape) in zip(layers, wanted.items(), strict=True):
+            if layer.count:
+                arrays[f"{name}.weight"] = numbers.kernel(layer.count).reshape(shape)
+                arrays[f"{name}.bias"] = numbers.plain(layer.outputs)
             else:
-                state[f"{name}.weight"] = numbers.plain(layer.outputs)
+                arrays[f"{name}.weight"] = numbers.plain(layer.outputs)
         numbers.end()
     except (OSError, ValueError) as error:
         raise WeightsError(f"{weights}: not the weights of this network ({error}); fetch it again") from None
-    return state
+    return arrays
 
 
 def _text(path: Path) -> str:
@@ -125,12 +125,12 @@ def _is_known_convolution(settings: dict[str, str]) -> bool:
     return settings[_ACTIVATION] == "2" and number == "1" and float(slope) == 0.2
 
 
-def _fits(layer: _Layer, module: nn.Conv2d | nn.PReLU) -> bool:
-    if isinstance(module, nn.PReLU):
-        return layer.kind == "PReLU" and layer.outputs == module.num_parameters
-    if layer.kind != "Convolution" or module.kernel_size != (3, 3) or module.bias is None:
+def _fits(layer: _Layer, shape: Shape) -> bool:
+    if len(shape) == 1:
+        return layer.kind == "PReLU" and layer.outputs == shape[0]
+    if layer.kind != "Convolution" or shape[2:] != (3, 3):
         return False
-    return layer.outputs == module.out_channels and layer.count == module.weight.numel()
+    return layer.outputs == shape[0] and layer.count == int(np.prod(shape))
 
 
 class _Numbers:
@@ -146,7 +146,7 @@ class _Numbers:
         self._data = path.read_bytes()
         self._at = 0
 
-    def kernel(self, count: int) -> Tensor:
+    def kernel(self, count: int) -> NDArray[np.float32]:
         """Weights after their tag, which says how they are stored."""
         tag = int(self._take("<u4", 1)[0])
         if tag == 0:
@@ -156,7 +156,7 @@ class _Numbers:
         # Stored on whole groups of 4 bytes.
         return _finite(self._take("<f2", count + count % 2)[:count])
 
-    def plain(self, count: int) -> Tensor:
+    def plain(self, count: int) -> NDArray[np.float32]:
         """Numbers stored as float32."""
         return _finite(self._take("<f4", count))
 
@@ -174,8 +174,8 @@ class _Numbers:
         return values
 
 
-def _finite(values: NDArray[np.generic]) -> Tensor:
+def _finite(values: NDArray[np.generic]) -> NDArray[np.float32]:
     copy = values.astype(np.float32)
     if not np.isfinite(copy).all():
         raise ValueError("NaN or infinite values")
-    return torch.from_numpy(copy)
+    return copy

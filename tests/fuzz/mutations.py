@@ -1,0 +1,167 @@
+"""Broken picture files: small good ones of every kind that is read, and ways to damage them. Seeded."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from picture_files import SRGB, Metadata, exif_block, make_file, xmp_packet
+
+EVERYTHING = Metadata(SRGB, exif_block(6), xmp_packet(6))
+EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+
+
+def _picture() -> np.ndarray:
+    """(48, 40, 4) uint16: soft blobs and noise."""
+    rng = np.random.default_rng(0)
+    soft = cv2.resize(rng.random((6, 5, 4)), (40, 48), interpolation=cv2.INTER_CUBIC)
+    values = np.clip(soft + rng.normal(0, 0.02, (48, 40, 4)), 0, 1)
+    return np.rint(values * 65535).astype(np.uint16)
+
+
+def _saved(image: Image.Image, format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def two_frames(rgb: np.ndarray) -> dict[str, object]:
+    """Options of Pillow that add a second frame."""
+    return {"save_all": True, "append_images": [Image.fromarray(rgb[::-1].copy())]}
+
+
+def seeds() -> dict[str, bytes]:
+    """Good files by name; the part before the first dash is the usual suffix."""
+    deep = _picture()
+    plain = (deep >> 8).astype(np.uint8)
+    rgb, rgba, gray = plain[..., :3].copy(), plain, plain[..., :1].copy()
+    image = Image.fromarray(rgb)
+    files = {
+        "png-rgb": make_file("png", rgb, EVERYTHING),
+        "png-rgba": make_file("png", rgba),
+        "png-palette": _saved(image.convert("P"), "png", transparency=3),
+        "png-bits": _saved(image.convert("1"), "png"),
+        "png-interlaced-16": make_file("png", deep, EVERYTHING, bits=16),
+        "png-gray-alpha-16": make_file("png", deep[..., [0, 3]], bits=16),
+        "png-animated": _saved(image, "png", **two_frames(rgb)),
+        "jpg-rgb": make_file("jpeg", rgb, EVERYTHING),
+        "jpg-progressive": make_file("jpeg", rgb, progressive=True),
+        "jpg-gray": make_file("jpeg", gray),
+        "jpg-cmyk": _saved(image.convert("CMYK"), "jpeg"),
+        "mpo-two": _saved(image, "mpo", **two_frames(rgb)),
+        "webp-lossy": make_file("webp", rgba, EVERYTHING),
+        "webp-lossless": make_file("webp", rgb, lossless=True),
+        "webp-animated": _saved(image, "webp", **two_frames(rgb)),
+        "tif-metadata": make_file("tiff", rgb, EVERYTHING),
+        "tif-16": make_file("tiff", deep, EVERYTHING, bits=16),
+        "tif-pages": _saved(image, "tiff", **two_frames(rgb)),
+        "bmp-rgb": make_file("bmp", rgb),
+        "bmp-palette": _saved(image.convert("P"), "bmp"),
+        "gif-animated": _saved(image.convert("P"), "gif", **two_frames(rgb)),
+        "ppm-rgb": _saved(image, "ppm"),
+        "pgm-16": make_file("ppm", deep[..., :1], bits=16),
+        "jp2-rgb": _saved(image, "jpeg2000"),
+        "avif-rgb": make_file("avif", rgb, EVERYTHING),
+        "avif-10": bytes(cv2.imencode(".avif", deep[..., :3] >> 6, [cv2.IMWRITE_AVIF_DEPTH, 10])[1]),
+        "heic-rgba": make_file("heif", rgba, EVERYTHING),
+        "heic-10": make_file("heif", deep[..., :3] >> 6, bits=10),
+    }
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+        files[f"tif-{compression}"] = make_file("tiff", rgb, compression=compression)
+    return files
+
+
+def _flip_bits(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
+    for _ in range(int(rng.integers(1, 12))):
+        data[_place(data, rng)] ^= 1 << int(rng.integers(8))
+    return data
+
+
+def _set_bytes(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
+    for _ in range(int(rng.integers(1, 6))):
+        data[_place(data, rng)] = int(rng.integers(256))
+    return data
+
+
+def _extreme_number(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
+    """A size or an offset that is far out: 1, 2 or 4 bytes, either order."""
+    value = EXTREMES[int(rng.integers(len(EXTREMES)))]
+    code = ("B", "H", "I")[int(rng.integers(3))]
+    order = "<>"[int(rng.integers(2))]
+    packed = struct.pack(f"{order}{code}", value & ((1 << 8 * struct.calcsize(code)) - 1))
+    at = _place(data, rng)
+    data[at : at + len(packed)] = packed
+    return data
+
+
+def _cut(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
+    return data[: int(rng.integers(len(data)))]
+
+
+def _remove(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
+    at = _place(data, rng)
+    del data[at : at + int(rng.integers(1, 64))]
+    return data
+
+
+def _repeat(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
+    at, length = _place(data, rng), int(rng.integers(1, 256))
+    data[at:at] = data[at : at + length] * int(rng.integers(1, 20))
+    return data
+
+
+def _foreign_header(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
+    """The beginning of another file before the rest of this one."""
+    other = others[int(rng.integers(len(others)))]
+    length = int(rng.integers(4, min(len(other), 256)))
+    return bytearray(other[:length]) + data[int(rng.integers(0, length)) :]
+
+
+def _foreign_middle(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
+    other = others[int(rng.integers(len(others)))]
+    start = int(rng.integers(len(other)))
+    piece = other[start : start + int(rng.integers(1, 512))]
+    at = _place(data, rng)
+    data[at : at + len(piece)] = piece
+    return data
+
+
+MUTATIONS: tuple[Callable[..., bytearray], ...] = (
+    _flip_bits,
+    _set_bytes,
+    _extreme_number,
+    _extreme_number,  # of the kinds the one that finds most
+    _cut,
+    _remove,
+    _repeat,
+    _foreign_header,
+    _foreign_middle,
+)
+
+
+def _place(data: bytearray, rng: np.random.Generator) -> int:
+    """Somewhere; half of the time in the header, where the lengths are."""
+    end = min(len(data), 200) if rng.random() < 0.5 else len(data)
+    return int(rng.integers(max(1, end)))
+
+
+def mutated(number: int, files: dict[str, bytes]) -> tuple[str, bytes]:
+    """The broken file of that number: its name with the suffix of its kind, and its content.
+
+    Args:
+        number: 0, 1, ...; the same gives the same, and every kind of file has its turn.
+        files: of `seeds`.
+    """
+    rng = np.random.default_rng([2026, number])
+    names = sorted(files)
+    name = names[number % len(names)]
+    others = [files[other] for other in names]
+    data = bytearray(files[name])
+    for _ in range(int(rng.integers(1, 3))):
+        data = MUTATIONS[int(rng.integers(len(MUTATIONS)))](data, rng, others) or bytearray(b"\0")
+    return f"{number:05d}-{name}.{name.split('-')[0]}", bytes(data)
