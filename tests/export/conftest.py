@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
-from facemend.export import ExportOptions, Parity, export_model
+from facemend.export.model import ExportOptions, Parity, export_model
 from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import CodeFormerConfig, preset

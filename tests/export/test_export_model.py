@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from facemend.errors import ConfigError, OutputError, WeightsError
-from facemend.export import ExportOptions, export_model
+from facemend.export.model import ExportOptions, export_model
 from facemend.hub.models import find_model, read_model
 from facemend.models.checkpoint import load_checkpoint, save_checkpoint
 from facemend.predictors.restorer import FaceRestorer

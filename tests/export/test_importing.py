@@ -182,6 +182,18 @@ def test_a_variant_is_asked_for_where_nothing_tells(tmp_path, variant, quick):
     refuse(file, r"is fused at 8 only, .*say which it is with --task", ConfigError)
 
 
+@pytest.mark.parametrize("usual", ["colorization", "inpainting"])
+def test_the_usual_task_counts_where_nothing_tells(tmp_path, state, variant, quick, usual):
+    options = ImportOptions(usual_task=usual)
+    assert import_weights(put(tmp_path / "net.pth", variant), options).task == usual
+    assert import_weights(put(tmp_path / "other.pth", state), options).task == "restoration"
+    named = put(tmp_path / "codeformer_inpainting.pth", variant)
+    assert import_weights(named, options).task == "inpainting"
+    unclear = put(tmp_path / "more.pth", variant)
+    with pytest.raises(ConfigError, match="say which it is with --task"):
+        import_weights(unclear, ImportOptions(usual_task="restoration"))
+
+
 def test_half_the_codes_tell_the_inpainting_network(tmp_path, quick):
     half = dataclasses.replace(
         VARIANT, autoencoder=dataclasses.replace(VARIANT.autoencoder, codebook_size=512)

@@ -1,14 +1,17 @@
 """The check between graphs and network finds what it is there to find."""
 
 import copy
+import gc
+import weakref
 
 import numpy as np
 import pytest
 import torch
 
 import facemend.export.model as export_room
+import facemend.export.parity as parity_room
 from facemend.errors import WeightsError
-from facemend.export import ExportOptions, Parity, export_model
+from facemend.export.model import ExportOptions, Parity, export_model
 from facemend.export.parity import measure_parity
 
 SIDE = 64
@@ -27,6 +30,37 @@ def test_the_graphs_agree_with_their_network(net, full, images):
     parity = measure(net, full[0], images)
     assert parity.codes == 1
     assert parity.largest < 1e-4
+
+
+def test_one_graph_and_one_picture_at_a_time(net, full, images, monkeypatch):
+    """That is what keeps large networks within the memory of a usual machine."""
+    alive, batches = [], []
+
+    class Watched(parity_room.OnnxRunner):
+        def run(self, inputs):
+            gc.collect()
+            batches.append({len(value) for value in inputs.values()})
+            assert [ref() for ref in alive if ref() is not None] == [self]
+            return super().run(inputs)
+
+        def __init__(self, path):
+            super().__init__(path)
+            alive.append(weakref.ref(self))
+
+    usual = measure(net, full[0], images)
+    monkeypatch.setattr(parity_room, "OnnxRunner", Watched)
+    assert measure(net, full[0], images) == usual
+    assert len(alive) == 2
+    assert batches == [{1}] * (2 + 2 * 3)
+
+
+def test_figures_are_those_of_all_pictures(net, full, images):
+    """Means of the pictures' own figures, and the largest of them."""
+    both = measure(net, full[0], images)
+    first, second = (measure(net, full[0], images[i : i + 1]) for i in range(2))
+    assert both.mean == pytest.approx((first.mean + second.mean) / 2)
+    assert both.w_effect == pytest.approx((first.w_effect + second.w_effect) / 2)
+    assert both.largest == max(first.largest, second.largest)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from facemend.errors import WeightsError
-from facemend.export import ExportOptions, export_model
+from facemend.export.model import ExportOptions, export_model
 from facemend.export.recover import recover_checkpoint
 from facemend.models.checkpoint import load_checkpoint, save_checkpoint
 

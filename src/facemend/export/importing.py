@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from facemend.errors import ConfigError, WeightsError
 from facemend.export.model import ExportOptions, export_model
+from facemend.export.quiet import quiet
 from facemend.hub.catalog import file_sha256
 from facemend.hub.models import DEFAULT_W, DESCRIPTION_FILE, TASKS, ModelInfo, models_dir, read_model
 from facemend.hub.store import model_name, new_model
@@ -30,6 +28,11 @@ _INPAINTING_CODES = 512
 """Size of the codebook of the published inpainting network; all others have more."""
 
 
+def uses_adain(task: str) -> bool:
+    """Whether codes get the statistics of the LQ features; a hole would spoil these."""
+    return task != "inpainting"
+
+
 @dataclass(frozen=True)
 class ImportOptions:
     """How to import.
@@ -40,6 +43,7 @@ class ImportOptions:
         precision: how the graphs store weights, "fp32" or "fp16".
         licence: of the weights.
         description: one line; empty: says which file it was.
+        usual_task: the task where none is given and the file does not tell; None: ask for it.
     """
 
     name: str | None = None
@@ -47,6 +51,7 @@ class ImportOptions:
     precision: str = "fp32"
     licence: str = "not stated"
     description: str = ""
+    usual_task: str | None = None
 
 
 def import_weights(file: Path, options: ImportOptions) -> ModelInfo:
@@ -70,7 +75,7 @@ def import_weights(file: Path, options: ImportOptions) -> ModelInfo:
         raise ConfigError(f"task is one of {', '.join(TASKS)}, not {options.task!r}")
     loaded = _checkpoint(file) if _is_ours(file) else _published(file)
     digest = file_sha256(file)
-    task = options.task or _task(loaded, file)
+    task = options.task or _task(loaded, file, options.usual_task)
     name = model_name(options.name, file, digest)
     source = {"file": file.name, "sha256": digest, "bytes": file.stat().st_size}
     with new_model(name) as folder:
@@ -78,10 +83,11 @@ def import_weights(file: Path, options: ImportOptions) -> ModelInfo:
         save_checkpoint(
             weights, loaded.state, loaded.config, {**loaded.info, "stage": "stage3", "source": source}
         )
+        del loaded  # the exporter reads them again, and needs the memory
         export = ExportOptions(
             name=name,
             precision=options.precision,
-            adain=task != "inpainting",
+            adain=uses_adain(task),
             description=options.description or f"imported from {file.name}",
             licence=options.licence,
             task=task,
@@ -90,25 +96,13 @@ def import_weights(file: Path, options: ImportOptions) -> ModelInfo:
         )
         folder.rmdir()  # the exporter makes it, and says so if that fails
         try:
-            with _quiet():
+            with quiet():
                 export_model(weights, folder, export)
         except WeightsError as error:
             raise WeightsError(str(error).replace(str(weights), str(file))) from error
         weights.rename(folder / WEIGHTS_FILE)
         (folder / WEIGHTS_FILE).chmod((folder / DESCRIPTION_FILE).stat().st_mode)
     return read_model(models_dir() / name)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks, which tell a user of weights nothing."""
-    before = logging.root.manager.disable
-    if not logging.root.isEnabledFor(logging.DEBUG):
-        logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _is_ours(file: Path) -> bool:
@@ -158,7 +152,7 @@ def _published(file: Path) -> Checkpoint:
         raise WeightsError(f"{file}: {error}") from error
 
 
-def _task(loaded: Checkpoint, file: Path) -> str:
+def _task(loaded: Checkpoint, file: Path, usual: str | None) -> str:
     """What the network is for, as far as the file tells."""
     stated = loaded.info.get("task")
     if stated in TASKS:
@@ -169,6 +163,8 @@ def _task(loaded: Checkpoint, file: Path) -> str:
         return "inpainting"
     if "color" in file.name.lower() or "colour" in file.name.lower():
         return "colorization"
+    if usual in ("colorization", "inpainting"):
+        return str(usual)
     sizes = ", ".join(str(size) for size in loaded.config.fuse_sizes)
     raise ConfigError(
         f"{file}: is fused at {sizes} only, as the colourisation and the inpainting network are; "

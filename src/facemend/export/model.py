@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from facemend.errors import ConfigError, OutputError, WeightsError
+from facemend.errors import ConfigError, WeightsError
+from facemend.export.folder import file_row, new_folder
 from facemend.export.onnx import export_graphs
 from facemend.export.parity import Parity, measure_parity
 from facemend.hub.models import CARD_FILE, DESCRIPTION_FILE, TASKS
@@ -73,10 +72,22 @@ def export_model(checkpoint: Path, out: Path, options: ExportOptions, card: Path
         WeightsError: the checkpoint is unusable, or the graphs do not agree with it.
         OutputError: `out` exists and may not be replaced.
     """
-    if out.exists() and not options.overwrite:
-        raise OutputError(f"{out}: exists already; choose another folder or pass --overwrite")
-    if out.exists() and not (out / DESCRIPTION_FILE).is_file():
-        raise OutputError(f"{out}: is not a model folder, so it is not replaced; choose another folder")
+    with new_folder(out, options.overwrite) as folder:
+        net, info = _network(checkpoint)
+        half = options.precision == "fp16"
+        encode, decode = export_graphs(net, folder, adain=options.adain, half=half)
+        pictures = _pictures(net.config.autoencoder.image_size)
+        parity = measure_parity(net, encode, decode, pictures, options.adain)
+        _require(parity, options, checkpoint)
+        description = _description(net.config.to_dict(), info, options, parity, encode, decode)
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n")
+        if card is not None:
+            shutil.copyfile(card, folder / CARD_FILE)
+    return parity
+
+
+def _network(checkpoint: Path) -> tuple[CodeFormer, dict[str, Any]]:
+    """The network of a checkpoint and its record; the weights as they were read are let go."""
     loaded = load_checkpoint(checkpoint)
     if loaded.info.get("stage") != "stage3":
         raise WeightsError(
@@ -84,27 +95,7 @@ def export_model(checkpoint: Path, out: Path, options: ExportOptions, card: Path
         )
     net = CodeFormer(loaded.config)
     load_into(net, loaded.state, checkpoint)
-    net.eval()
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
-        folder = Path(temporary) / out.name
-        half = options.precision == "fp16"
-        encode, decode = export_graphs(net, folder, adain=options.adain, half=half)
-        parity = measure_parity(
-            net, encode, decode, _pictures(loaded.config.autoencoder.image_size), options.adain
-        )
-        _require(parity, options, checkpoint)
-        description = _description(loaded.config.to_dict(), loaded.info, options, parity, encode, decode)
-        (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n")
-        if card is not None:
-            shutil.copyfile(card, folder / CARD_FILE)
-        elif (out / CARD_FILE).is_file():
-            shutil.copyfile(out / CARD_FILE, folder / CARD_FILE)
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
-    return parity
+    return net.eval(), loaded.info
 
 
 def _pictures(side: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -137,9 +128,6 @@ def _description(
     encode: Path,
     decode: Path,
 ) -> dict[str, Any]:
-    def row(path: Path) -> dict[str, str]:
-        return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-
     return {
         "name": options.name,
         "description": options.description,
@@ -149,7 +137,7 @@ def _description(
         "default_w": options.default_w,
         "task": options.task,
         "w": "live" if parity.w_effect > 1e-4 else "fixed",
-        "files": {"encode": row(encode), "decode": row(decode)},
+        "files": {"encode": file_row(encode), "decode": file_row(decode)},
         "precision": options.precision,
         "adain": options.adain,
         "config": config,

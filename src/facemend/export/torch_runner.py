@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from facemend.errors import BackendError, OutputError, WeightsError
-from facemend.export.importing import WEIGHTS_FILE
+from facemend.export.importing import WEIGHTS_FILE, uses_adain
 from facemend.export.onnx import DecodeGraph, EncodeGraph, decode_names, encode_names
 from facemend.export.recover import recover_checkpoint
 from facemend.hub.models import ModelInfo, find_model
@@ -120,13 +120,19 @@ def open_checkpoint(
 
 
 def open_network(
-    model: str, device: str = AUTO, *, precision: str = "fp32", threads: int | None = None
+    model: str,
+    device: str = AUTO,
+    *,
+    task: str = "restoration",
+    precision: str = "fp32",
+    threads: int | None = None,
 ) -> tuple[Opened, int, str]:
     """The same for a checkpoint file or any model: its halves, image size and alignment template.
 
     Args:
         model: a .safetensors file of ours, or what `find_model` takes.
         device: see `open_checkpoint`.
+        task: what the model must be for; a checkpoint file is taken to be for it.
         precision: "fp32" or "bf16".
         threads: see `open_checkpoint`.
 
@@ -135,9 +141,9 @@ def open_network(
         WeightsError: the weights are unusable, or the model is a single graph of somebody else.
         BackendError: see `open_checkpoint`.
     """
-    path, adain, template = Path(model), True, "ffhq"
+    path, adain, template = Path(model), uses_adain(task), "ffhq"
     if path.suffix != ".safetensors" or not path.is_file():
-        info = find_model(model)
+        info = find_model(model, task)
         if info.io is not None:
             raise WeightsError(f"{info.name}: torch cannot run a graph of somebody else; use --backend onnx")
         path, adain, template = (
