@@ -14,8 +14,8 @@ from facemend.imaging import Picture, read_picture
 TINY_SIZE = 64
 
 
-def _save_graphs(folder: Path) -> None:
-    """encode: z = image. decode: restored = z (0.5 + 0.5 w): w = 0 halves the contrast."""
+def _save_graphs(folder: Path, tint: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
+    """encode: z = image. decode: restored = z (0.5 + 0.5 w) + tint: w = 0 halves the contrast."""
     from onnx import TensorProto, checker, helper, save
 
     def graph(name, nodes, inputs, outputs, constants=()):
@@ -41,38 +41,54 @@ def _save_graphs(folder: Path) -> None:
             helper.make_node("Reshape", ["w", "shape"], ["each"]),
             helper.make_node("Mul", ["each", "half"], ["part"]),
             helper.make_node("Add", ["part", "half"], ["factor"]),
-            helper.make_node("Mul", ["z", "factor"], ["restored"]),
+            helper.make_node("Mul", ["z", "factor"], ["plain"]),
+            helper.make_node("Add", ["plain", "tint"], ["restored"]),
         ],
         [info("z", TensorProto.FLOAT, faces), info("w", TensorProto.FLOAT, ["N"])],
         [info("restored", TensorProto.FLOAT, faces)],
         [
             helper.make_tensor("shape", TensorProto.INT64, [4], [-1, 1, 1, 1]),
             helper.make_tensor("half", TensorProto.FLOAT, [], [0.5]),
+            helper.make_tensor("tint", TensorProto.FLOAT, [1, 3, 1, 1], tint),
         ],
     )
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a model that onnxruntime runs in a millisecond."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
+def _save_model(folder: Path, task: str, tint: tuple[float, float, float]) -> Path:
     folder.mkdir()
-    _save_graphs(folder)
+    _save_graphs(folder, tint)
     files = {}
     for name in ("encode", "decode"):
         file = folder / f"{name}.onnx"
         files[name] = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     description = {
-        "name": "tiny",
+        "name": folder.name,
         "image_size": TINY_SIZE,
         "template": "ffhq",
+        "task": task,
         "files": files,
         "licence": "Apache-2.0",
-        "description": "changes contrast; for tests",
+        "description": "changes contrast and tint; for tests",
         "default_w": 0.5,
     }
     (folder / DESCRIPTION_FILE).write_text(json.dumps(description), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model that onnxruntime runs in a millisecond."""
+    return _save_model(tmp_path_factory.mktemp("models") / "tiny", "restoration", (0.0, 0.0, 0.0))
+
+
+@pytest.fixture(scope="session")
+def task_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes the folder of such a model for another task, which adds a tint to its [-1, 1] pictures."""
+
+    def make(task: str, tint: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Path:
+        return _save_model(tmp_path_factory.mktemp("models") / "tiny", task, tint)
+
+    return make
 
 
 def save_whole_graph(

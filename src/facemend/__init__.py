@@ -22,22 +22,28 @@ if TYPE_CHECKING:
     from facemend.degradations import degrade
     from facemend.hub.models import models as list_models
     from facemend.imaging import Picture
-    from facemend.pipeline.api import restore
+    from facemend.pipeline.api import colorize, inpaint, restore
+    from facemend.pipeline.colorize import Colorizer
     from facemend.pipeline.image import Restorer, RestoreResult
+    from facemend.pipeline.inpaint import Inpainter
     from facemend.pipeline.options import RestoreOptions
     from facemend.types import Face
 
     __version__: str
 
 __all__ = [
+    "Colorizer",
     "Face",
+    "Inpainter",
     "Picture",
     "RestoreOptions",
     "RestoreResult",
     "Restorer",
     "__version__",
+    "colorize",
     "degrade",
     "errors",
+    "inpaint",
     "list_models",
     "restore",
 ]
@@ -45,12 +51,16 @@ __all__ = [
 # Public name -> module and name there. `list_models` is not `models`: that is the room of the networks, and
 # importing it would replace the function.
 _HOMES = {
+    "Colorizer": ("facemend.pipeline.colorize", "Colorizer"),
     "Face": ("facemend.types", "Face"),
+    "Inpainter": ("facemend.pipeline.inpaint", "Inpainter"),
     "Picture": ("facemend.imaging", "Picture"),
     "RestoreOptions": ("facemend.pipeline.options", "RestoreOptions"),
     "RestoreResult": ("facemend.pipeline.image", "RestoreResult"),
     "Restorer": ("facemend.pipeline.image", "Restorer"),
+    "colorize": ("facemend.pipeline.api", "colorize"),
     "degrade": ("facemend.degradations", "degrade"),
+    "inpaint": ("facemend.pipeline.api", "inpaint"),
     "list_models": ("facemend.hub.models", "models"),
     "restore": ("facemend.pipeline.api", "restore"),
 }

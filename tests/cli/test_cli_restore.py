@@ -245,7 +245,7 @@ def test_jobs_do_not_change_what_is_written(cli, photo, tmp_path):
 
 
 def test_interrupted_runs_say_what_is_done_and_keep_it(cli, photo, tmp_path, monkeypatch):
-    from facemend.cli import restore as command
+    from facemend.cli import photos as command
 
     folder = tmp_path / "in"
     folder.mkdir()

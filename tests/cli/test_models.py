@@ -112,10 +112,11 @@ def test_a_name_goes_before_a_file(photo, tmp_path, monkeypatch):
 def test_restore_refuses_another_task(graph, photo, tmp_path, task):
     got = run("models", "import", graph, "--task", task)
     assert got.exit_code == 0
-    assert "use it" not in got.stdout
+    command = {"colorization": "colorize PHOTO", "inpainting": "inpaint PHOTO --mask MASK"}[task]
+    assert f"use it: facemend {command} --model net" in got.stdout
     for model in ("net", graph):
         line = problem(run("restore", photo, "-o", tmp_path / "a.png", "--model", model))
-        assert line.startswith(f"facemend: net: is a {task} model, and a restoration model is needed")
+        assert line.startswith(f"facemend: net: is for {task}, and a model for restoration is needed")
     assert not (tmp_path / "a.png").exists()
 
 

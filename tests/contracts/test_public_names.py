@@ -10,14 +10,18 @@ import pytest
 import facemend
 
 PUBLIC = {
+    "Colorizer",
     "Face",
+    "Inpainter",
     "Picture",
     "RestoreOptions",
     "RestoreResult",
     "Restorer",
     "__version__",
+    "colorize",
     "degrade",
     "errors",
+    "inpaint",
     "list_models",
     "restore",
 }

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from facemend.faces.align import align
 from facemend.faces.detail import keep_detail
 from facemend.faces.mask import ellipse_mask
-from facemend.faces.paste import blend_face, blend_into_pixels, match_colour, paste
+from facemend.faces.paste import blend_face, blend_into_pixels, match_colour, paint_into_pixels, paste
 from facemend.faces.template import template_points
 from facemend.faces.warp import transform
+from facemend.imaging import luma, to_float
 from facemend.types import Box, Face
 
 SIZE = 128
@@ -224,3 +225,23 @@ def test_only_the_place_of_the_face_is_touched() -> None:
     for rows, columns in Photo.asked:
         assert rows.stop - rows.start < 70
         assert columns.stop - columns.start < 70
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("scale", [0.4, 1.0, 2.5])
+def test_paint_adds_colour_and_keeps_luma(dtype: type, scale: float) -> None:
+    rng = np.random.default_rng(0)
+    top = np.iinfo(dtype).max
+    before = np.repeat(rng.integers(0, top, (120, 150, 1), endpoint=True), 3, axis=2).astype(dtype)
+    matrix = np.array([[scale, 0, 24 - 70 * scale], [0, scale, 24 - 60 * scale]])
+    coloured = np.broadcast_to(np.array([0.8, 0.5, 0.4], np.float32), (48, 48, 3))
+    pixels = before.copy()
+    assert paint_into_pixels(pixels, coloured, matrix, ellipse_mask(48)) is not None
+    assert np.abs(luma(to_float(pixels)) - luma(to_float(before))).max() <= 0.5 / top + 1e-6
+    changed = np.argwhere((pixels != before).any(2))
+    there = transform(matrix, changed[:, ::-1])
+    assert there.min() >= -1
+    assert there.max() <= 48
+    assert pixels[60, 70, 0] > pixels[60, 70, 1] > pixels[60, 70, 2] or not 0 < before[60, 70, 0] < top
+    outside = np.array([[1.0, 0, 500], [0, 1, 500]])
+    assert paint_into_pixels(pixels, coloured, outside, ellipse_mask(48)) is None

@@ -93,7 +93,7 @@ def test_wrong_calls(photo, options):
         facemend.restore(photo, w=2)
     with pytest.raises(ConfigError, match="out goes with the path"):
         facemend.restore(b"x", out=Path("a.jpg"), **options)
-    with pytest.raises(InputError, match="cannot restore a list"):
+    with pytest.raises(InputError, match="cannot take a list"):
         facemend.restore([1, 2], **options)
     with pytest.raises(InputError, match=r"missing\.jpg: no such file"):
         facemend.restore("missing.jpg", **options)
@@ -103,3 +103,85 @@ def test_wrong_calls(photo, options):
         facemend.restore(np.zeros((40, 40, 3), np.int32), **options)
     with pytest.raises(ModelNotFoundError):
         facemend.restore(photo, model="no-such-model")
+
+
+@pytest.fixture
+def colours(task_model):
+    return {"model": str(task_model("colorization", tint=(0.3, -0.1, -0.2))), "threads": 1}
+
+
+@pytest.fixture
+def filler(task_model):
+    return {"model": str(task_model("inpainting", tint=(-0.6, -1.0, -1.2))), "threads": 1}
+
+
+@pytest.fixture
+def hole(portrait):
+    """A spot on the nose."""
+    rows, columns = np.mgrid[: portrait.height, : portrait.width]
+    return np.hypot(columns - 174, rows - 97) < 14
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [None, 1, 3, 4])
+def test_colorize_gives_arrays_in_colour(portrait, colours, dtype, channels):
+    plane = portrait.as_float().mean(axis=2)
+    array = plane if channels is None else np.repeat(plane[..., None], channels, axis=2)
+    array = (array * np.iinfo(dtype).max).round() if dtype != np.float32 else array
+    array = array.astype(dtype)
+    for image in (array, np.full_like(array, array.mean())):  # with a face, and without
+        result = facemend.colorize(image, **colours)
+        assert result.shape == (400, 320, 4 if channels == 4 else 3)
+        assert result.dtype == dtype
+        coloured = np.ptp(result[..., :3].astype(np.float64), axis=2) > 0.02 * result.max()
+        assert coloured.any() == (image is array)
+
+
+def test_colorize_paths_pillow_and_bytes(portrait, tmp_path, colours):
+    gray = Image.fromarray(portrait.pixels.copy()).convert("L")
+    gray.save(tmp_path / "gray.png")
+    image = facemend.colorize(gray, **colours)
+    assert (image.mode, image.size) == ("RGB", gray.size)
+    assert facemend.colorize(tmp_path / "gray.png", **colours).mode == "RGB"
+    out = facemend.colorize(tmp_path / "gray.png", out=tmp_path / "out.png", **colours)
+    assert np.array_equal(read_picture(out).pixels, np.asarray(image))
+    data = facemend.colorize((tmp_path / "gray.png").read_bytes(), **colours)
+    assert np.array_equal(read_picture(data).pixels, np.asarray(image))
+    with pytest.raises(OutputError, match="exists already"):
+        facemend.colorize(tmp_path / "gray.png", out=out, **colours)
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "pillow", "picture", "bool", "uint8", "uint16", "float"])
+def test_masks_of_every_kind(portrait, tmp_path, filler, hole, kind):
+    image = Image.fromarray(hole.astype(np.uint8) * 255)
+    image.save(tmp_path / "mask.png")
+    mask = {
+        "path": str(tmp_path / "mask.png"),
+        "bytes": (tmp_path / "mask.png").read_bytes(),
+        "pillow": image,
+        "picture": read_picture(tmp_path / "mask.png"),
+        "bool": hole,
+        "uint8": hole.astype(np.uint8) * 255,
+        "uint16": hole.astype(np.uint16) * 65535,
+        "float": hole[..., None].astype(np.float32),
+    }[kind]
+    result = facemend.inpaint(portrait.pixels, mask, **filler)
+    assert np.array_equal(result[~hole], portrait.pixels[~hole])
+    assert (result != portrait.pixels).any(2)[hole].mean() > 0.9
+
+
+def test_inpaint_paths(photo, tmp_path, filler, hole):
+    Image.fromarray(hole.astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    out = facemend.inpaint(photo, tmp_path / "mask.png", out=tmp_path / "out.png", **filler)
+    assert np.array_equal(read_picture(out).pixels[~hole], read_picture(photo).pixels[~hole])
+    assert facemend.inpaint(photo, hole, **filler).size == (320, 400)
+    with pytest.raises(OutputError, match="is an input"):
+        facemend.inpaint(photo, tmp_path / "mask.png", out=tmp_path / "mask.png", overwrite=True, **filler)
+    with pytest.raises(InputError, match=r"photo\.jpg: the mask is 5x4 and the photo 320x400"):
+        facemend.inpaint(photo, np.ones((4, 5), bool), **filler)
+    with pytest.raises(InputError, match="cannot take a dict"):
+        facemend.inpaint(photo, {}, **filler)
+    with pytest.raises(ConfigError, match="unknown option 'weight'"):
+        facemend.inpaint(photo, hole, weight=1, **filler)
+    with pytest.raises(ModelNotFoundError, match="a model for inpainting is needed"):
+        facemend.inpaint(photo, hole, model="compact-256")

@@ -56,6 +56,28 @@ def test_a_named_file_is_a_job_whatever_it_is(tmp_path):
     assert names(batch, tmp_path) == ["out/notes.png", "out/missing.jpg"]
 
 
+def test_masks_are_found_by_name(tmp_path):
+    photos = tmp_path / "in"
+    touch(*(photos / name for name in ("a.jpg", "b.png", "deep/c.webp", "d.jpg", "e.jpg")))
+    masks = photos / "masks"
+    touch(*(masks / name for name in ("a.png", "a.jpg", "b.jpg", "deep/c.tiff", "d.jpg", "notes.txt")))
+    batch = plan_batch([photos], tmp_path / "out", masks=masks)
+    # Masks inside the folder of photos are no photos; a missing one is missed when its turn comes.
+    expected = ["a.png", "b.jpg", "d.jpg", "e.png", "deep/c.tiff"]
+    assert [str(job.mask.relative_to(masks)) for job in batch.jobs] == expected
+    assert set(batch.inputs) == {job.source for job in batch.jobs} | {job.mask for job in batch.jobs}
+    assert batch.ignored == ()
+
+
+def test_one_mask_is_for_all(tmp_path):
+    touch(tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "mask.png")
+    photos = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    batch = plan_batch(photos, tmp_path / "out", masks=tmp_path / "mask.png")
+    assert [job.mask for job in batch.jobs] == 2 * [tmp_path / "mask.png"]
+    assert batch.inputs == (*photos, tmp_path / "mask.png")
+    assert all(job.mask is None for job in plan_batch(photos, None).jobs)
+
+
 def test_extension_can_be_set(tmp_path):
     touch(tmp_path / "in/a.jpg", tmp_path / "b.webp")
     batch = plan_batch([tmp_path / "in", tmp_path / "b.webp"], tmp_path / "out", extension=".png")

@@ -7,7 +7,7 @@ import pytest
 
 from facemend.imaging import Picture, read_picture, write_picture
 from facemend.pipeline.batch import Outputs, plan_batch
-from facemend.pipeline.folder import report_text, restore_file, run_batch, share_cores
+from facemend.pipeline.folder import do_file, report_text, run_batch, share_cores
 from facemend.pipeline.image import Restorer, RestoreResult
 from facemend.pipeline.options import RestoreOptions
 
@@ -32,7 +32,8 @@ def folder(tmp_path, portrait):
 
 def run(folder, out, restorer, *, overwrite=False, **options):
     batch = plan_batch([folder], out)
-    return batch, list(run_batch(batch, restorer, Outputs(batch.inputs, overwrite=overwrite), **options))
+    outputs = Outputs(batch.inputs, overwrite=overwrite)
+    return batch, list(run_batch(batch, restorer.restore, outputs, **options))
 
 
 def test_a_folder_run_goes_on_and_tells_what_happened(folder, tmp_path, restorer):
@@ -93,7 +94,7 @@ def test_two_inputs_of_one_name_do_not_overwrite_each_other(tmp_path, portrait, 
         (tmp_path / name).mkdir()
         write_picture(tmp_path / name / "a.jpg", portrait)
     batch = plan_batch([tmp_path / "x", tmp_path / "y"], tmp_path / "out")
-    first, second = run_batch(batch, restorer, Outputs(batch.inputs, overwrite=True))
+    first, second = run_batch(batch, restorer.restore, Outputs(batch.inputs, overwrite=True))
     assert first.error is None
     assert "another picture" in second.error
 
@@ -113,7 +114,7 @@ def test_an_unexpected_error_is_one_files_error(folder, tmp_path, restorer, monk
 def test_errors_of_the_restoration_name_the_file(photo, tiny_model):
     small = Restorer(model=str(tiny_model), threads=1, max_pixels=1000)
     with pytest.raises(Exception, match=r"photo\.jpg: 320x400 .*megapixels"):
-        restore_file(small, photo)
+        do_file(small.restore, photo)
 
 
 class Counting:
@@ -155,7 +156,7 @@ def counted(tmp_path, monkeypatch):
         files = [tmp_path / f"{number:02}.png" for number in range(24)]
         batch = plan_batch(files, tmp_path / "out")
         outputs = Outputs(batch.inputs, overwrite=False)
-        return fake, run_batch(batch, fake, outputs, jobs=jobs)
+        return fake, run_batch(batch, fake.restore, outputs, jobs=jobs)
 
     return run
 
@@ -211,7 +212,7 @@ def test_of_two_with_one_output_the_first_gets_it_whoever_is_faster(tmp_path, po
     write_picture(tmp_path / "x/a.png", portrait)
     write_picture(tmp_path / "y/a.png", portrait.resized(0.2))
     batch = plan_batch([tmp_path / "x", tmp_path / "y"], tmp_path / "out")
-    first, second = run_batch(batch, restorer, Outputs(batch.inputs, overwrite=True), jobs=2)
+    first, second = run_batch(batch, restorer.restore, Outputs(batch.inputs, overwrite=True), jobs=2)
     assert first.error is None
     assert "another picture" in second.error
     assert read_picture(tmp_path / "out/a.png").width == portrait.width

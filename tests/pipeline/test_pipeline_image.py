@@ -1,66 +1,18 @@
 """The photo pipeline, with a network made of a function."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from fake_parts import SIZE, Network, make_face, noise_picture
 
 from facemend.errors import ConfigError, InputError
 from facemend.faces.align import align
-from facemend.faces.mask import ellipse_mask
-from facemend.faces.template import template_points
 from facemend.imaging import Picture, read_picture, rgb_to_ycbcr
 from facemend.pipeline.image import Parts, Restorer
 from facemend.predictors.detector import FaceDetector
-from facemend.predictors.restorer import FaceRestorer
-from facemend.runtime.runner import FakeRunner
 from facemend.types import Box, Face
-
-SIZE = 64
-
-
-def make_face(x: float, y: float, side: int) -> Face:
-    """A face whose aligned crop is the square of that side at (x, y)."""
-    points = template_points("ffhq", side) + np.array([x, y])
-    return Face(Box(x, y, x + side, y + side), points.astype(np.float32), 0.99)
-
-
-@dataclass
-class FakeDetector:
-    faces: list[Face]
-
-    def detect(self, image, *, max_faces):
-        return self.faces[:max_faces]
-
-
-class FakeMasker:
-    def mask(self, crop, *, template):
-        return ellipse_mask(len(crop))
-
-
-@dataclass
-class Network:
-    """z = image; restored = z + (1 - w) * change(z); counts its runs."""
-
-    change: object = np.zeros_like
-    size: int = SIZE
-    batches: list[int] = field(default_factory=list)
-
-    def parts(self, faces: list[Face]) -> Parts:
-        def encode(inputs):
-            self.batches.append(len(inputs["image"]))
-            return {"z": inputs["image"]}
-
-        def decode(inputs):
-            z, w = inputs["z"], inputs["w"].reshape(-1, 1, 1, 1)
-            return {"restored": z + (1 - w) * self.change(z)}
-
-        network = FaceRestorer(
-            FakeRunner(encode, ["image"], ["z"]), FakeRunner(decode, ["z", "w"], ["restored"]), self.size
-        )
-        return Parts(network, "ffhq", FakeDetector(faces), FakeMasker())
 
 
 def brighter(z):
@@ -73,13 +25,6 @@ def redder(z):
     change = brighter(z)
     change[:, 1:] *= -1
     return change
-
-
-def noise_picture(rng, height=150, width=200, dtype=np.uint8, **rest) -> Picture:
-    """Soft blobs: so blurred that the detail of a restored face is always news."""
-    base = cv2.GaussianBlur(rng.random((height, width, 3)), (0, 0), 20)
-    base = (base - base.min()) / np.ptp(base) * 0.6 + 0.2
-    return Picture((base * np.iinfo(dtype).max).astype(dtype), **rest)
 
 
 @pytest.mark.parametrize("upscale", [1, 2, 4])

@@ -19,6 +19,9 @@ from facemend.errors import FacemendError
 
 COMMANDS = (
     "restore",
+    "colorize",
+    "inpaint",
+    "serve",
     "demo",
     "models",
     "degrade",
@@ -28,6 +31,7 @@ COMMANDS = (
     "data",
     "train",
     "export",
+    "quantize",
     "evaluate",
 )
 """Names of the subcommands in the order of the help text; each is `facemend.cli.NAME`."""

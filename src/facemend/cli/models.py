@@ -178,9 +178,11 @@ def _check_choices(task: str | None, precision: str | None) -> None:
 
 
 def _tell(model: ModelInfo) -> None:
+    from facemend.hub.models import COMMANDS
+
     _list(model, f"in the cache: {model.folder}")
-    if model.task == "restoration":
-        say(f"  use it: facemend restore PHOTO --model {model.name}")
+    mask = " --mask MASK" if model.task == "inpainting" else ""
+    say(f"  use it: facemend {COMMANDS[model.task]} PHOTO{mask} --model {model.name}")
 
 
 @app.command()

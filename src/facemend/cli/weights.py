@@ -18,19 +18,23 @@ from facemend.hub.weight_files import weight_kind
 _NEEDED = ("torch", "safetensors", "onnx", "onnxscript")
 
 
-def resolve_model(name_or_path: str) -> str:
+def resolve_model(name_or_path: str, task: str = "restoration") -> str:
     """What `--model` means: a name or folder as it is; a weight file is imported at its first use.
 
     Says so in one line, and if w has no effect.
+
+    Args:
+        name_or_path: as given.
+        task: what the model must be for; a file that does not tell what it is for is taken to be for this.
 
     Raises:
         FacemendError: there is no such model, it is for another task, or the file is not acceptable.
     """
     if not is_named(name_or_path) and Path(name_or_path).is_file():
-        info = import_file(Path(name_or_path))
+        info = import_file(Path(name_or_path), usual_task=task)
         name_or_path = info.name
-    info = find_model(name_or_path, check_files=False)
-    if info.w == "fixed":
+    info = find_model(name_or_path, task, check_files=False)
+    if info.w == "fixed" and task != "colorization":  # there it is for all
         warn(f"{info.name}: -w has no effect, it is fixed inside this model")
     return name_or_path
 
@@ -40,18 +44,23 @@ def import_file(
     *,
     name: str | None = None,
     task: str | None = None,
+    usual_task: str | None = None,
     precision: str | None = None,
     licence: str | None = None,
     accept: bool = False,
 ) -> ModelInfo:
     """The model in the user's cache that was made of a weight file; made now if there is none.
 
+    `task` says what it is for; `usual_task` does where the file itself does not.
+
     Raises:
         MissingExtraError: it is no ONNX file, and torch is not installed.
         FacemendError: the file is not acceptable, or its licence not accepted.
     """
     kind = weight_kind(file)
-    held = imported_from(file, task=task, precision=precision)
+    held = (usual_task and imported_from(file, task=usual_task)) or imported_from(
+        file, task=task, precision=precision
+    )
     if held is not None and name in (None, held.name):
         return held
     if kind != "onnx":
@@ -65,11 +74,12 @@ def import_file(
     if kind == "onnx":
         from facemend.predictors.foreign import import_onnx
 
+        task = task or usual_task
         info = import_onnx(file, name=name, task=task, licence=licence, description=description)
     else:
         from facemend.export.importing import ImportOptions, import_weights
 
-        options = ImportOptions(name, task, precision or "fp32", licence, description)
+        options = ImportOptions(name, task, precision or "fp32", licence, description, usual_task)
         info = import_weights(file, options)
     return info
 

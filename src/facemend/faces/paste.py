@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.detail import keep_detail
-from facemend.faces.warp import Interpolation, compose, corners, invert, scale_of, transform, warp
-from facemend.imaging import Pixels, from_float, luma, to_float
+from facemend.faces.patch import Patch, crop_onto, mask_onto, patch_under
+from facemend.faces.warp import compose, scale_of
+from facemend.imaging import Pixels, from_float, luma, take_chroma, to_float
 from facemend.types import Box, FloatImage, Matrix23
 
 COLOUR_REACH = 0.08  # sigma of the colour correction, share of the crop's side
 _FAR = 0.01  # ring weight below which the correction tends to its mean
 _MAX_OFFSET = 0.25  # a larger difference is another thing, not another tint
-
-_Patch = tuple[slice, slice]
 
 
 def match_colour(photo: FloatImage, restored: FloatImage, mask: NDArray[np.float32]) -> FloatImage:
@@ -35,48 +32,28 @@ def match_colour(photo: FloatImage, restored: FloatImage, mask: NDArray[np.float
     Returns:
         (S, S, 3) float32; may leave [0, 1] a little.
     """
-    ring = (4 * mask * (1 - mask))[..., None]
+    return meet_colour(photo, restored, 4 * mask * (1 - mask))
+
+
+def meet_colour(photo: FloatImage, restored: FloatImage, where: NDArray[np.float32]) -> FloatImage:
+    """The same for places given by themselves: `where` is (S, S), the weight of each pixel, 0 or more."""
+    ring = where[..., None]
     total = float(ring.sum())
     if total < 1.0:
         return restored
     offset = np.clip(photo - restored, -_MAX_OFFSET, _MAX_OFFSET)
     mean = (offset * ring).sum((0, 1)) / total
-    sigma = COLOUR_REACH * len(mask)
+    sigma = COLOUR_REACH * len(where)
     spread = cv2.GaussianBlur(offset * ring, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     weight = cv2.GaussianBlur(ring, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)[..., None]
     return np.asarray(restored + (spread + _FAR * mean) / (weight + _FAR), np.float32)
 
 
-def _patch(canvas: NDArray[Any], matrix: Matrix23, side: int) -> tuple[_Patch, Matrix23] | None:
-    """The part of the canvas under the crop, and the matrix crop -> patch; None if they do not meet."""
-    back = invert(matrix)
-    reach = transform(back, corners(side, side))
-    height, width = canvas.shape[:2]
-    x1, y1 = (max(0, int(np.floor(v))) for v in reach.min(0))
-    x2, y2 = (min(limit, int(np.ceil(v)) + 1) for v, limit in zip(reach.max(0), (width, height), strict=True))
-    if x1 >= x2 or y1 >= y2:
-        return None
-    shift = np.array([[1, 0, -x1], [0, 1, -y1]], np.float64)
-    return (slice(y1, y2), slice(x1, x2)), compose(shift, back)
-
-
-def _onto(image: NDArray[np.float32], matrix: Matrix23, shape: tuple[int, ...]) -> FloatImage:
-    """A crop warped onto a patch of that shape."""
-    kind: Interpolation = "lanczos" if scale_of(matrix) > 1 else "cubic"
-    return warp(image, matrix, (shape[1], shape[0]), border="replicate", interpolation=kind)
-
-
-def _mask_onto(mask: NDArray[np.float32], matrix: Matrix23, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    warped = warp(mask, matrix, (shape[1], shape[0]), border="zero", interpolation="linear")
-    return np.asarray(np.clip(warped, 0, 1), np.float32)
-
-
-def _blend(canvas: FloatImage, where: _Patch, new: FloatImage, mask: NDArray[np.float32]) -> Box:
+def _blend(canvas: FloatImage, where: Patch, new: FloatImage, mask: NDArray[np.float32]) -> Box:
     old = canvas[where]
     # Where the mask is 0 this adds 0: those pixels stay bit-exact.
     canvas[where] = old + mask[..., None] * (np.clip(new, 0, 1) - old)
-    rows, columns = where
-    return Box(float(columns.start), float(rows.start), float(columns.stop - 1), float(rows.stop - 1))
+    return _box(where)
 
 
 def paste(canvas: FloatImage, crop: FloatImage, matrix: Matrix23, mask: NDArray[np.float32]) -> Box | None:
@@ -91,12 +68,12 @@ def paste(canvas: FloatImage, crop: FloatImage, matrix: Matrix23, mask: NDArray[
     Returns:
         The box that was worked on, in canvas pixels; None if the crop lies outside the canvas.
     """
-    found = _patch(canvas, matrix, len(crop))
+    found = patch_under(matrix, len(crop), canvas)
     if found is None:
         return None
     where, onto = found
     shape = canvas[where].shape
-    return _blend(canvas, where, _onto(crop, onto, shape), _mask_onto(mask, onto, shape))
+    return _blend(canvas, where, crop_onto(crop, onto, shape), mask_onto(mask, onto, shape))
 
 
 def blend_face(
@@ -123,21 +100,21 @@ def blend_face(
     Returns:
         The box that was worked on, in canvas pixels; None if the crop lies outside the canvas.
     """
-    found = _patch(canvas, matrix, len(restored))
+    found = patch_under(matrix, len(restored), canvas)
     if found is None:
         return None
     where, onto = found
     patch = canvas[where]
-    mask_there = _mask_onto(mask, onto, patch.shape)
+    mask_there = mask_onto(mask, onto, patch.shape)
     matched = match_colour(aligned, restored, mask)
     if scale_of(matrix) >= 1:
-        new, _ = keep_detail(patch, _onto(matched, onto, patch.shape), mask_there)
+        new, _ = keep_detail(patch, crop_onto(matched, onto, patch.shape), mask_there)
     else:
         kept, finest = keep_detail(aligned, matched, mask)
-        new = _onto(kept, onto, patch.shape)
+        new = crop_onto(kept, onto, patch.shape)
         if finest.any():
-            beyond = patch - _onto(aligned, onto, patch.shape)
-            new = new + _mask_onto(finest, onto, patch.shape)[..., None] * beyond
+            beyond = patch - crop_onto(aligned, onto, patch.shape)
+            new = new + mask_onto(finest, onto, patch.shape)[..., None] * beyond
     return _blend(canvas, where, new, mask_there)
 
 
@@ -163,15 +140,45 @@ def blend_into_pixels(
     Returns:
         The box that was worked on, in photo pixels; None if the crop lies outside the photo.
     """
-    found = _patch(pixels, matrix, len(restored))
+    found = patch_under(matrix, len(restored), pixels)
     if found is None:
         return None
-    (rows, columns), _ = found
-    part = pixels[rows, columns]
+    where, _ = found
+    part = pixels[where]
     canvas = to_float(part)
-    shift = np.array([[1, 0, columns.start], [0, 1, rows.start]], np.float64)
+    shift = np.array([[1, 0, where[1].start], [0, 1, where[0].start]], np.float64)
     blend_face(canvas, aligned, restored, compose(matrix, shift), mask)
     if gray:
         canvas[...] = luma(canvas)[..., None]
     part[...] = from_float(canvas, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
+    return _box(where)
+
+
+def paint_into_pixels(
+    pixels: Pixels, coloured: FloatImage, matrix: Matrix23, mask: NDArray[np.float32]
+) -> Box | None:
+    """Give the photo the chroma of a coloured crop, in place; its luma stays (to the rounding of the pixels).
+
+    Args:
+        pixels: (H, W, 3) uint8 or uint16 RGB; changed only where the mask is above 0.
+        coloured: (S, S, 3) float32 RGB [0, 1].
+        matrix: 2x3, photo pixels -> crop pixels.
+        mask: (S, S) float32 in [0, 1].
+
+    Returns:
+        The box that was worked on, in photo pixels; None if the crop lies outside the photo.
+    """
+    found = patch_under(matrix, len(coloured), pixels)
+    if found is None:
+        return None
+    where, onto = found
+    part = pixels[where]
+    weight = mask_onto(mask, onto, part.shape)
+    painted = take_chroma(to_float(part), crop_onto(coloured, onto, part.shape), weight)
+    part[...] = from_float(painted, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
+    return _box(where)
+
+
+def _box(where: Patch) -> Box:
+    rows, columns = where
     return Box(float(columns.start), float(rows.start), float(columns.stop - 1), float(rows.stop - 1))

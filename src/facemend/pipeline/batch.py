@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facemend.errors import ConfigError, InputError, OutputError
@@ -20,11 +20,13 @@ class Job:
         source: the file to read.
         output: the file to write.
         relative: its place in the tree of the input, for further outputs in folders of their own.
+        mask: the file that says what is to be filled in; None where nothing is.
     """
 
     source: Path
     output: Path
     relative: Path
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,17 @@ class Batch:
     @property
     def inputs(self) -> tuple[Path, ...]:
         """The files that are read."""
-        return tuple(job.source for job in self.jobs)
+        masks = {job.mask: None for job in self.jobs if job.mask is not None}  # one may be for all
+        return (*(job.source for job in self.jobs), *masks)
 
 
 def plan_batch(
-    inputs: Sequence[Path], output: Path | None, *, marker: str = "_restored", extension: str | None = None
+    inputs: Sequence[Path],
+    output: Path | None,
+    *,
+    marker: str = "_restored",
+    extension: str | None = None,
+    masks: Path | None = None,
 ) -> Batch:
     """Find the pictures of a run and name their outputs. Reads folders, writes nothing.
 
@@ -60,6 +68,8 @@ def plan_batch(
         marker: what is added to names where there is no `output`.
         extension: suffix of all outputs, with the dot; by default that of the input, or .png where that
             cannot be written.
+        masks: one mask for all pictures; or a folder, where each has its own at the same place and with the
+            same name, but for the suffix.
 
     Raises:
         InputError: a folder cannot be listed.
@@ -85,13 +95,24 @@ def plan_batch(
             jobs.append(Job(path, target, Path(path.name)))
             continue
         root = output or path.resolve().with_name(f"{path.resolve().name}{marker}")
-        for file in _walk(path, leave_out=root):
+        for file in _walk(path, leave_out=[root] if masks is None else [root, masks]):
             relative = file.relative_to(path)
             if file.suffix.lower() not in SUFFIXES:
                 ignored.append(file)
                 continue
             jobs.append(Job(file, root / _output_name(relative, extension), relative))
+    if masks is not None:
+        jobs = [replace(job, mask=_mask(masks, job.relative)) for job in jobs]
     return Batch(tuple(jobs), tuple(ignored))
+
+
+def _mask(masks: Path, relative: Path) -> Path:
+    """The mask of a picture; where there is none, the path that was looked for first."""
+    if not masks.is_dir():
+        return masks
+    usual = masks / relative.with_suffix(".png")
+    others = (masks / relative.with_suffix(suffix) for suffix in (relative.suffix, *sorted(SUFFIXES)))
+    return next((path for path in (usual, *others) if path.is_file()), usual)
 
 
 def _output_name(path: Path, extension: str | None) -> Path:
@@ -103,11 +124,11 @@ def _stop(error: OSError) -> None:
     raise InputError(f"{error.filename}: cannot be listed ({error.strerror})")
 
 
-def _walk(folder: Path, *, leave_out: Path) -> Iterator[Path]:
-    """All files below a folder, sorted; an output folder inside it is not read as input."""
-    skip = leave_out.resolve()
+def _walk(folder: Path, *, leave_out: Sequence[Path]) -> Iterator[Path]:
+    """All files below a folder, sorted; folders inside it for outputs or masks are not read as input."""
+    skip = [path.resolve() for path in leave_out]
     for here, folders, files in os.walk(folder, onerror=_stop):
-        folders[:] = sorted(name for name in folders if (Path(here) / name).resolve() != skip)
+        folders[:] = sorted(name for name in folders if (Path(here) / name).resolve() not in skip)
         yield from (Path(here) / name for name in sorted(files))
 
 

@@ -18,8 +18,8 @@ from facemend.hub.models import find_model
 from facemend.imaging import Picture, read_picture
 from facemend.pipeline.batch import Batch, Job, Outputs
 from facemend.pipeline.compare import before_after
-from facemend.pipeline.image import Restorer, RestoreResult
 from facemend.pipeline.options import RestoreOptions
+from facemend.pipeline.result import PhotoResult
 from facemend.runtime.onnx import usable_cores
 from facemend.types import Face
 
@@ -29,6 +29,9 @@ MAX_JOBS = 4
 """Most photos at a time unless asked for more: each in flight needs memory."""
 SMALL = 256
 """Side of the networks that may run several times at once unasked, pixels."""
+
+Work = Callable[..., PhotoResult]
+"""Done with a picture (and a mask): `Restorer.restore`, `Colorizer.colorize`, `Inpainter.inpaint`."""
 
 _Result = TypeVar("_Result")
 
@@ -56,7 +59,9 @@ class FileReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def share_cores(options: RestoreOptions, photos: int, jobs: int = 0) -> tuple[RestoreOptions, int]:
+def share_cores(
+    options: RestoreOptions, photos: int, jobs: int = 0, task: str = "restoration"
+) -> tuple[RestoreOptions, int]:
     """How many photos to work on at a time, and the options with the threads that leaves for each.
 
     Whole photos side by side use the cores better than one photo with many threads: reading, pasting and
@@ -67,11 +72,12 @@ def share_cores(options: RestoreOptions, photos: int, jobs: int = 0) -> tuple[Re
         photos: how many there are.
         jobs: as asked for; 0: automatic, which is one a core and at most `MAX_JOBS`, and one at a time with
             networks of more than 256 px, whose memory counts.
+        task: what the model is for.
     """
     cores = usable_cores()
     if jobs == 0:
         jobs = max(1, min(photos, cores, MAX_JOBS))
-        if jobs > 1 and options.backend == "onnx" and find_model(options.model).image_size > SMALL:
+        if jobs > 1 and options.backend == "onnx" and find_model(options.model, task).image_size > SMALL:
             jobs = 1
     if options.threads or options.backend == "torch":  # torch has one pool of threads, and runs take turns
         return options, jobs
@@ -80,14 +86,14 @@ def share_cores(options: RestoreOptions, photos: int, jobs: int = 0) -> tuple[Re
 
 def run_batch(
     batch: Batch,
-    restorer: Restorer,
+    work: Work,
     outputs: Outputs,
     *,
     crops: Path | None = None,
     compare: bool = False,
     jobs: int = 1,
 ) -> Iterator[FileReport]:
-    """Restore the pictures of a run; a failure is reported, and the run goes on.
+    """Work on the pictures of a run; a failure is reported, and the run goes on.
 
     Each of `jobs` threads takes one picture from reading to writing, so that never more than `jobs` pictures
     are held. If the run is left early (the generator is closed, or Ctrl-C), pictures that were begun are
@@ -95,7 +101,7 @@ def run_batch(
 
     Args:
         batch: what to do, see `plan_batch`.
-        restorer: does the work.
+        work: takes a picture, and a mask where the job has one; threads share it.
         outputs: decides what may be written.
         crops: folder for the aligned crops of each face, before and after; None for none.
         compare: also write NAME_compare.jpg, before and after side by side.
@@ -105,8 +111,8 @@ def run_batch(
         A report for each job, in the order of the jobs, as soon as it and all before it are done.
     """
 
-    def work(job: Job) -> FileReport:
-        return _reported(job, partial(_restore_job, job, restorer, outputs, crops, compare))
+    def done(job: Job) -> FileReport:
+        return _reported(job, partial(_do_job, job, work, outputs, crops, compare))
 
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="facemend")
     waiting: deque[Future[FileReport]] = deque()
@@ -114,7 +120,7 @@ def run_batch(
         for job in batch.jobs:
             # Outputs are claimed here, in order: which of two pictures gets a name must not depend on luck.
             refused = _reported(job, partial(_claim, job, outputs, compare))
-            waiting.append(pool.submit(work, job) if refused is None else _done(refused))
+            waiting.append(pool.submit(done, job) if refused is None else _done(refused))
             if len(waiting) > 2 * jobs:  # enough to do for all while the oldest is slow
                 yield waiting.popleft().result()
         while waiting:
@@ -142,17 +148,19 @@ def _reported(job: Job, work: Callable[[], _Result]) -> _Result | FileReport:
         return FileReport(job.source, job.output, error=line)
 
 
-def restore_file(restorer: Restorer, source: Path) -> tuple[Picture, RestoreResult]:
-    """Read a picture and restore it; errors name the file.
+def do_file(work: Work, source: Path, mask: Path | None = None) -> tuple[Picture, PhotoResult]:
+    """Read a picture (and its mask) and work on it; errors name the file.
 
     Returns:
         The picture as it was read, and the result.
     """
     picture = read_picture(source)
+    more = () if mask is None else (read_picture(mask),)
     try:
-        return picture, restorer.restore(picture)
+        return picture, work(picture, *more)
     except FacemendError as error:
-        raise InputError(f"{source}: {error}") from error
+        name = source if mask is None else f"{source} with mask {mask}"
+        raise InputError(f"{name}: {error}") from error
 
 
 def _comparison(job: Job) -> Path:
@@ -165,11 +173,9 @@ def _claim(job: Job, outputs: Outputs, compare: bool) -> None:
         outputs.claim(_comparison(job))
 
 
-def _restore_job(
-    job: Job, restorer: Restorer, outputs: Outputs, crops: Path | None, compare: bool
-) -> FileReport:
+def _do_job(job: Job, work: Work, outputs: Outputs, crops: Path | None, compare: bool) -> FileReport:
     start = perf_counter()
-    picture, result = restore_file(restorer, job.source)
+    picture, result = do_file(work, job.source, job.mask)
     outputs.save(job.output, result.picture)
     if compare:
         outputs.save(_comparison(job), before_after(picture, result.picture))
@@ -183,7 +189,7 @@ def _restore_job(
     return _report(job, result, perf_counter() - start)
 
 
-def _report(job: Job, result: RestoreResult, total: float) -> FileReport:
+def _report(job: Job, result: PhotoResult, total: float) -> FileReport:
     seconds = {part: round(value, 4) for part, value in result.seconds.items()}
     return FileReport(
         job.source,

@@ -2,91 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from time import perf_counter
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from facemend.errors import InputError
-from facemend.faces.align import align
+from facemend.errors import ConfigError
 from facemend.faces.paste import blend_face, blend_into_pixels
-from facemend.faces.select import select
-from facemend.faces.template import template_points
 from facemend.faces.warp import compose, invert, resize_matrix
-from facemend.imaging import Picture, is_gray, is_toned, keep_chroma, match_broad_chroma, resize
+from facemend.imaging import Picture, keep_chroma, match_broad_chroma, resize
+from facemend.pipeline.finding import FoundFaces, check_size, find_faces, is_monochrome, whole_crop
 from facemend.pipeline.options import RestoreOptions, make_options
 from facemend.pipeline.parts import Parts
-from facemend.predictors.restorer import Encoded
-from facemend.types import AlignedFace, Box, Face, FloatImage, Matrix23
+from facemend.pipeline.prepared import Prepared
+from facemend.pipeline.result import Clock, OnPart, PhotoResult, RestoredFace, unheard
+from facemend.types import FloatImage
 
 # Scale above which the photo's own colours are trusted, share of the crop's side.
 BROAD = 0.04
+_NO_BACKGROUND = "background realesrgan does nothing here: it enlarges photos, at upscale 2 or 4"
 
 
 @dataclass(frozen=True, eq=False)
-class RestoredFace:
-    """A face before and after.
+class RestoreResult(PhotoResult):
+    """A restored photo, `upscale` times the size of the input, and what was done.
 
     Attributes:
-        face: where it is in the photo.
-        crop: (S, S, 3) float32 RGB [0, 1], aligned, as it was.
-        restored: the same, restored.
-        matrix: 2x3, photo pixels -> crop pixels.
+        prepared: what another w starts from, see `Restorer.redo`.
     """
 
-    face: Face
-    crop: FloatImage
-    restored: FloatImage
-    matrix: Matrix23
-
-
-@dataclass(frozen=True, eq=False)
-class SkippedFace:
-    """A face that was found and left as it is, and why."""
-
-    face: Face
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    """All that does not depend on w: kept in a result, so that another w costs little."""
-
-    picture: Picture
-    aligned: tuple[AlignedFace, ...] = ()
-    encoded: Encoded | None = None
-    monochrome: tuple[bool, ...] = ()  # for each face: its chroma is the photo's
-    skipped: tuple[SkippedFace, ...] = ()
-    notes: tuple[str, ...] = ()
-    whole: bool = False  # the picture is one aligned crop
-
-
-@dataclass(frozen=True, eq=False)
-class RestoreResult:
-    """A restored photo and what was done.
-
-    Attributes:
-        picture: the photo, `upscale` times the size of the input, of the same kind (depth, alpha, metadata).
-        faces: the restored faces, from left to right.
-        skipped: faces that were left as they are.
-        notes: what the user should know, such as that no face was found.
-        seconds: time per part.
-        model: name of the model.
-        w: the fidelity weight used.
-    """
-
-    picture: Picture
-    faces: tuple[RestoredFace, ...]
-    skipped: tuple[SkippedFace, ...]
-    notes: tuple[str, ...]
-    seconds: Mapping[str, float]
-    model: str
-    w: float
-    _prepared: _Prepared = field(repr=False)
+    prepared: Prepared = field(repr=False)
 
 
 class Restorer:
@@ -109,6 +57,8 @@ class Restorer:
     ) -> None:
         self.options = make_options(options, settings)
         self._parts = parts or Parts.load(self.options)
+        if self.options.draws_background and self._parts.upscaler is None:
+            raise ConfigError("these parts have no network for backgrounds: load them with these options")
 
     @property
     def device(self) -> str:
@@ -118,22 +68,28 @@ class Restorer:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how the networks run; every result has these too."""
-        return self._parts.network.notes
+        idle = self.options.background != "lanczos" and not self.options.draws_background
+        return (*self._parts.network.notes, *((_NO_BACKGROUND,) if idle else ()))
 
-    def restore(self, picture: Picture) -> RestoreResult:
+    def restore(self, picture: Picture, *, on_part: OnPart = unheard) -> RestoreResult:
         """Restore the faces of a photo (or, if the options say `aligned`, an aligned crop).
+
+        Args:
+            picture: the photo.
+            on_part: told the name of each part of the work before it begins, and now and then in a long one;
+                what it raises ends the work.
 
         Raises:
             InputError: the output would be larger than the options allow.
             BackendError: a network failed.
         """
         if self.options.aligned:
-            return self.restore_aligned(picture)
-        self._check_size(picture)
-        clock = _Clock()
+            return self.restore_aligned(picture, on_part=on_part)
+        check_size(picture, self.options)
+        clock = Clock(on_part)
         return self._finish(self._prepare(picture, clock), self.options.w, clock)
 
-    def restore_aligned(self, picture: Picture) -> RestoreResult:
+    def restore_aligned(self, picture: Picture, *, on_part: OnPart = unheard) -> RestoreResult:
         """Restore an aligned face crop of any size; the output is `upscale` times that size.
 
         The crop is resized to the model's size and back. Where it is larger than the model's crop, its real
@@ -143,106 +99,55 @@ class Restorer:
             InputError: the output would be larger than the options allow.
             BackendError: the network failed.
         """
-        self._check_size(picture)
-        clock = _Clock()
-        side = self._parts.network.image_size
-        image = picture.as_float()
-        crop = resize(image, (side, side), "lanczos")
-        points = template_points(self._parts.template, (picture.width, picture.height)).astype(np.float32)
-        face = Face(Box(0.0, 0.0, picture.width - 1.0, picture.height - 1.0), points, 1.0)
-        matrix = resize_matrix(side / picture.width, side / picture.height)
-        square = picture.width == picture.height
-        with clock("encode"):
-            encoded = self._parts.network.encode(crop[None])
-        prepared = _Prepared(
-            picture,
-            aligned=(AlignedFace(crop, matrix, face),),
-            encoded=encoded,
-            monochrome=(_is_monochrome(picture, crop),),
-            whole=True,
-            notes=() if square else ("an aligned crop should be square: it was squeezed for the model",),
-        )
+        check_size(picture, self.options)
+        clock = Clock(on_part)
+        found = whole_crop(picture.as_float(), self._parts)
+        prepared = self._encoded(picture, found, clock, whole=True)
         return self._finish(prepared, self.options.w, clock)
 
-    def redo(self, result: RestoreResult, w: float) -> RestoreResult:
+    def redo(
+        self, result: RestoreResult | Prepared, w: float, faces: Iterable[int] | None = None
+    ) -> RestoreResult:
         """The same photo with another fidelity weight: only the decoder runs again, and the paste.
 
         Args:
-            result: from this restorer.
+            result: from a restorer of this model, or what it keeps (`result.prepared`).
             w: fidelity weight in [0, 1].
+            faces: indices of the faces to restore, in the first result; default: all. The others stay as
+                they are.
 
         Raises:
-            ConfigError: `w` is out of range.
+            ConfigError: `w` is out of range, or there is no such face.
         """
         make_options(self.options, {"w": w})
-        return self._finish(result._prepared, w, _Clock())
+        prepared = result if isinstance(result, Prepared) else result.prepared
+        chosen = prepared if faces is None else prepared.only(faces)
+        return replace(self._finish(chosen, w, Clock()), prepared=prepared)
 
-    def _check_size(self, picture: Picture) -> None:
-        upscale, limit = self.options.upscale, self.options.max_pixels
-        pixels = picture.width * picture.height * upscale**2
-        if pixels > limit:
-            raise InputError(
-                f"{picture.width}x{picture.height} at upscale {upscale} gives {pixels / 1e6:.0f} megapixels, "
-                f"over the limit of {limit / 1e6:.0f}: use a smaller upscale"
-            )
+    def _prepare(self, picture: Picture, clock: Clock) -> Prepared:
+        # The photo is held as floats in here only.
+        found = find_faces(picture.as_float(), self._parts, self.options, clock)
+        return self._encoded(picture, found, clock)
 
-    def _prepare(self, picture: Picture, clock: _Clock) -> _Prepared:
-        parts = self._parts
-        if parts.detector is None:
-            raise InputError("this restorer was made for aligned crops only: make one with aligned=False")
-        found, aligned, skipped = self._find(picture, clock)
-        if not aligned:
-            notes = (_nothing_done(found, self.options.upscale),)
-            return _Prepared(picture, skipped=tuple(skipped), notes=notes)
+    def _encoded(self, picture: Picture, found: FoundFaces, clock: Clock, *, whole: bool = False) -> Prepared:
+        prepared = Prepared(picture, found.aligned, skipped=found.skipped, notes=found.notes, whole=whole)
+        if not found.aligned:
+            return prepared
         with clock("encode"):
-            encoded = parts.network.encode(np.stack([face.crop for face in aligned]))
-        monochrome = tuple(_is_monochrome(picture, face.crop) for face in aligned)
-        return _Prepared(picture, tuple(aligned), encoded, monochrome, tuple(skipped))
+            encoded = self._parts.network.encode(np.stack([face.crop for face in found.aligned]))
+        monochrome = tuple(is_monochrome(picture, face.crop) for face in found.aligned)
+        return replace(prepared, encoded=encoded, monochrome=monochrome)
 
-    def _find(
-        self, picture: Picture, clock: _Clock
-    ) -> tuple[list[Face], list[AlignedFace], list[SkippedFace]]:
-        """All faces, those to restore, and those to leave; the photo is held as floats only here."""
-        parts = self._parts
-        assert parts.detector is not None
-        image = picture.as_float()
-        with clock("detect"):
-            found = parts.detector.detect(image, max_faces=self.options.max_faces)
-        chosen, skipped = self._choose(found, picture)
-        aligned = []
-        with clock("align"):
-            for face in chosen:
-                try:
-                    aligned.append(align(image, face, parts.network.image_size, template=parts.template))
-                except InputError as error:
-                    skipped.append(SkippedFace(face, str(error)))
-        return found, aligned, skipped
-
-    def _choose(self, found: Sequence[Face], picture: Picture) -> tuple[list[Face], list[SkippedFace]]:
-        """The faces to restore, and the others with the reason."""
-        least = self.options.min_face
-        skipped = []
-        candidates = []
-        for face in found:
-            side = min(face.box.width, face.box.height)
-            if side < least:
-                skipped.append(SkippedFace(face, f"{side:.0f} px is below the smallest size, {least:g} px"))
-            else:
-                candidates.append(face)
-        chosen = select(candidates, self.options.faces, size=(picture.width, picture.height))
-        others = [face for face in candidates if not any(face is other for other in chosen)]
-        skipped += [SkippedFace(face, f"not the one asked for ({self.options.faces})") for face in others]
-        return chosen, skipped
-
-    def _finish(self, prepared: _Prepared, w: float, clock: _Clock) -> RestoreResult:
+    def _finish(self, prepared: Prepared, w: float, clock: Clock) -> RestoreResult:
         faces: tuple[RestoredFace, ...] = ()
         with clock("background"):
-            output = prepared.picture.resized(self.options.upscale)
+            prepared = self._with_background(prepared, clock)
+            output = prepared.background or prepared.picture.resized(self.options.upscale)
         if prepared.encoded is not None:
             with clock("decode"):
                 decoded = self._parts.network.decode(prepared.encoded, w)
             faces = tuple(
-                RestoredFace(a.face, a.crop, _true_colours(crop, a.crop, mono), a.matrix)
+                RestoredFace(a.face, a.crop, true_colours(crop, a.crop, mono), a.matrix)
                 for a, crop, mono in zip(prepared.aligned, decoded, prepared.monochrome, strict=True)
             )
             output = (self._fill if prepared.whole else self._paste)(output, faces, clock)
@@ -250,14 +155,23 @@ class Restorer:
             picture=output,
             faces=faces,
             skipped=prepared.skipped,
-            notes=(*self.notes, *prepared.notes),
+            notes=(*self.notes, *prepared.picture.notes, *prepared.notes),
             seconds=MappingProxyType(clock.seconds),
             model=self.options.model,
             w=w,
-            _prepared=prepared,
+            prepared=prepared,
         )
 
-    def _paste(self, output: Picture, faces: Sequence[RestoredFace], clock: _Clock) -> Picture:
+    def _with_background(self, prepared: Prepared, clock: Clock) -> Prepared:
+        """With the photo as a network enlarges it, if one does: kept, as that takes long."""
+        upscaler = self._parts.upscaler if self.options.draws_background else None
+        if upscaler is None or prepared.whole or prepared.background is not None:
+            return prepared
+        on_tile = partial(clock.still, "background")
+        background = upscaler.enlarge(prepared.picture, self.options.upscale, on_tile=on_tile)
+        return replace(prepared, background=background)
+
+    def _paste(self, output: Picture, faces: Sequence[RestoredFace], clock: Clock) -> Picture:
         """The enlarged photo with the restored faces blended into it."""
         masker, template = self._parts.masker, self._parts.template
         assert masker is not None
@@ -271,7 +185,7 @@ class Restorer:
                 blend_into_pixels(pixels, face.crop, face.restored, matrix, mask, gray=output.gray)
         return replace(output, pixels=pixels)
 
-    def _fill(self, output: Picture, faces: Sequence[RestoredFace], clock: _Clock) -> Picture:
+    def _fill(self, output: Picture, faces: Sequence[RestoredFace], clock: Clock) -> Picture:
         """The restored crop at the size of the output; of a larger crop the real detail is kept."""
         (face,) = faces
         side = len(face.restored)
@@ -286,30 +200,8 @@ class Restorer:
             return output.with_pixels(canvas)
 
 
-def _is_monochrome(picture: Picture, crop: FloatImage) -> bool:
-    return picture.gray or is_gray(crop) or is_toned(crop)
-
-
-def _true_colours(restored: FloatImage, crop: FloatImage, monochrome: bool) -> FloatImage:
+def true_colours(restored: FloatImage, crop: FloatImage, monochrome: bool) -> FloatImage:
     """The network's face in the photo's colours: exactly where that is monochrome, broadly elsewhere."""
     if monochrome:
         return keep_chroma(restored, crop)
     return match_broad_chroma(restored, crop, BROAD * len(crop))
-
-
-def _nothing_done(found: Sequence[Face], upscale: int) -> str:
-    what = "no face was restored" if found else "no face found"
-    return f"{what}: the photo was {'only enlarged' if upscale > 1 else 'left as it is'}"
-
-
-class _Clock:
-    """Adds up seconds per part."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        start = perf_counter()
-        yield
-        self.seconds[part] = self.seconds.get(part, 0.0) + perf_counter() - start

@@ -14,6 +14,7 @@ from facemend.runtime.devices import AUTO, ONNX_DEVICES, TORCH_DEVICES
 Backend = Literal["onnx", "torch"]
 Precision = Literal["fp32", "bf16"]
 FaceChoice = Literal["all", "largest", "center"]
+Background = Literal["lanczos", "realesrgan"]
 UPSCALES = (1, 2, 4)
 DEFAULT_MODEL = "compact-256"
 
@@ -25,6 +26,8 @@ class RestoreOptions:
     Attributes:
         w: fidelity weight in [0, 1]: 0 trusts the model's idea of a good face, 1 stays closest to the photo.
         upscale: 1, 2 or 4; output size = input size x upscale.
+        background: what enlarges the photo outside the faces: lanczos (at once, as sharp as the photo), or
+            realesrgan (a network that draws edges anew, some half a minute a megapixel on a CPU).
         faces: which faces to restore: all, the largest one, or the one nearest to the centre.
         aligned: the pictures are aligned face crops (any size): restore each as one face, paste nothing.
         model: name of a restoration model that ships with facemend, or the folder of another one.
@@ -44,6 +47,7 @@ class RestoreOptions:
 
     w: float = 0.5
     upscale: int = 1
+    background: Background = "lanczos"
     faces: FaceChoice = "all"
     aligned: bool = False
     model: str = DEFAULT_MODEL
@@ -61,6 +65,7 @@ class RestoreOptions:
         for option, ok, wanted in (
             ("w", _is_number(self.w) and 0 <= self.w <= 1, "a number from 0 to 1"),
             ("upscale", _is_int(self.upscale) and self.upscale in UPSCALES, "1, 2 or 4"),
+            ("background", self.background in get_args(Background), "lanczos or realesrgan"),
             ("faces", self.faces in get_args(FaceChoice), "all, largest or center"),
             ("aligned", isinstance(self.aligned, bool), "True or False"),
             ("model", isinstance(self.model, str) and self.model != "", "the name of a model"),
@@ -74,6 +79,11 @@ class RestoreOptions:
         ):
             if not ok:
                 raise ConfigError(f"{option} must be {wanted}, got {getattr(self, option)!r}")
+
+    @property
+    def draws_background(self) -> bool:
+        """Whether a network enlarges the photo: it was asked for, and there is something to enlarge."""
+        return self.background != "lanczos" and self.upscale > 1 and not self.aligned
 
 
 def make_options(options: RestoreOptions | None, settings: Mapping[str, Any]) -> RestoreOptions:

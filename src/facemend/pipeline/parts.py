@@ -11,6 +11,7 @@ from facemend.pipeline.options import RestoreOptions
 from facemend.predictors.detector import FaceDetector
 from facemend.predictors.masker import FaceMasker
 from facemend.predictors.restorer import FaceRestorer
+from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.devices import AUTO, CPU
 
 _TORCH_NEEDS = ("torch", "safetensors", "onnx", "onnxscript")
@@ -18,38 +19,48 @@ _TORCH_NEEDS = ("torch", "safetensors", "onnx", "onnxscript")
 
 @dataclass(frozen=True)
 class Parts:
-    """The loaded networks; `detector` and `masker` are None where only aligned crops are restored."""
+    """The loaded networks; `detector` and `masker` are None where only aligned crops are restored.
+
+    `upscaler` is None where Lanczos enlarges the photo.
+    """
 
     network: FaceRestorer
     template: str = "ffhq"
     detector: FaceDetector | None = None
     masker: FaceMasker | None = None
+    upscaler: BackgroundUpscaler | None = None
 
     @classmethod
-    def load(cls, options: RestoreOptions) -> Parts:
+    def load(cls, options: RestoreOptions, task: str = "restoration") -> Parts:
         """Load what the options ask for.
 
+        Args:
+            options: how to work.
+            task: what the model must be for.
+
         Raises:
-            ModelNotFoundError: there is no such model.
+            ModelNotFoundError: there is no such model, or the background's weights were not fetched.
             WeightsError: a file is missing or damaged.
             BackendError: the device is not there, or a graph cannot be run.
             MissingExtraError: backend torch, and it is not installed.
         """
-        network, template = load_network(options)
+        network, template = load_network(options, task)
         if options.aligned:
             return cls(network, template)
         # Where the network found nothing better than the CPU, the detector need not look again.
         device = CPU if network.device == CPU else AUTO
-        return cls(
-            network, template, FaceDetector(threads=options.threads or None, device=device), FaceMasker()
+        threads = options.threads or None
+        upscaler = (
+            BackgroundUpscaler.open(device=device, threads=threads) if options.draws_background else None
         )
+        return cls(network, template, FaceDetector(threads=threads, device=device), FaceMasker(), upscaler)
 
 
-def load_network(options: RestoreOptions) -> tuple[FaceRestorer, str]:
+def load_network(options: RestoreOptions, task: str = "restoration") -> tuple[FaceRestorer, str]:
     """The restoration network alone, and its alignment template; raises as `Parts.load`."""
     threads = options.threads or None
     if options.backend == "onnx":
-        info = find_model(options.model)
+        info = find_model(options.model, task)
         return FaceRestorer.open(info, device=options.device, threads=threads), info.template
     if any(find_spec(name) is None for name in _TORCH_NEEDS):
         raise MissingExtraError("backend torch", "export")
@@ -57,7 +68,7 @@ def load_network(options: RestoreOptions) -> tuple[FaceRestorer, str]:
     from facemend.export.torch_runner import open_network
 
     opened, size, template = open_network(
-        options.model, options.device, precision=options.precision, threads=threads
+        options.model, options.device, task=task, precision=options.precision, threads=threads
     )
     encode, decode = opened.runners
     network = FaceRestorer(encode, decode, size, device=opened.device, notes=opened.notes)

@@ -1,0 +1,48 @@
+"""The part of a photo that lies under a crop, and crops and masks warped onto it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemend.faces.warp import Interpolation, compose, corners, invert, scale_of, transform, warp
+from facemend.types import FloatImage, Matrix23
+
+Patch = tuple[slice, slice]
+"""Rows and columns of the photo."""
+
+
+def patch_under(matrix: Matrix23, side: int, canvas: NDArray[Any]) -> tuple[Patch, Matrix23] | None:
+    """The part of a photo under a crop.
+
+    Args:
+        matrix: 2x3, photo pixels -> crop pixels.
+        side: of the crop, pixels.
+        canvas: the photo, (H, W, ...).
+
+    Returns:
+        The part, and the matrix from crop pixels to its pixels; None if crop and photo do not meet.
+    """
+    back = invert(matrix)
+    reach = transform(back, corners(side, side))
+    height, width = canvas.shape[:2]
+    x1, y1 = (max(0, int(np.floor(v))) for v in reach.min(0))
+    x2, y2 = (min(limit, int(np.ceil(v)) + 1) for v, limit in zip(reach.max(0), (width, height), strict=True))
+    if x1 >= x2 or y1 >= y2:
+        return None
+    shift = np.array([[1, 0, -x1], [0, 1, -y1]], np.float64)
+    return (slice(y1, y2), slice(x1, x2)), compose(shift, back)
+
+
+def crop_onto(image: NDArray[np.float32], matrix: Matrix23, shape: tuple[int, ...]) -> FloatImage:
+    """A crop (S, S, 3) warped onto a patch of that shape; `matrix`: crop pixels -> patch pixels."""
+    kind: Interpolation = "lanczos" if scale_of(matrix) > 1 else "cubic"
+    return warp(image, matrix, (shape[1], shape[0]), border="replicate", interpolation=kind)
+
+
+def mask_onto(mask: NDArray[np.float32], matrix: Matrix23, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A mask (S, S) warped onto a patch of that shape, 0 outside the crop."""
+    warped = warp(mask, matrix, (shape[1], shape[0]), border="zero", interpolation="linear")
+    return np.asarray(np.clip(warped, 0, 1), np.float32)
