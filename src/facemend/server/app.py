@@ -1,0 +1,116 @@
+"""Puts the server of one process together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import cv2
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from facemend import __version__
+from facemend.server.jobs import Jobs
+from facemend.server.limits import Arrivals, Limits, problem
+from facemend.server.routes import operations, router
+from facemend.server.services import Services
+from facemend.server.settings import Settings
+from facemend.server.store import Store
+from facemend.server.studio import Studio, known_backgrounds
+from facemend.server.worker import Worker
+
+STATIC = Path(__file__).parent / "static"
+
+
+def open_jobs(settings: Settings, store: Store) -> Jobs:
+    """The job table of a store.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    return Jobs(
+        store.database,
+        limit=settings.queue,
+        keep=settings.keep_seconds,
+        lease=settings.lease_seconds,
+    )
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application of one process; several may run over the same store.
+
+    Args:
+        settings: with a store.
+
+    Raises:
+        ConfigError: the store cannot be used.
+    """
+    store = Store(settings.folder())
+    jobs = open_jobs(settings, store)
+    studio = Studio(settings, store)
+    worker = Worker(jobs, store, studio, settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        worker.start()
+        yield
+        if await asyncio.to_thread(worker.stop):
+            jobs.close()
+
+    app = FastAPI(
+        title="facemend",
+        version=__version__,
+        summary="Restore faces in photos.",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # pages of these would come from other servers
+        redoc_url=None,
+    )
+    app.state.services = Services(settings, jobs, store, studio, worker, known_backgrounds())
+    app.include_router(router)
+    app.include_router(operations)
+    app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _unexpected)
+    _add_page(app)
+    app.add_middleware(Arrivals, jobs=jobs)
+    app.add_middleware(Limits, settings=settings)  # outermost
+    return app
+
+
+def app_from_env() -> FastAPI:
+    """The application of a worker process, as FACEMEND_* variables say."""
+    settings = Settings.from_env()
+    cv2.setNumThreads(settings.thread_count())
+    return create_app(settings)
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html", media_type="text/html")
+
+    app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, str(error.detail), error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    return problem(422, " ".join(f"{where}: {first['msg']}".split()))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return problem(500, "unexpected error; the server's log has more")

@@ -1,0 +1,190 @@
+"""What every request must keep to: bytes, time, the token, and headers that keep browsers strict."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+
+from fastapi import HTTPException
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from facemend.server.jobs import Jobs, QueueFullError
+from facemend.server.settings import Settings
+
+COOKIE = "facemend_token"
+UPLOAD = ("POST", "/api/jobs")
+OPEN = frozenset({"/api/health", "/api/info", "/api/login"})
+"""Paths below /api that need no token."""
+_SMALL = 65_536
+"""Bytes of the fields and borders around an upload, and of any other body."""
+_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An error as the API says it."""
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+class Limits:
+    """Middleware around the whole application.
+
+    Args:
+        app: what it protects.
+        settings: token, bytes and seconds.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        strict = _strict(scope["path"], send)
+        refused = self._refused(scope)
+        if refused is not None:
+            await refused(scope, receive, strict)
+            return
+        await self._in_time(scope, _Body(receive, self._most(scope), self._settings.max_mb), strict)
+
+    def _most(self, scope: Scope) -> int:
+        upload = (scope["method"], scope["path"]) == UPLOAD
+        return _SMALL + (self._settings.max_bytes if upload else 0)
+
+    def _refused(self, scope: Scope) -> JSONResponse | None:
+        headers = Headers(scope=scope)
+        path = scope["path"]
+        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD"):
+            return problem(403, "another site may not use this server")
+        guarded = path == "/metrics" or (path.startswith("/api/") and path not in OPEN)
+        if guarded and not is_allowed(headers, self._settings.token):
+            return problem(401, "this server needs its token", {"WWW-Authenticate": "Bearer"})
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and (len(length) > 18 or int(length) > self._most(scope)):
+            return problem(413, _too_many_bytes(self._settings.max_mb))
+        return None
+
+    async def _in_time(self, scope: Scope, body: _Body, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                timeout.reschedule(None)  # a slow reader may take its time
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self._settings.request_seconds) as timeout:
+                await self._app(scope, body, watched)
+        except TimeoutError:
+            if begun:
+                raise
+            limit = f"longer than {self._settings.request_seconds:g} s"
+            if body.complete:
+                answer = problem(503, f"this took {limit}: try again later", {"Retry-After": "5"})
+            else:
+                answer = problem(408, f"the upload took {limit}, which is the limit", {"Connection": "close"})
+            await answer(scope, body, send)
+
+
+class Arrivals:
+    """Middleware that refuses an upload before it is read, if it could not be queued anyway.
+
+    Args:
+        app: what it protects.
+        jobs: the queue.
+    """
+
+    def __init__(self, app: ASGIApp, jobs: Jobs) -> None:
+        self._app, self._jobs = app, jobs
+        self._arriving = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or (scope["method"], scope["path"]) != UPLOAD:
+            await self._app(scope, receive, send)
+            return
+        arriving = self._arriving
+        self._arriving += 1  # before anything is awaited, so that no two uploads take the last place
+        try:
+            await run_in_threadpool(self._jobs.check_room, arriving)
+            await self._app(scope, receive, send)
+        except QueueFullError as error:
+            await run_in_threadpool(self._jobs.count, 'uploads_refused_total{status="429"}')
+            answer = problem(429, str(error), {"Retry-After": str(error.retry_after), "Connection": "close"})
+            await answer(scope, receive, send)
+        finally:
+            self._arriving -= 1
+
+
+def is_allowed(headers: Headers, token: str) -> bool:
+    """Whether a request shows the token, in its header or as a cookie; without a token all may come."""
+    if not token:
+        return True
+    kind, _, shown = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and is_token(shown.strip(), token):
+        return True
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return False
+    return cookie is not None and is_token(cookie.value, token)
+
+
+def is_token(shown: str, token: str) -> bool:
+    """Whether that is the token; takes as long for every wrong one."""
+    return secrets.compare_digest(shown.encode("utf-8", "surrogateescape"), token.encode())
+
+
+def _too_many_bytes(max_mb: int) -> str:
+    return f"the file is over the limit of {max_mb} MB: choose a smaller one"
+
+
+class _Body:
+    """A request's body, counted as it comes in; what it claims to be does not matter."""
+
+    def __init__(self, receive: Receive, most: int, max_mb: int) -> None:
+        self._receive, self._most, self._max_mb = receive, most, max_mb
+        self._total = 0
+        self.complete = False
+
+    async def __call__(self) -> Message:
+        """The next message."""
+        message = await self._receive()
+        self._total += len(message.get("body", b""))
+        self.complete = not message.get("more_body", False)
+        if self._total > self._most:
+            raise HTTPException(413, _too_many_bytes(self._max_mb), {"Connection": "close"})
+        return message
+
+
+def _strict(path: str, send: Send) -> Send:
+    """Adds the headers that keep browsers strict; answers about photos are stored nowhere."""
+
+    async def headed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers[name] = value
+            headers.setdefault("Cache-Control", "no-store" if path.startswith("/api/") else "no-cache")
+        await send(message)
+
+    return headed

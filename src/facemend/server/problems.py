@@ -1,0 +1,24 @@
+"""What clients are told when something goes wrong: one line, and nothing of the server's own files."""
+
+from __future__ import annotations
+
+import logging
+
+from facemend.errors import BackendError, FacemendError, WeightsError
+
+logger = logging.getLogger(__name__)
+
+
+class GoneError(FacemendError):
+    """The files of a job were deleted while somebody looked at it."""
+
+    def __init__(self) -> None:
+        super().__init__("no such job, or it has expired")
+
+
+def for_clients(error: FacemendError) -> str:
+    """The message of an error; what concerns the operator alone goes to the log instead."""
+    if isinstance(error, WeightsError | BackendError):
+        logger.error("%s", error)
+        return "the server's networks failed; its log says why"
+    return " ".join(str(error).split())

@@ -1,0 +1,248 @@
+"""The API: one function a route. What needs a network is asked of the worker; the rest is the job table."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, File, Form, HTTPException, Path, Query, Request, Response, UploadFile
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+
+from facemend import __version__
+from facemend.errors import FacemendError
+from facemend.imaging import SUFFIXES, WRITABLE
+from facemend.pipeline.options import DEFAULT_MODEL, UPSCALES, RestoreOptions
+from facemend.server.jobs import DONE, FAILED, QUEUED, RUNNING, Job
+from facemend.server.limits import COOKIE, is_token
+from facemend.server.metrics import CONTENT_TYPE, exposition
+from facemend.server.problems import GoneError
+from facemend.server.schemas import Error, HealthOut, InfoOut, JobOut, LoginIn, ModelOut
+from facemend.server.services import Services, Shared, as_http, ask
+from facemend.server.studio import known_models
+from facemend.server.uploads import Wish, accept, attachment, display_name, result_name
+
+_PICTURES = tuple(f"image/{format}" for format in sorted(set(WRITABLE.values())))
+
+
+def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": Error} for code in codes}
+
+
+def _content(*kinds: str) -> dict[str, Any]:
+    return {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}}
+
+
+_TOKEN = _errors(401)
+_JOB = {**_TOKEN, **_errors(404, 422)}
+_LOOK = {**_JOB, **_errors(409, 503)}
+
+router = APIRouter(prefix="/api", responses=_errors(408, 413, 503))
+operations = APIRouter()
+JobId = Annotated[str, Path(max_length=100, description="As `POST /api/jobs` gave it.")]
+W = Annotated[float | None, Query(ge=0, le=1, description="Fidelity weight; default: the job's.")]
+Side = Annotated[int, Query(ge=16, le=4096, description="Longest side at most, pixels.")]
+Faces = Annotated[
+    str | None,
+    Query(
+        pattern=r"^([0-9]{1,4}(,[0-9]{1,4})*)?$",
+        description="Indices of the faces to restore, as 0,2; empty: none; left out: all.",
+        examples=["0", "0,2"],
+    ),
+]
+
+
+@router.get("/info")
+def info(shared: Shared) -> InfoOut:
+    """What this server can do, and its limits."""
+    settings = shared.settings
+    return InfoOut(
+        version=__version__,
+        formats=sorted(SUFFIXES),
+        max_bytes=settings.max_bytes,
+        max_pixels=settings.max_pixels,
+        keep_seconds=settings.keep_seconds,
+        models=[
+            ModelOut(
+                name=model.name,
+                default=model.name == DEFAULT_MODEL,
+                size=model.image_size,
+                licence=model.licence,
+                task=model.task,
+            )
+            for model in known_models()
+        ],
+        upscales=list(UPSCALES),
+        backgrounds=list(shared.backgrounds),
+        token=bool(settings.token),
+    )
+
+
+@router.get("/health")
+def health(shared: Shared) -> HealthOut:
+    """Whether the server answers, and how much there is to do."""
+    states = shared.jobs.states()
+    return HealthOut(queued=states[QUEUED], running=states[RUNNING])
+
+
+@router.post("/login", status_code=204, response_class=Response, responses=_errors(400, 401, 403, 422))
+def login(shared: Shared, request: Request, said: LoginIn) -> Response:
+    """Set the token as a cookie, so that the pictures of a page carry it."""
+    token = shared.settings.token
+    if not is_token(said.token, token):
+        raise HTTPException(401, "that is not the token of this server", {"WWW-Authenticate": "Bearer"})
+    response = Response(status_code=204)
+    if token:
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+    return response
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    responses={**_TOKEN, **_errors(400, 403, 415, 422, 429, 507)},
+)
+def add(
+    request: Request,
+    response: Response,
+    shared: Shared,
+    photo: Annotated[UploadFile, File(description="The photo, as a file.")],
+    w: Annotated[
+        float, Form(ge=0, le=1, description="0: best looking face, 1: closest to the photo.")
+    ] = RestoreOptions().w,
+    upscale: Annotated[
+        int, Form(json_schema_extra={"enum": list(UPSCALES)}, description="Output size: times the input.")
+    ] = 1,
+    model: Annotated[str, Form(max_length=100, description="A name of `/api/info`.")] = DEFAULT_MODEL,
+    background: Annotated[
+        str, Form(max_length=100, description="What enlarges the photo; a name of `/api/info`.")
+    ] = RestoreOptions().background,
+    aligned: Annotated[bool, Form(description="The photo is an aligned face crop.")] = False,
+) -> JobOut:
+    """Queue a photo."""
+    wish = Wish(w=w, upscale=upscale, model=model, background=background, aligned=aligned)
+    try:
+        job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, wish)
+    except FacemendError as error:
+        answer = as_http(error)
+        shared.jobs.count(f'uploads_refused_total{{status="{answer.status_code}"}}')
+        raise answer from error
+    shared.worker.wake()
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}/api/jobs/{job.id}"
+    return JobOut.of(job, shared.jobs.position(job))
+
+
+@router.get("/jobs/{id}", responses=_JOB)
+def show(shared: Shared, id: JobId) -> JobOut:
+    """A job: where it is, or what came of it."""
+    job = _job(shared, id)
+    return JobOut.of(job, shared.jobs.position(job))
+
+
+@router.delete("/jobs/{id}", status_code=204, response_class=Response, responses={**_JOB, **_errors(403)})
+def delete(shared: Shared, id: JobId) -> Response:
+    """Delete a photo and all that came of it, at once; a job that runs is left."""
+    if not shared.jobs.delete(id):
+        raise as_http(GoneError())
+    shared.store.remove(id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/jobs/{id}/result",
+    response_class=Response,
+    responses={200: _content(*_PICTURES), **_LOOK},
+)
+async def result(request: Request, shared: Shared, id: JobId, w: W = None, faces: Faces = None) -> Response:
+    """The restored photo, in the format of the input where that can be written, else PNG."""
+    job = await run_in_threadpool(_done, shared, id)
+    media = f"image/{WRITABLE[job.suffix]}"
+    headers = {"Content-Disposition": attachment(result_name(job))}
+    if faces is None and w in (None, job.w):
+        path = shared.store.result(job.id, job.suffix)
+        if not await run_in_threadpool(path.is_file):
+            raise as_http(GoneError())
+        return FileResponse(path, media_type=media, headers=headers)
+    data = await ask(request, shared.worker, lambda: shared.studio.result(job, _w(job, w), _indices(faces)))
+    return Response(data, media_type=media, headers=headers)
+
+
+@router.get("/jobs/{id}/preview", response_class=Response, responses={200: _content("image/webp"), **_LOOK})
+async def preview(
+    request: Request, shared: Shared, id: JobId, w: W = None, faces: Faces = None, side: Side = 1280
+) -> Response:
+    """The same shrunk for a page; answers at once for any w, as only the network's light half runs."""
+    start = perf_counter()
+    job = await run_in_threadpool(_done, shared, id)
+    data, seconds = await ask(
+        request, shared.worker, lambda: shared.studio.preview(job, _w(job, w), _indices(faces), side)
+    )
+    total = perf_counter() - start
+    await run_in_threadpool(_count_preview, shared, total)
+    parts = {**seconds, "total": total}
+    timing = ", ".join(f"{part};dur={1000 * value:.1f}" for part, value in parts.items())
+    return Response(data, media_type="image/webp", headers={"Server-Timing": timing})
+
+
+@router.get("/jobs/{id}/before", response_class=Response, responses={200: _content("image/webp"), **_LOOK})
+async def before(request: Request, shared: Shared, id: JobId, side: Side = 1280) -> Response:
+    """The photo as it was, in the size of the preview."""
+    job = await run_in_threadpool(_done, shared, id)
+    data = await ask(request, shared.worker, lambda: shared.studio.before(job, side))
+    return Response(data, media_type="image/webp")
+
+
+@router.get(
+    "/jobs/{id}/faces/{face}/{when}",
+    response_class=Response,
+    responses={200: _content("image/png"), **_LOOK},
+)
+async def crop(
+    request: Request,
+    shared: Shared,
+    id: JobId,
+    face: Annotated[int, Path(ge=0, le=9999)],
+    when: Literal["before", "after"],
+    w: W = None,
+) -> Response:
+    """An aligned face, before or after."""
+    job = await run_in_threadpool(_done, shared, id)
+    data = await ask(request, shared.worker, lambda: shared.studio.crop(job, face, when, _w(job, w)))
+    return Response(data, media_type="image/png")
+
+
+@operations.get("/metrics", response_class=Response, responses={200: _content("text/plain"), **_TOKEN})
+def metrics(shared: Shared) -> Response:
+    """Counters of all processes of this server, for Prometheus."""
+    text = exposition(__version__, shared.jobs.counters(), shared.jobs.states())
+    return Response(text, media_type=CONTENT_TYPE)
+
+
+def _job(shared: Services, id: str) -> Job:
+    job = shared.jobs.get(id)
+    if job is None:
+        raise as_http(GoneError())
+    return job
+
+
+def _done(shared: Services, id: str) -> Job:
+    job = _job(shared, id)
+    if job.status == FAILED:
+        raise HTTPException(409, job.error or "the job failed")
+    if job.status != DONE:
+        raise HTTPException(409, "not done yet", {"Retry-After": "1"})
+    return job
+
+
+def _w(job: Job, w: float | None) -> float:
+    return job.w if w is None else w
+
+
+def _indices(faces: str | None) -> list[int] | None:
+    return None if faces is None else [int(index) for index in faces.split(",") if index]
+
+
+def _count_preview(shared: Services, seconds: float) -> None:
+    shared.jobs.count("preview_seconds_sum", seconds)
+    shared.jobs.count("preview_seconds_count")

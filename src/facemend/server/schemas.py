@@ -1,0 +1,123 @@
+"""What goes over the wire; the OpenAPI description is made of these."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from facemend.server.jobs import Job
+
+_FACE = {"index": 0, "box": [212.4, 88.0, 301.9, 204.3], "restored": True, "reason": None}
+_JOB: dict[str, Any] = {
+    "id": "5dAP9kQnW3Cz1sGv0uT8Yg",
+    "status": "done",
+    "position": None,
+    "part": None,
+    "progress": 1.0,
+    "error": None,
+    "name": "grandmother.jpg",
+    "width": 1600,
+    "height": 1200,
+    "input_width": 800,
+    "input_height": 600,
+    "format": "jpeg",
+    "w": 0.5,
+    "upscale": 2,
+    "model": "compact-256",
+    "faces": [_FACE],
+    "notes": [],
+    "seconds": {"detect": 0.21, "encode": 0.06, "decode": 0.07, "mask": 0.02, "paste": 0.04},
+    "created": 1795600000.0,
+    "expires": 1795603601.5,
+}
+
+
+class Error(BaseModel):
+    """Why a request failed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"detail": "no such job, or it has expired"}]})
+
+    detail: str = Field(description="One line for people.")
+
+
+class FaceOut(BaseModel):
+    """A face that was found."""
+
+    index: int = Field(description="What `faces=` takes; only of restored faces.")
+    box: list[float] = Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels of the input.")
+    restored: bool
+    reason: str | None = Field(description="Why it was left as it is.")
+
+
+class JobOut(BaseModel):
+    """A photo and what became of it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_JOB]})
+
+    id: str
+    status: Literal["queued", "running", "done", "failed"]
+    position: int | None = Field(description="Jobs before this one; 0 = next; null unless queued.")
+    part: str | None = Field(description="What is being done: read, detect, encode, decode, paste ...")
+    progress: float = Field(ge=0, le=1)
+    error: str | None = Field(description="Why it failed, one line.")
+    name: str = Field(description="The upload's own name, for display.")
+    width: int | None = Field(description="Of the output, pixels; null before it is done.")
+    height: int | None
+    input_width: int
+    input_height: int
+    format: str
+    w: float
+    upscale: int
+    model: str
+    faces: list[FaceOut]
+    notes: list[str]
+    seconds: dict[str, float]
+    created: float = Field(description="Seconds since 1970.")
+    expires: float = Field(description="When photo and result are deleted.")
+
+    @classmethod
+    def of(cls, job: Job, position: int | None) -> JobOut:
+        """The public part of a job."""
+        values = {name: getattr(job, name, None) for name in cls.model_fields}
+        return cls.model_validate(values | {"position": position})
+
+
+class ModelOut(BaseModel):
+    """A network that can be asked for."""
+
+    name: str
+    default: bool
+    size: int = Field(description="Side of its face crops, pixels.")
+    licence: str
+    task: str
+
+
+class InfoOut(BaseModel):
+    """What this server can do, and its limits."""
+
+    version: str
+    formats: list[str] = Field(description="Suffixes of files that can be read.")
+    max_bytes: int
+    max_pixels: int = Field(description="Largest output: width x height x upscale^2.")
+    keep_seconds: float
+    models: list[ModelOut]
+    upscales: list[int]
+    backgrounds: list[str]
+    token: bool = Field(description="Whether a token is needed.")
+
+
+class HealthOut(BaseModel):
+    """How much there is to do."""
+
+    status: Literal["ok"] = "ok"
+    queued: int
+    running: int
+
+
+class LoginIn(BaseModel):
+    """The token, to be set as a cookie."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"token": "correct-horse-battery-staple"}]})
+
+    token: str = Field(max_length=500)

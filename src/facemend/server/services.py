@@ -1,0 +1,99 @@
+"""What the routes share, and how they ask the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, HTTPException, Request
+
+from facemend.errors import (
+    ConfigError,
+    FacemendError,
+    InputError,
+    MissingExtraError,
+    OutputError,
+    TooLargeError,
+)
+from facemend.server.jobs import Jobs, QueueFullError
+from facemend.server.problems import GoneError, for_clients
+from facemend.server.settings import Settings
+from facemend.server.store import Store
+from facemend.server.studio import Studio
+from facemend.server.worker import BusyError, Worker
+
+_T = TypeVar("_T")
+_GONE_SECONDS = 0.25
+"""How often is looked whether a client that waits is still there."""
+_STATUS: tuple[tuple[type[FacemendError], int], ...] = (
+    (GoneError, 404),
+    (QueueFullError, 429),
+    (BusyError, 503),
+    (TooLargeError, 413),
+    (InputError, 415),
+    (MissingExtraError, 415),
+    (ConfigError, 422),
+    (OutputError, 507),
+)
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a server in one process.
+
+    Attributes:
+        settings: of the server.
+        jobs: the queue.
+        store: the files.
+        studio: asked through the worker only.
+        worker: the thread that the networks run in.
+        backgrounds: what can enlarge a photo.
+    """
+
+    settings: Settings
+    jobs: Jobs
+    store: Store
+    studio: Studio
+    worker: Worker
+    backgrounds: tuple[str, ...]
+
+
+def _services(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+Shared = Annotated[Services, Depends(_services)]
+
+
+def as_http(error: FacemendError) -> HTTPException:
+    """The answer that says what went wrong."""
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    headers = None
+    if isinstance(error, QueueFullError):
+        headers = {"Retry-After": str(error.retry_after)}
+    elif isinstance(error, BusyError):
+        headers = {"Retry-After": "1"}
+    return HTTPException(status, for_clients(error), headers)
+
+
+async def ask(request: Request, worker: Worker, look: Callable[[], _T]) -> _T:
+    """What the worker's thread makes of `look`; forgotten if the client goes away meanwhile.
+
+    Raises:
+        HTTPException: it failed, or the worker is busy.
+    """
+    try:
+        future = worker.ask(look)
+        waiting = asyncio.wrap_future(future)
+        try:
+            while not (await asyncio.wait({waiting}, timeout=_GONE_SECONDS))[0]:
+                if await request.is_disconnected():
+                    raise HTTPException(499, "the client is gone")
+            return waiting.result()
+        finally:
+            future.cancel()
+    except FacemendError as error:
+        raise as_http(error) from error

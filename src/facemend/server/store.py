@@ -1,0 +1,85 @@
+"""The files of the jobs: a folder each, named by the server; no name of a user is ever a path."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Container
+from pathlib import Path
+
+from facemend.errors import ConfigError, OutputError
+
+_ORPHAN_SECONDS = 600.0
+"""A folder without a job is left alone for this long: its upload may be under way."""
+_LEAST_FREE = 500_000_000
+"""Bytes of the disk that stay free."""
+
+
+class Store:
+    """Where uploads, results and what is kept between them lie.
+
+    Args:
+        root: the folder; made if it is not there, for this user alone.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._jobs = root / "jobs"
+        try:
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._jobs.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigError(f"{root}: cannot be used as a store ({error.strerror})") from error
+
+    @property
+    def database(self) -> Path:
+        """File of the job table."""
+        return self.root / "jobs.sqlite3"
+
+    def make(self, job: str) -> None:
+        """Make the folder of a new job.
+
+        Raises:
+            OutputError: it cannot be made, or the disk is full.
+        """
+        try:
+            if shutil.disk_usage(self._jobs).free < _LEAST_FREE:
+                raise OutputError("the server's disk is full: try again later")
+            (self._jobs / job).mkdir(mode=0o700)
+        except OSError as error:
+            raise OutputError(f"the server cannot store the photo ({error.strerror})") from error
+
+    def input(self, job: str) -> Path:
+        """The upload as it came."""
+        return self._jobs / job / "input"
+
+    def kept(self, job: str) -> Path:
+        """What does not depend on w."""
+        return self._jobs / job / "kept.npz"
+
+    def result(self, job: str, suffix: str) -> Path:
+        """The restored photo.
+
+        Args:
+            job: id of the job.
+            suffix: one that the server chose, with the dot.
+        """
+        return self._jobs / job / f"result{suffix}"
+
+    def remove(self, job: str) -> None:
+        """Delete all files of a job; what is in use or gone already does not matter."""
+        shutil.rmtree(self._jobs / job, ignore_errors=True)
+
+    def remove_orphans(self, known: Container[str]) -> None:
+        """Delete folders that belong to no job, such as those of uploads that were cut off."""
+        limit = time.time() - _ORPHAN_SECONDS
+        for folder in self._jobs.iterdir():
+            try:
+                old = folder.stat().st_mtime < limit
+            except OSError:
+                continue
+            if old and folder.name not in known:
+                self.remove(folder.name)

@@ -1,0 +1,248 @@
+"""The networks of one process, and the photos that its clients looked at last. For one thread."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Container, Iterable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from facemend.errors import InputError, ModelNotFoundError, OutputError
+from facemend.hub.models import ModelInfo, cached_models, models
+from facemend.imaging import WRITABLE, Picture, encode_picture, from_float, place, read_picture, to_float
+from facemend.pipeline import keep
+from facemend.pipeline.image import Restorer, RestoreResult
+from facemend.pipeline.options import Background, RestoreOptions, make_options
+from facemend.pipeline.parts import Parts
+from facemend.pipeline.prepared import Prepared
+from facemend.predictors.upscaler import BackgroundUpscaler, weights_are_there
+from facemend.server.jobs import Job
+from facemend.server.problems import GoneError
+from facemend.server.settings import Settings
+from facemend.server.store import Store
+from facemend.types import Face
+
+logger = logging.getLogger(__name__)
+
+MAX_MODELS = 2
+"""Models that a process holds; a third takes the place of the one not used for longest."""
+LOOK_QUALITY = 88
+
+
+def known_models() -> list[ModelInfo]:
+    """The models that a client may name: restoration models that ship, or that this user has imported."""
+    found = (*models(), *cached_models()[0])
+    return [model for model in found if model.task == "restoration"]
+
+
+def known_backgrounds() -> tuple[Background, ...]:
+    """What can enlarge a photo here; looks at the files, which takes a moment."""
+    return ("lanczos", "realesrgan") if weights_are_there() else ("lanczos",)
+
+
+class Studio:
+    """Restores the photos of jobs, and shows them with other weights.
+
+    Args:
+        settings: threads, device, limits.
+        store: where the photos are.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
+        self._parts: OrderedDict[str, Parts] = OrderedDict()
+        self._looks: OrderedDict[str, Prepared] = OrderedDict()
+
+    def warm(self) -> None:
+        """Load the default model, so that the first photo does not wait for it.
+
+        Raises:
+            FacemendError: it cannot be loaded.
+        """
+        self._loaded(self._options(RestoreOptions()))
+
+    def restore(self, job: Job, on_part: Callable[[str], None]) -> dict[str, Any]:
+        """Restore the photo of a job, and write its result and what another w needs.
+
+        Args:
+            job: what to do.
+            on_part: told each part before it begins; what it raises ends the work.
+
+        Returns:
+            The fields of `Job` that are known now.
+
+        Raises:
+            FacemendError: the photo cannot be read, or something else went wrong, in one line.
+        """
+        on_part("read")
+        picture = self._read(job)
+        wanted = RestoreOptions(w=job.w, upscale=job.upscale, aligned=job.aligned, model=job.model)
+        options = make_options(self._options(wanted), {"background": job.background})
+        result = self._restorer(options).restore(picture, on_part=on_part)
+        on_part("write")
+        suffix = _suffix(result.picture.format)
+        data = self._encoded(result.picture)
+        try:
+            keep.save(result.prepared, self._store.kept(job.id))
+            place(self._store.result(job.id, suffix), data, overwrite=True)
+        except (OutputError, OSError) as error:
+            logger.error("%s", error)
+            raise OutputError("the server cannot store the result: try again later") from error
+        self._remember(job, result.prepared)
+        return {
+            "input_width": picture.width,
+            "input_height": picture.height,
+            "width": result.picture.width,
+            "height": result.picture.height,
+            "suffix": suffix,
+            "faces": _faces(result),
+            "notes": list(result.notes),
+            "seconds": {part: round(value, 4) for part, value in result.seconds.items()},
+        }
+
+    def result(self, job: Job, w: float, faces: Iterable[int] | None) -> bytes:
+        """The restored photo with another w or some of the faces, as a file of its format.
+
+        Raises:
+            ConfigError: there is no such face.
+            FacemendError: see `restore`.
+        """
+        return self._encoded(self._redo(job, w, faces).picture)
+
+    def preview(
+        self, job: Job, w: float, faces: Iterable[int] | None, side: int
+    ) -> tuple[bytes, dict[str, float]]:
+        """The same shrunk for a page, as WebP; and seconds per part.
+
+        Args:
+            job: one that is done.
+            w: fidelity weight in [0, 1].
+            faces: indices of the faces to restore; None: all.
+            side: longest side at most, pixels.
+
+        Raises:
+            ConfigError: there is no such face.
+            FacemendError: see `restore`.
+        """
+        result = self._redo(job, w, faces)
+        return _for_page(result.picture, side), dict(result.seconds)
+
+    def before(self, job: Job, side: int) -> bytes:
+        """The photo as it was in the size of the output, shrunk for a page, as WebP."""
+        return _for_page(self._look(job).picture, side)
+
+    def crop(self, job: Job, face: int, when: Literal["before", "after"], w: float) -> bytes:
+        """An aligned face as PNG.
+
+        Raises:
+            ConfigError: there is no such face.
+            FacemendError: see `restore`.
+        """
+        chosen = self._redo(job, w, [face]).faces[0]
+        return encode_picture(Picture.from_array(chosen.crop if when == "before" else chosen.restored), "png")
+
+    def forget_others(self, known: Container[str]) -> None:
+        """Let go of the photos of all jobs but the known ones."""
+        for job in [job for job in self._looks if job not in known]:
+            del self._looks[job]
+
+    def _redo(self, job: Job, w: float, faces: Iterable[int] | None) -> RestoreResult:
+        # The photo in a look is enlarged already.
+        options = self._options(RestoreOptions(aligned=job.aligned, model=job.model))
+        return self._restorer(options).redo(self._look(job), w, faces)
+
+    def _read(self, job: Job) -> Picture:
+        limit = self._settings.max_pixels
+        return read_picture(self._store.input(job.id), max_pixels=limit, name=job.name)
+
+    def _encoded(self, picture: Picture) -> bytes:
+        return encode_picture(picture, WRITABLE[_suffix(picture.format)])
+
+    def _restorer(self, options: RestoreOptions) -> Restorer:
+        return Restorer(options, parts=self._loaded(options))
+
+    def _options(self, wanted: RestoreOptions) -> RestoreOptions:
+        """With what the server decides."""
+        return replace(
+            wanted,
+            threads=self._settings.thread_count(),
+            device=self._settings.device,
+            max_pixels=self._settings.max_pixels,
+        )
+
+    def _loaded(self, options: RestoreOptions) -> Parts:
+        name = options.model
+        if name not in self._parts:
+            if name not in {model.name for model in known_models()}:
+                raise ModelNotFoundError(f"{name}: the server has this model no longer")
+            # Its detector serves later jobs, even if this one needs none.
+            self._parts[name] = Parts.load(replace(options, aligned=False))
+            while len(self._parts) > MAX_MODELS:
+                self._parts.popitem(last=False)
+        if options.draws_background and self._parts[name].upscaler is None:
+            upscaler = BackgroundUpscaler.open(device=options.device, threads=options.threads)
+            self._parts[name] = replace(self._parts[name], upscaler=upscaler)
+        self._parts.move_to_end(name)
+        return self._parts[name]
+
+    def _look(self, job: Job) -> Prepared:
+        """What another w of a job starts from; of a job that this process did not do, from the disk."""
+        if job.id not in self._looks:
+            try:
+                prepared = keep.load(self._store.kept(job.id), self._read(job))
+            except InputError as error:
+                raise GoneError from error
+            self._remember(job, prepared)
+        self._looks.move_to_end(job.id)
+        return self._looks[job.id]
+
+    def _remember(self, job: Job, prepared: Prepared) -> None:
+        self._looks[job.id] = prepared.onto(prepared.background or prepared.picture.resized(job.upscale))
+        self._looks.move_to_end(job.id)
+        limit = self._settings.cache_mb * 1_000_000
+        # The last one stays whatever its size: it is being looked at.
+        while len(self._looks) > 1 and sum(map(_bytes, self._looks.values())) > limit:
+            self._looks.popitem(last=False)
+
+
+def _suffix(format: str) -> str:
+    """The suffix of the result's file: that of the input's format, or .png where that cannot be written."""
+    return next((suffix for suffix, written in WRITABLE.items() if written == format), ".png")
+
+
+def _for_page(picture: Picture, side: int) -> bytes:
+    """At most that long, as WebP. For speed: at this effort it takes a fifth of the usual time."""
+    small = picture.resized(min(1.0, side / max(picture.width, picture.height)))
+    planes = [from_float(small.as_float())]
+    if small.alpha is not None:
+        planes.append(from_float(to_float(small.alpha))[..., None])
+    icc = small.icc if small.icc and small.icc[16:20] == b"RGB " else None
+    buffer = io.BytesIO()
+    Image.fromarray(np.concatenate(planes, axis=2)).save(
+        buffer, "webp", quality=LOOK_QUALITY, method=0, icc_profile=icc
+    )
+    return buffer.getvalue()
+
+
+def _faces(result: RestoreResult) -> list[dict[str, Any]]:
+    said = [(face.face, None) for face in result.faces] + [(s.face, s.reason) for s in result.skipped]
+    return [
+        {"index": index, "box": _box(face), "restored": reason is None, "reason": reason}
+        for index, (face, reason) in enumerate(said)
+    ]
+
+
+def _box(face: Face) -> list[float]:
+    return [round(value, 1) for value in (face.box.x1, face.box.y1, face.box.x2, face.box.y2)]
+
+
+def _bytes(prepared: Prepared) -> int:
+    picture, encoded = prepared.picture, prepared.encoded
+    total = picture.pixels.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+    total += sum(each.crop.nbytes for each in prepared.aligned)
+    return total + sum(array.nbytes for array in (encoded.outputs.values() if encoded else ()))

@@ -1,0 +1,118 @@
+"""From an upload to a job: checked by its header, stored under a name of the server's."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO
+from urllib.parse import quote
+
+from facemend.errors import ConfigError, OutputError, TooLargeError
+from facemend.imaging import read_header
+from facemend.pipeline.options import make_options
+from facemend.server.jobs import Job, Order
+from facemend.server.services import Services
+from facemend.server.studio import known_models
+
+_NAME_LENGTH = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a client wants done; see `Order`."""
+
+    w: float
+    upscale: int
+    model: str
+    background: str
+    aligned: bool
+
+
+def display_name(given: str | None) -> str:
+    """The last part of an upload's name, without signs that could harm where it is shown."""
+    last = PurePosixPath((given or "").replace("\\", "/")).name
+    kept = "".join(sign for sign in last if unicodedata.category(sign)[0] not in "CZ" or sign == " ")
+    stem, dot, suffix = kept.strip(" .").rpartition(".")
+    if len(kept) > _NAME_LENGTH:
+        kept = (stem or suffix)[:_NAME_LENGTH] + (dot + suffix[:8] if stem else "")
+    return kept.strip(" .") or "photo"
+
+
+def result_name(job: Job) -> str:
+    """What the restored photo is called for the client."""
+    return f"{PurePosixPath(job.name).stem}_restored{job.suffix}"
+
+
+def attachment(name: str) -> str:
+    """The Content-Disposition of a file to save under that name (RFC 6266)."""
+    quoted = quote(name, safe="")
+    return f'attachment; filename="{name}"' if quoted == name else f"attachment; filename*=UTF-8''{quoted}"
+
+
+def accept(services: Services, upload: BinaryIO, name: str, size: int, wish: Wish) -> Job:
+    """Store an upload and queue it; nothing is left of one that is refused.
+
+    Args:
+        services: of the server.
+        upload: its content, at the start.
+        name: what it is called in messages.
+        size: bytes.
+        wish: what is to be done.
+
+    Raises:
+        ConfigError: the wish cannot be granted.
+        TooLargeError: the output would be too large.
+        InputError: not a picture that can be read.
+        QueueFullError: as many jobs wait as may.
+        OutputError: the disk is full.
+    """
+    _check(wish, services.backgrounds)
+    job = secrets.token_urlsafe(16)
+    services.store.make(job)
+    try:
+        path = services.store.input(job)
+        try:
+            with path.open("xb") as file:
+                shutil.copyfileobj(upload, file, 1 << 20)
+        except OSError as error:
+            raise OutputError(f"the server cannot store the photo ({error.strerror})") from error
+        limit = services.settings.max_pixels
+        header = read_header(path, max_pixels=limit, name=name)
+        pixels = header.width * header.height * wish.upscale**2
+        if pixels > limit:
+            raise TooLargeError(
+                f"{name}: {header.width}x{header.height} at upscale {wish.upscale} gives "
+                f"{pixels / 1e6:.0f} megapixels, over the limit of {limit / 1e6:.0f}: use a smaller upscale"
+            )
+        order = Order(
+            id=job,
+            name=name,
+            format=header.format,
+            input_width=header.width,
+            input_height=header.height,
+            **asdict(wish),
+        )
+        added = services.jobs.add(order)
+    except BaseException:
+        services.store.remove(job)
+        raise
+    services.jobs.count("upload_bytes_total", size)
+    return added
+
+
+def _check(wish: Wish, backgrounds: Sequence[str]) -> None:
+    """Refuse what no job could do.
+
+    Raises:
+        ConfigError: a value is out of range, or there is no such model or background.
+    """
+    names = [model.name for model in known_models()]
+    # Names only: a path, which the library would take, must never come from a client.
+    for what, wanted, known in (("model", wish.model, names), ("background", wish.background, backgrounds)):
+        if wanted not in known:
+            raise ConfigError(f"no {what} {wanted!r}; there are: {', '.join(known)}")
+    make_options(None, {"w": wish.w, "upscale": wish.upscale})

@@ -1,0 +1,55 @@
+"""What docs/server.md says is so: its programs run, and its tables are complete."""
+
+import re
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+from server_helpers import ROOT
+
+from facemend.imaging import read_picture
+from facemend.server.settings import PREFIX, Settings
+
+TEXT = (ROOT / "docs/server.md").read_text(encoding="utf-8")
+
+
+def block(language: str, containing: str) -> str:
+    """The one block of code that holds that."""
+    found = [code for code in re.findall(rf"```{language}\n(.*?)```", TEXT, re.S) if containing in code]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.mark.parametrize("language", ["bash", "python"])
+def test_the_programs_restore_a_photo(serve, jpeg, tmp_path, language):
+    server = serve()
+    (tmp_path / "old.jpg").write_bytes(jpeg)
+    code = block(language, "old.jpg").replace("localhost:8000", server.address.removeprefix("http://"))
+    command = (
+        [sys.executable, "-c", code] if language == "python" else ["bash", "-euo", "pipefail", "-c", code]
+    )
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert read_picture(tmp_path / "new.jpg").width == (320 if language == "python" else 640)
+    if language == "bash":
+        assert read_picture(tmp_path / "closer.jpg").width == 640
+
+
+def test_every_variable_is_listed_with_its_default():
+    for field in fields(Settings):
+        name = PREFIX + field.name.upper()
+        (row,) = [line for line in TEXT.splitlines() if line.startswith("|") and f"`{name}`" in line]
+        if isinstance(field.default, int | float) and field.name != "threads":
+            assert str(field.default).removesuffix(".0") in row
+
+
+def test_every_route_and_status_is_listed(client):
+    paths = client.get("/api/openapi.json").json()["paths"]
+    routes = {path.replace("{id}", "ID").replace("{face}/{when}", "0/before") for path in paths}
+    for route in routes - {"/api/openapi.json"}:
+        assert route in TEXT, route
+    codes = {code for methods in paths.values() for route in methods.values() for code in route["responses"]}
+    for code in codes:
+        if int(code) >= 401:
+            assert f"| {code} |" in TEXT, code

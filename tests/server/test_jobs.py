@@ -1,0 +1,254 @@
+"""The queue: order, leases, limits; nothing is lost and nothing is done twice."""
+
+import multiprocessing
+import os
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from server_helpers import OUTCOME, order
+
+from facemend.errors import ConfigError
+from facemend.server.jobs import ATTEMPTS, Jobs, QueueFullError
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Opens the table of one store, as each process does."""
+    tables = []
+
+    def open_(**rest) -> Jobs:
+        given = {"limit": 1000, "keep": 60.0, "lease": 30.0, **rest}
+        tables.append(Jobs(tmp_path / "jobs.sqlite3", **given))
+        return tables[-1]
+
+    yield open_
+    for table in tables:
+        table.close()
+
+
+def test_first_come_first_served(opened):
+    jobs = opened()
+    added = [jobs.add(order(name)) for name in "abc"]
+    assert [jobs.position(job) for job in added] == [0, 1, 2]
+    assert [jobs.claim("me").id for _ in "abc"] == ["a", "b", "c"]
+    assert jobs.claim("me") is None
+    assert jobs.position(jobs.get("a")) is None
+    assert jobs.states() == {"queued": 0, "running": 3, "done": 0, "failed": 0}
+
+
+def test_an_order_comes_back_as_it_was(opened):
+    opened().add(order("a", w=0.25, aligned=True, name="ü.png"))
+    job = opened().get("a")
+    assert (job.w, job.aligned, job.name, job.upscale, job.status) == (0.25, True, "ü.png", 2, "queued")
+    assert job.expires == pytest.approx(job.created + 60)
+
+
+def test_a_finished_job_says_what_came_of_it(opened):
+    jobs = opened()
+    jobs.add(order("a"))
+    jobs.claim("me")
+    assert jobs.advance("a", "me", "encode", 0.5)
+    assert (jobs.get("a").part, jobs.get("a").progress) == ("encode", 0.5)
+    assert jobs.finish("a", "me", **OUTCOME)
+    job = jobs.get("a")
+    assert job.status == "done"
+    assert (job.part, job.progress) == (None, 1.0)
+    assert {name: getattr(job, name) for name in OUTCOME} == OUTCOME
+
+
+def test_a_failed_job_says_why(opened):
+    jobs = opened()
+    jobs.add(order("a"))
+    jobs.claim("me")
+    assert jobs.fail("a", "me", "a.png: damaged")
+    assert (jobs.get("a").status, jobs.get("a").error) == ("failed", "a.png: damaged")
+
+
+@pytest.mark.parametrize("call", ["renew", "advance", "finish", "fail"])
+def test_only_the_worker_that_has_a_job_changes_it(opened, call):
+    jobs = opened()
+    jobs.add(order("a"))
+    rest = {"advance": ("encode", 0.1), "fail": ("no",)}.get(call, ())
+    given = OUTCOME if call == "finish" else {}
+    assert not getattr(jobs, call)("a", "me", *rest, **given)
+    jobs.claim("me")
+    before = jobs.get("a")
+    assert not getattr(jobs, call)("a", "other", *rest, **given)
+    assert jobs.get("a") == before
+    assert getattr(jobs, call)("a", "me", *rest, **given)
+
+
+def test_a_job_whose_worker_died_is_taken_up_again_and_first(opened):
+    jobs = opened(lease=0.05)
+    jobs.add(order("a"))
+    jobs.add(order("b"))
+    assert jobs.claim("dead").id == "a"
+    time.sleep(0.1)
+    again = jobs.claim("alive")
+    assert (again.id, again.attempts) == ("a", 2)
+    assert not jobs.renew("a", "dead")
+    assert not jobs.finish("a", "dead", **OUTCOME)
+    assert jobs.finish("a", "alive", **OUTCOME)
+    assert jobs.counters()["jobs_retaken_total"] == 1
+
+
+def test_a_renewed_lease_holds(opened):
+    jobs = opened(lease=0.3)
+    jobs.add(order("a"))
+    jobs.claim("me")
+    for _ in range(5):
+        time.sleep(0.1)
+        assert jobs.renew("a", "me")
+        assert jobs.claim("other") is None
+
+
+def test_a_job_that_kills_its_workers_is_given_up(opened):
+    jobs = opened(lease=0.01)
+    jobs.add(order("a"))
+    jobs.add(order("b"))
+    for _ in range(ATTEMPTS):
+        assert jobs.claim("me").id == "a"
+        time.sleep(0.03)
+    assert jobs.claim("me").id == "b"
+    assert jobs.get("a").status == "failed"
+    assert "stopped 3 times" in jobs.get("a").error
+
+
+def test_a_job_given_back_keeps_its_place_and_its_attempts(opened):
+    jobs = opened()
+    jobs.add(order("a"))
+    jobs.add(order("b"))
+    jobs.claim("me")
+    assert jobs.give_back("me")
+    assert not jobs.give_back("me")
+    assert (jobs.get("a").status, jobs.get("a").attempts) == ("queued", 0)
+    assert jobs.claim("other").id == "a"
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back(opened):
+    jobs = opened(limit=2)
+    for name in "ab":
+        jobs.add(order(name))
+    with pytest.raises(QueueFullError, match=r"full: try again in \d+ s") as info:
+        jobs.add(order("c"))
+    assert 1 <= info.value.retry_after <= 60
+    jobs.count("job_seconds_sum", 70)
+    jobs.count("job_seconds_count", 10)
+    with pytest.raises(QueueFullError) as info:
+        jobs.check_room()
+    assert info.value.retry_after == 7
+    jobs.claim("me")
+    jobs.check_room()
+    with pytest.raises(QueueFullError):
+        jobs.check_room(arriving=1)
+    jobs.add(order("c"))
+    assert jobs.get("d") is None
+
+
+def test_the_limit_holds_when_all_come_at_once(opened):
+    tables = [opened(limit=7) for _ in range(4)]
+
+    def add(number: int) -> bool:
+        try:
+            tables[number % 4].add(order(str(number)))
+        except QueueFullError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(add, range(60))) == 7
+    assert tables[0].states()["queued"] == 7
+
+
+def test_each_job_is_claimed_once_whoever_asks(opened):
+    first = opened()
+    for number in range(200):
+        first.add(order(str(number)))
+    tables = [opened() for _ in range(6)]
+    claimed: list[str] = []
+
+    def take(table: Jobs) -> None:
+        while (job := table.claim(f"worker {id(table)}")) is not None:
+            claimed.append(job.id)
+
+    threads = [threading.Thread(target=take, args=(table,)) for table in tables]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == sorted(map(str, range(200)))
+
+
+def _claim_and_die(path: Path) -> None:
+    jobs = Jobs(path, limit=9, keep=60, lease=0.2)
+    jobs.claim("doomed")
+    jobs.advance("a", "doomed", "encode", 0.4)
+    os.kill(os.getpid(), 9)
+
+
+def test_the_table_survives_a_process_that_is_killed(opened, tmp_path):
+    jobs = opened()
+    jobs.add(order("a"))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_claim_and_die, args=(tmp_path / "jobs.sqlite3",)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -9
+    assert (jobs.get("a").status, jobs.get("a").part) == ("running", "encode")
+    time.sleep(0.25)
+    assert jobs.claim("me").id == "a"
+
+
+def test_what_is_over_expires_and_what_is_not_stays(opened):
+    jobs = opened(keep=0.05)
+    for name in ("done", "failed", "running", "queued"):
+        jobs.add(order(name))
+    jobs.claim("me")
+    jobs.claim("me")
+    jobs.claim("me")
+    jobs.finish("done", "me", **OUTCOME)
+    jobs.fail("failed", "me", "no")
+    assert jobs.get("done") is not None
+    time.sleep(0.1)
+    assert jobs.get("done") is None
+    assert jobs.get("failed") is None
+    assert sorted(jobs.expire()) == ["done", "failed"]
+    assert jobs.ids() == {"running", "queued"}
+    assert jobs.get("running") is not None
+    assert jobs.get("queued") is not None
+    assert jobs.counters()["jobs_expired_total"] == 2
+
+
+def test_a_deleted_job_is_gone_for_its_worker_too(opened):
+    jobs = opened()
+    jobs.add(order("a"))
+    jobs.claim("me")
+    assert jobs.delete("a")
+    assert not jobs.delete("a")
+    assert not jobs.renew("a", "me")
+    assert not jobs.finish("a", "me", **OUTCOME)
+
+
+def test_counters_are_shared(opened):
+    tables = [opened() for _ in range(3)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda number: tables[number % 3].count("faces_restored_total", 2), range(90)))
+    assert opened().counters() == {"faces_restored_total": 180.0}
+
+
+def test_other_files_are_refused_in_one_line(tmp_path):
+    path = tmp_path / "jobs.sqlite3"
+    path.write_bytes(b"this is no database, whatever its name may be" * 100)
+    with pytest.raises(ConfigError, match=r"jobs\.sqlite3: cannot be used as the job table"):
+        Jobs(path, limit=1, keep=1, lease=1)
+    other = tmp_path / "other.sqlite3"
+    db = sqlite3.connect(other)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(ConfigError, match="another version"):
+        Jobs(other, limit=1, keep=1, lease=1)

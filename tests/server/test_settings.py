@@ -1,0 +1,69 @@
+from dataclasses import fields, replace
+
+import pytest
+
+from facemend.errors import ConfigError
+from facemend.server.settings import PREFIX, Settings
+
+
+def test_the_environment_says_the_same_as_the_fields():
+    settings = Settings(
+        host="::1", port=1, workers=3, token="a-b", store="/x", keep=0.5, lease_seconds=2.5, device="cpu"
+    )
+    assert Settings.from_env(settings.to_env()) == settings
+    assert set(settings.to_env()) == {PREFIX + field.name.upper() for field in fields(Settings)}
+
+
+def test_what_is_not_set_has_its_default():
+    assert Settings.from_env({}) == Settings()
+    assert Settings.from_env({"FACEMEND_PORT": "", "HOME": "/x"}) == Settings()
+    assert Settings.from_env({"FACEMEND_QUEUE": "7"}) == Settings(queue=7)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("PORT", "tcp://10.0.0.1:80", "FACEMEND_PORT must be a whole number"),
+        ("KEEP", "an hour", "FACEMEND_KEEP must be a number"),
+        ("PORT", "70000", "port must be from 0 to 65535"),
+        ("WORKERS", "0", "workers must be from 1 to 64"),
+        ("KEEP", "nan", "keep must be from"),
+        ("DEVICE", "toaster", "device must be one of"),
+        ("TOKEN", "with space", "token must be printable ASCII"),
+        ("TOKEN", "schlüssel", "token must be printable ASCII"),
+    ],
+)
+def test_wrong_values_are_named(name, text, message):
+    with pytest.raises(ConfigError, match=message):
+        Settings.from_env({PREFIX + name: text})
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.4", False),
+        ("example.org", False),
+    ],
+)
+def test_which_addresses_only_this_machine_reaches(host, local):
+    assert Settings(host=host).is_local is local
+
+
+def test_threads_are_split_between_the_workers(monkeypatch):
+    monkeypatch.setattr("facemend.server.settings.usable_cores", lambda: 8)
+    assert Settings().thread_count() == 8
+    assert Settings(workers=3).thread_count() == 2
+    assert Settings(workers=20).thread_count() == 1
+    assert Settings(workers=3, threads=5).thread_count() == 5
+
+
+def test_a_server_needs_a_store():
+    with pytest.raises(ConfigError, match="FACEMEND_STORE"):
+        Settings().folder()
+    assert replace(Settings(), store="x").folder().name == "x"

@@ -1,0 +1,315 @@
+"""The thread that does the work, with a studio that can be held and told to fail."""
+
+import threading
+import time
+from concurrent.futures import CancelledError
+from dataclasses import replace
+
+import pytest
+from server_helpers import OUTCOME, order, until
+
+from facemend.errors import BackendError, InputError
+from facemend.server.app import open_jobs
+from facemend.server.store import Store
+from facemend.server.worker import WAITING, BusyError, Worker
+
+PARTS = ("read", "detect", "encode", "decode", "write")
+
+
+class FakeStudio:
+    """Each part of a job waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Semaphore(0)
+        self.seen: list[str] = []
+        self.error: Exception | None = None
+
+    def warm(self) -> None:
+        self.seen.append("warm")
+
+    def restore(self, job, on_part):
+        for part in PARTS:
+            on_part(part)
+            self.seen.append(f"{job.id} {part}")
+            self.gate.acquire()
+            if self.error is not None:
+                raise self.error
+        return OUTCOME
+
+    def forget_others(self, known) -> None:
+        pass
+
+
+class Place:
+    """A worker over a store."""
+
+    def __init__(self, settings) -> None:
+        self.store = Store(settings.folder())
+        self.jobs = open_jobs(settings, self.store)
+        self.studio = FakeStudio()
+        self.worker = Worker(self.jobs, self.store, self.studio, settings)
+
+    def add(self, id: str) -> None:
+        self.store.make(id)
+        self.jobs.add(order(id))
+        self.worker.wake()
+
+    def is_at(self, id: str, part: str) -> bool:
+        return f"{id} {part}" in self.studio.seen
+
+    def status(self, id: str) -> str:
+        return self.jobs.get(id).status
+
+
+@pytest.fixture
+def place(settings):
+    """Makes places; their workers are stopped at the end."""
+    made = []
+
+    def make(**changes) -> Place:
+        made.append(Place(replace(settings, **{"grace_seconds": 0.2, **changes})))
+        made[-1].worker.start()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.studio.gate.release(1000)
+        each.worker.stop()
+        each.jobs.close()
+
+
+def test_a_job_goes_through_its_parts(place):
+    here = place()
+    here.add("a")
+    with until() as tick:
+        while not here.is_at("a", "decode"):
+            here.studio.gate.release()
+            tick()
+    job = here.jobs.get("a")
+    assert job.status == "running"
+    here.studio.gate.release(9)
+    with until() as tick:
+        while here.status("a") != "done":
+            tick()
+    assert here.studio.seen == ["warm", *(f"a {part}" for part in PARTS)]
+    counters = here.jobs.counters()
+    assert counters["jobs_done_total"] == counters["job_seconds_count"] == 1
+    assert counters["faces_restored_total"] == 1
+    assert counters['part_seconds_total{part="encode"}'] == 0.5
+
+
+def test_progress_grows(place):
+    here = place()
+    here.add("a")
+    seen = []
+    for part in PARTS:
+        with until() as tick:
+            while not here.is_at("a", part):
+                tick()
+        job = here.jobs.get("a")
+        assert job.part == part
+        seen.append(job.progress)
+        here.studio.gate.release()
+    assert seen == sorted(set(seen))
+    assert 0 < seen[0] < seen[-1] < 1
+
+
+def test_looks_pass_between_the_parts_of_a_job(place):
+    here = place()
+    here.add("a")
+    with until() as tick:
+        while not here.is_at("a", "read"):
+            tick()
+    threads = []
+    look = here.worker.ask(lambda: threads.append(threading.current_thread().name))
+    assert not look.done()
+    here.studio.gate.release()
+    look.result(10)
+    assert here.status("a") == "running"
+    assert threads == ["facemend-worker"]
+
+
+def test_looks_come_before_jobs_that_wait(place):
+    here = place()
+    for id in "ab":
+        here.add(id)
+    with until() as tick:
+        while not here.is_at("a", "write"):
+            here.studio.gate.release()
+            tick()
+    here.worker.ask(lambda: here.studio.seen.append("look"))
+    here.studio.gate.release(1000)
+    with until() as tick:
+        while here.status("b") != "done":
+            tick()
+    assert here.studio.seen.index("look") < here.studio.seen.index("b read")
+
+
+def test_a_look_that_fails_says_so_and_the_next_is_served(place):
+    here = place()
+
+    def fail():
+        raise InputError("no")
+
+    with pytest.raises(InputError, match="no"):
+        here.worker.ask(fail).result(10)
+    assert here.worker.ask(lambda: 7).result(10) == 7
+
+
+def test_a_look_whose_client_is_gone_is_not_run(place):
+    here = place()
+    here.add("a")
+    with until() as tick:
+        while not here.is_at("a", "read"):
+            tick()
+    ran = []
+    look = here.worker.ask(lambda: ran.append(1))
+    after = here.worker.ask(lambda: "after")
+    look.cancel()
+    here.studio.gate.release()
+    assert after.result(10) == "after"
+    assert ran == []
+    with pytest.raises(CancelledError):
+        look.result(1)
+
+
+def test_too_many_looks_are_refused(place):
+    here = place()
+    here.add("a")
+    with until() as tick:
+        while not here.is_at("a", "read"):
+            tick()
+    looks = [here.worker.ask(lambda number=number: number) for number in range(WAITING)]
+    with pytest.raises(BusyError, match="busy"):
+        here.worker.ask(lambda: None)
+    here.studio.gate.release(1000)
+    assert [look.result(10) for look in looks] == list(range(WAITING))
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InputError("a.png: damaged\nor cut off"), "a.png: damaged or cut off"),
+        (
+            BackendError("/home/me/encode.onnx: the run failed"),
+            "the server's networks failed; its log says why",
+        ),
+        (MemoryError(), "a.png: not enough memory for this photo"),
+        (RuntimeError("secret"), "a.png: unexpected RuntimeError"),
+    ],
+)
+def test_a_failure_is_one_line_and_the_worker_lives_on(place, error, line):
+    here = place()
+    here.studio.error = error
+    here.studio.gate.release(100)
+    here.add("a")
+    with until() as tick:
+        while here.status("a") != "failed":
+            tick()
+    assert here.jobs.get("a").error == line
+    here.studio.error = None
+    here.add("b")
+    with until() as tick:
+        while here.status("b") != "done":
+            tick()
+
+
+def test_a_job_that_takes_too_long_fails_in_time_though_a_part_hangs(place):
+    here = place(job_seconds=1, lease_seconds=1)
+    here.add("a")
+    start = time.monotonic()
+    with until() as tick:
+        while here.status("a") != "failed":
+            tick()
+    assert 0.9 < time.monotonic() - start < 10
+    assert here.jobs.get("a").error == "a.png: took longer than 1 s, which is the limit"
+    here.studio.gate.release(1000)
+    here.add("b")
+    with until() as tick:
+        while here.status("b") != "done":
+            tick()
+    assert here.status("a") == "failed"
+    assert not here.is_at("a", "detect")
+
+
+def test_a_lease_is_renewed_while_a_part_takes_long(place):
+    here = place(lease_seconds=1)
+    here.add("a")
+    with until() as tick:
+        while not here.is_at("a", "read"):
+            tick()
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        assert here.jobs.claim("thief") is None
+        time.sleep(0.1)
+
+
+def test_a_deleted_job_is_left_at_the_next_part(place):
+    here = place()
+    here.add("a")
+    with until() as tick:
+        while not here.is_at("a", "read"):
+            tick()
+    here.jobs.delete("a")
+    here.studio.gate.release(1000)
+    here.add("b")
+    with until() as tick:
+        while here.status("b") != "done":
+            tick()
+    assert not here.is_at("a", "detect")
+
+
+def test_stopping_finishes_a_quick_job_and_takes_no_other(place):
+    here = place(grace_seconds=20)
+    here.add("a")
+    here.add("b")
+    with until() as tick:
+        while not here.is_at("a", "read"):
+            tick()
+    here.studio.gate.release(1000)
+    assert here.worker.stop()
+    assert (here.status("a"), here.status("b")) == ("done", "queued")
+    with pytest.raises(BusyError):
+        here.worker.ask(lambda: None)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_stopping_gives_a_slow_job_back(place, hangs):
+    here = place(grace_seconds=0.3)
+    here.add("a")
+    with until() as tick:
+        while not here.is_at("a", "read"):
+            tick()
+    if not hangs:  # parts go on, but too slowly
+        threading.Timer(0.6, here.studio.gate.release).start()
+    assert here.worker.stop() is not hangs
+    job = here.jobs.get("a")
+    assert (job.status, job.attempts, job.part) == ("queued", 0, None)
+    here.studio.gate.release(1000)
+    time.sleep(0.2)
+    assert here.status("a") == "queued"
+
+
+def test_looks_that_wait_when_the_server_ends_are_told(place):
+    here = place(grace_seconds=0.2)
+    here.add("a")
+    with until() as tick:
+        while not here.is_at("a", "read"):
+            tick()
+    look = here.worker.ask(lambda: None)
+    here.worker.stop()
+    with pytest.raises(BusyError, match="ends"):
+        look.result(1)
+
+
+def test_what_has_expired_is_deleted_from_the_disk(place, settings):
+    here = place(keep=0.05)  # 3 s
+    here.studio.gate.release(1000)
+    here.add("a")
+    with until() as tick:
+        while here.jobs.get("a") is not None:
+            tick()
+    folder = settings.folder() / "jobs/a"
+    assert folder.is_dir()
+    here.worker.clean()
+    assert not folder.exists()
