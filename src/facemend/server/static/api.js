@@ -1,0 +1,124 @@
+// The server's HTTP API. Every failure is an ApiError; status 0: no answer at all.
+const ROOT = new URL("../api/", import.meta.url);
+
+export class ApiError extends Error {
+  constructor(status, detail = "", retryAfter = null) {
+    super(detail);
+    this.status = status;
+    this.detail = detail;
+    this.retryAfter = retryAfter; // seconds
+  }
+}
+
+let askForToken = async () => {
+  throw new ApiError(401);
+};
+
+/** What to do when the server asks for its token; resolves once it has been given. */
+export function onTokenNeeded(ask) {
+  askForToken = ask;
+}
+
+function failure(status, header, text) {
+  let detail = "";
+  try {
+    detail = String(JSON.parse(text).detail ?? "");
+  } catch {
+    // not from our server, but from something before it
+  }
+  const seconds = Number.parseFloat(header("Retry-After") ?? "");
+  return new ApiError(status, detail, Number.isFinite(seconds) ? seconds : null);
+}
+
+async function request(path, { method = "GET", query = {}, json, signal } = {}) {
+  const url = new URL(path, ROOT);
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined) url.searchParams.set(name, value);
+  }
+  const init = { method, signal };
+  if (json !== undefined) {
+    init.headers = { "Content-Type": "application/json" };
+    init.body = JSON.stringify(json);
+  }
+  let response;
+  try {
+    response = await fetch(url, init);
+  } catch (error) {
+    throw signal?.aborted ? error : new ApiError(0);
+  }
+  if (response.ok) return response;
+  if (response.status === 401 && path !== "login") {
+    await askForToken();
+    return request(path, { method, query, json, signal });
+  }
+  throw failure(response.status, (name) => response.headers.get(name), await response.text());
+}
+
+const jobPath = (id, rest = "") => `jobs/${encodeURIComponent(id)}${rest}`;
+const json = async (path, options) => (await request(path, options)).json();
+
+export const getInfo = () => json("info");
+export const getJob = (id) => json(jobPath(id));
+export const login = (token) => request("login", { method: "POST", json: { token } });
+export const deleteJob = (id) => request(jobPath(id), { method: "DELETE" });
+
+/** The restored photo for the page. `faces`: "0,2", "" for none, or null for all. */
+export async function getPreview(id, { w, faces, side }, signal) {
+  return (await request(jobPath(id, "/preview"), { query: { w, faces, side }, signal })).blob();
+}
+
+/** The photo as it was, in the same shape. Tried again while the server is busy. */
+export async function getBefore(id, side, signal, tries = 8) {
+  try {
+    return await (await request(jobPath(id, "/before"), { query: { side }, signal })).blob();
+  } catch (error) {
+    if (signal.aborted || tries <= 1 || ![0, 503].includes(error.status)) throw error;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter ?? 1)));
+    return getBefore(id, side, signal, tries - 1);
+  }
+}
+
+/** The restored photo itself and the name to save it under. */
+export async function getResult(id, { w, faces }) {
+  const response = await request(jobPath(id, "/result"), { query: { w, faces } });
+  return { blob: await response.blob(), name: fileName(response.headers.get("Content-Disposition") ?? "") };
+}
+
+/** Address of an aligned face; `when` is "before" or "after". */
+export function faceUrl(id, face, when, w) {
+  const url = new URL(jobPath(id, `/faces/${face}/${when}`), ROOT);
+  if (when === "after") url.searchParams.set("w", w);
+  return url.href;
+}
+
+/** Send a photo; `onProgress` is told the share that has gone out. XMLHttpRequest, as fetch does not tell. */
+export function upload(file, fields, { onProgress, signal }) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.set(name, String(value));
+  form.set("photo", file, file.name || "photo.png");
+  const send = () =>
+    new Promise((resolve, reject) => {
+      const sending = new XMLHttpRequest();
+      sending.open("POST", new URL("jobs", ROOT));
+      sending.upload.addEventListener("progress", (event) => onProgress(event.loaded / event.total));
+      sending.addEventListener("error", () => reject(new ApiError(0)));
+      sending.addEventListener("abort", () => reject(signal.reason));
+      sending.addEventListener("load", () => {
+        if (sending.status === 202) resolve(JSON.parse(sending.responseText));
+        else reject(failure(sending.status, (name) => sending.getResponseHeader(name), sending.responseText));
+      });
+      signal.addEventListener("abort", () => sending.abort(), { once: true });
+      sending.send(form);
+    });
+  return send().catch(async (error) => {
+    if (error.status !== 401) throw error;
+    await askForToken();
+    return send();
+  });
+}
+
+function fileName(disposition) {
+  const encoded = /filename\*=UTF-8''([^;]+)/i.exec(disposition);
+  if (encoded) return decodeURIComponent(encoded[1]);
+  return /filename="([^"]+)"/i.exec(disposition)?.[1] ?? "restored";
+}

@@ -1,0 +1,42 @@
+// From what the server says to what a person can do about it.
+import { duration, megabytes, t } from "./i18n.js";
+import { info, formatNames } from "./server.js";
+
+/** Answers after which the same request is worth another try by itself. */
+export const isBusy = (error) => error.status === 429 || error.status === 503;
+
+/** {title, fix, detail}: two sentences of ours, and the server's own line. */
+export function explain(problem) {
+  const values = {
+    formats: formatNames().join(", "),
+    size: megabytes(info.max_bytes),
+    pixels: Math.floor(info.max_pixels / 1e6),
+    time: duration(info.keep_seconds),
+  };
+  const key = `error${kindOf(problem.status)}`;
+  return { title: t(key), fix: t(`${key}Fix`, values), detail: problem.detail };
+}
+
+function kindOf(status) {
+  if (status === "job") return "Job";
+  switch (status) {
+    case 0:
+      return "Network";
+    case 404:
+      return "Expired";
+    case 408:
+      return "Slow";
+    case 413:
+      return "Large";
+    case 415:
+      return "Kind";
+    case 400:
+    case 409:
+    case 422:
+      return "Settings";
+    case 507:
+      return "Full";
+    default:
+      return "Server";
+  }
+}

@@ -1,0 +1,66 @@
+// Size, background and model: for the photos to come, and for the one that is shown.
+import { $, make, write } from "./dom.js";
+import { t } from "./i18n.js";
+import { again } from "./queue.js";
+import { info } from "./server.js";
+
+/** What further photos are restored with. */
+export const defaults = { upscale: 1 };
+let current = null;
+
+/** Once the server has said what there is. */
+export function startOptions() {
+  $("upscale").replaceChildren(
+    ...info.upscales.map((n) => make("button", { type: "button", onclick: () => set({ upscale: n }), value: n })),
+  );
+  const standard = info.models.find((model) => model.default) ?? info.models[0];
+  if (info.models.length > 1) defaults.model = standard.name;
+  if (info.backgrounds.length > 1) defaults.background = info.backgrounds[0];
+  fill($("model"), info.models.map((model) => model.name));
+  fill($("background"), info.backgrounds);
+  for (const name of ["model", "background"]) {
+    $(name).addEventListener("change", () => set({ [name]: $(name).value }));
+  }
+}
+
+function fill(select, names) {
+  select.replaceChildren(...names.map((value) => make("option", { value })));
+}
+
+function set(changed) {
+  Object.assign(defaults, changed);
+  if (current === null) renderOptions(null);
+  else if (current.file) again(current, { ...current.options, ...changed });
+}
+
+/** Show the options of a photo; null: those of the photos to come. */
+export function renderOptions(item) {
+  current = item;
+  const options = item?.options ?? defaults;
+  const locked = item !== null && item.file === null;
+  $("options").disabled = locked;
+  // One of each: there is nothing to choose. Nor would an option make a photo of another kind of file.
+  const choices = Math.max(info.upscales.length, info.models.length, info.backgrounds.length);
+  $("options").hidden = choices < 2 || item?.problem?.status === 415;
+  $("options").classList.toggle("card", item !== null);
+  const home = $(item === null ? "settings-home" : "settings-work");
+  if ($("options").parentElement !== home) home.append($("options"));
+  for (const button of $("upscale").children) {
+    const n = Number(button.value);
+    write(button, n === 1 ? t("timesOne") : t("times", { n }));
+    button.setAttribute("aria-pressed", String(n === options.upscale));
+    const pixels = item?.job ? item.job.input_width * item.job.input_height * n * n : 0;
+    button.disabled = pixels > info.max_pixels;
+  }
+  $("background-row").hidden = info.backgrounds.length < 2 || options.upscale === 1;
+  $("model-row").hidden = info.models.length < 2;
+  for (const option of $("background").children) {
+    write(option, ["lanczos", "realesrgan"].includes(option.value) ? t(option.value) : option.value);
+  }
+  for (const [index, option] of [...$("model").children].entries()) {
+    write(option, info.models[index].default ? t("modelDefault", { name: option.value }) : option.value);
+  }
+  if (options.background) $("background").value = options.background;
+  if (options.model) $("model").value = options.model;
+  write($("options-hint"), item === null ? "" : t(locked ? "noFile" : "runsAgain"));
+}

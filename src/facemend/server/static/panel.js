@@ -1,0 +1,158 @@
+// Beside the picture: what came of it, how it shall look, its faces, and taking it home.
+import { faceUrl, getResult } from "./api.js";
+import { $, make, write } from "./dom.js";
+import { explain } from "./errors.js";
+import { clock, t } from "./i18n.js";
+import { again, change, fail, items, remove } from "./queue.js";
+import { facesOf } from "./preview.js";
+import { pointAt, toggle } from "./stage.js";
+import { facts } from "./words.js";
+import { openZoom, renderZoom } from "./zoom.js";
+
+const SETTLE = 250; // ms without a change before the small faces follow
+let current = null;
+let settling = null;
+let saving = 0; // downloads that are being made
+
+/** What the page remembers for the next photo. */
+export const habits = { w: 0.5 };
+
+$("w").addEventListener("input", () => setW(Number($("w").value)));
+for (const button of document.querySelectorAll("[data-w]")) {
+  button.addEventListener("click", () => setW(Number(button.dataset.w)));
+}
+$("all").addEventListener("click", () => change(current, { chosen: new Set(restored(current).map((f) => f.index)) }));
+$("none").addEventListener("click", () => change(current, { chosen: new Set() }));
+$("again").addEventListener("click", () => again(current));
+$("delete").addEventListener("click", () => remove(current));
+$("download").addEventListener("click", () => save([current]));
+$("download-all").addEventListener("click", () => save(finished()));
+
+const restored = (item) => item.job.faces.filter((face) => face.restored);
+const finished = () => items.filter((item) => item.state === "done");
+
+function setW(w) {
+  habits.w = w;
+  change(current, { w });
+}
+
+/** Show a photo as it is now. */
+export function renderPanel(item) {
+  current = item;
+  renderProblem(item);
+  const done = item.state === "done";
+  $("facts").hidden = !done;
+  $("look").hidden = !done || restored(item).length === 0;
+  $("faces").hidden = $("look").hidden;
+  if (done) renderResult(item);
+  renderActions(item, done);
+  renderZoom(item);
+}
+
+function renderProblem(item) {
+  $("problem").hidden = item.problem === null;
+  if (item.problem === null) return;
+  const { title, fix, detail } = explain(item.problem);
+  write($("problem-title"), title);
+  write($("problem-fix"), fix);
+  write($("problem-detail"), detail);
+  // The same file would be refused again.
+  $("again").hidden = item.file === null || [413, 415].includes(item.problem.status);
+}
+
+function renderResult(item) {
+  const { job } = item;
+  write($("facts-title"), facts(item));
+  write($("facts-size"), t("pixels", { width: job.width, height: job.height }));
+  const none = restored(item).length === 0;
+  const notes = none ? [t(job.upscale > 1 ? "noneEnlarged" : "noneFound")] : job.notes;
+  $("notes").lang = none ? "" : "en";
+  $("notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
+  $("w").value = item.w;
+  $("w").style.setProperty("--fill", `${100 * item.w}%`);
+  const key = item.w < 0.25 ? "wLow" : item.w > 0.75 ? "wHigh" : "wMiddle";
+  $("w").setAttribute("aria-valuetext", `${item.w}. ${t(key)}`);
+  write($("w-value"), `w = ${item.w.toFixed(2)}`);
+  write($("w-hint"), t(key));
+  for (const button of document.querySelectorAll("[data-w]")) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.w) === item.w));
+  }
+  renderFaces(item);
+}
+
+function renderFaces(item) {
+  const faces = restored(item);
+  const cards = $("cards");
+  if (cards.dataset.job !== item.job.id) {
+    cards.dataset.job = item.job.id;
+    cards.replaceChildren(...faces.map((face) => newCard(item, face)));
+    follow(item);
+  }
+  for (const [index, card] of [...cards.children].entries()) {
+    const face = faces[index];
+    const box = card.querySelector("input");
+    box.checked = item.chosen.has(face.index);
+    card.classList.toggle("off", !box.checked);
+    write(card.querySelector("label span"), t("face", { n: face.index + 1 }));
+    card.querySelector("button").setAttribute("aria-label", t("faceLarger", { n: face.index + 1 }));
+  }
+  clearTimeout(settling);
+  settling = setTimeout(() => current === item && item.state === "done" && follow(item), SETTLE);
+  $("all-none").hidden = faces.length < 3;
+  const left = item.job.faces.filter((face) => !face.restored);
+  $("skipped").hidden = left.length === 0;
+  write($("skipped"), left.length ? t("skipped", { n: left.length }) : "");
+}
+
+function newCard(item, face) {
+  const picture = (when) => make("img", { alt: "", loading: "lazy", className: when });
+  const before = picture("before");
+  before.src = faceUrl(item.job.id, face.index, "before");
+  const look = make("button", { type: "button", className: "pair" }, before, picture("after"));
+  look.addEventListener("click", () => openZoom(item, face.index));
+  const box = make("input", { type: "checkbox" });
+  box.addEventListener("change", () => toggle(item, face.index));
+  const card = make("li", { className: "face" }, look, make("label", { className: "tick" }, box, make("span")));
+  for (const event of ["pointerenter", "focusin"]) card.addEventListener(event, () => pointAt(face.index));
+  for (const event of ["pointerleave", "focusout"]) card.addEventListener(event, () => pointAt(null));
+  card.dataset.index = face.index;
+  return card;
+}
+
+/** The small faces with the w of now. */
+function follow(item) {
+  for (const card of $("cards").children) {
+    const picture = card.querySelector(".after");
+    const url = faceUrl(item.job.id, card.dataset.index, "after", item.w);
+    if (picture.src !== url) picture.src = url;
+  }
+}
+
+function renderActions(item, done) {
+  $("download").hidden = !done;
+  $("download").disabled = $("download-all").disabled = saving > 0;
+  write($("download-words"), t(saving > 0 ? "downloading" : "download"));
+  const all = finished().length;
+  $("download-all").hidden = all < 2;
+  write($("download-all"), t("downloadAll", { n: all }));
+  write($("until"), done ? t("until", { time: clock(item.job.expires) }) : "");
+  const still = { done: "delete", failed: "remove", expired: "remove" };
+  write($("delete"), t(still[item.state] ?? "cancel"));
+}
+
+async function save(chosen) {
+  saving += 1;
+  renderPanel(current);
+  for (const item of chosen) {
+    try {
+      const { blob, name } = await getResult(item.job.id, { w: item.w, faces: facesOf(item) });
+      const link = make("a", { href: URL.createObjectURL(blob), download: name });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    } catch (error) {
+      fail(item, error);
+    }
+  }
+  saving -= 1;
+  if (items.includes(current)) renderPanel(current);
+}

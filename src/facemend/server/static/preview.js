@@ -1,0 +1,98 @@
+// The restored photo with any w: one request at a time, the newest wish next. A moving slider thus gets pictures as fast
+// as the server can make them; what was asked for another photo is aborted.
+import { getPreview } from "./api.js";
+import { isBusy } from "./errors.js";
+
+const KEEP = 8; // pictures that come back without a request
+const PAUSE = 40; // ms; a slider moves in smaller steps
+
+/** `faces` of the API: null where all are restored. */
+export function facesOf(item) {
+  const restored = item.job.faces.filter((face) => face.restored);
+  return item.chosen.size === restored.length ? null : [...item.chosen].sort((a, b) => a - b).join(",");
+}
+
+export class Preview {
+  /** Called: onPicture(item, bitmap), onBusy(is it), onOffline(is it), onError(item, error). */
+  constructor({ onPicture, onBusy, onOffline, onError }) {
+    Object.assign(this, { onPicture, onBusy, onOffline, onError });
+    this.kept = new Map();
+    this.shown = null; // key of the picture that was given last
+    this.wish = null; // what is wanted, until it is there
+    this.running = null; // {wish, controller}
+    this.timer = null;
+  }
+
+  /** Show a finished photo as the item says now. */
+  show(item, side) {
+    const look = { w: item.w, faces: facesOf(item), side };
+    const key = JSON.stringify([item.job.id, look]);
+    if (this.wish?.key === key || (this.wish === null && this.shown === key)) return;
+    const kept = this.kept.get(key);
+    this.wish = kept ? null : { key, item, id: item.job.id, look };
+    if (kept) {
+      this.onBusy(false);
+      this.#give(key, item, kept);
+    } else {
+      this.#later(PAUSE);
+    }
+  }
+
+  /** Another photo is next: nothing of the last one is wanted any more. */
+  stop() {
+    this.wish = this.shown = null;
+    this.running?.controller.abort();
+    this.onBusy(false);
+  }
+
+  #later(milliseconds) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.#go(), milliseconds);
+  }
+
+  async #go() {
+    const wish = this.wish;
+    if (wish === null || this.running) return;
+    const controller = new AbortController();
+    this.running = { wish, controller };
+    this.onBusy(true);
+    let pause = 0;
+    try {
+      const bitmap = await createImageBitmap(await getPreview(wish.id, wish.look, controller.signal));
+      if (controller.signal.aborted) bitmap.close();
+      else this.#arrived(wish, bitmap);
+    } catch (error) {
+      if (!controller.signal.aborted) {
+        this.onOffline(error.status === 0);
+        if (error.status === 0 || isBusy(error)) pause = 1000 * (error.retryAfter ?? 1);
+        else this.#failed(wish, error);
+      }
+    }
+    this.running = null;
+    if (this.wish === null) this.onBusy(false);
+    else this.#later(pause);
+  }
+
+  #arrived(wish, bitmap) {
+    this.kept.set(wish.key, bitmap);
+    if (this.kept.size > KEEP) {
+      const [oldest] = this.kept.keys();
+      this.kept.get(oldest).close();
+      this.kept.delete(oldest);
+    }
+    this.onOffline(false);
+    if (this.wish === null) return; // a kept picture has been wanted and shown meanwhile
+    if (this.wish.key === wish.key) this.wish = null;
+    this.#give(wish.key, wish.item, bitmap);
+  }
+
+  #give(key, item, bitmap) {
+    this.shown = key;
+    this.onPicture(item, bitmap);
+  }
+
+  #failed(wish, error) {
+    if (this.wish?.key === wish.key) this.wish = null;
+    this.onError(wish.item, error);
+  }
+}

@@ -1,0 +1,198 @@
+// The photos of this page, from the file to the finished job: sends two at a time, asks how the jobs are, remembers
+// them over a reload. Tells `onChange(item)` whatever happens.
+import { ApiError, deleteJob, getJob, upload } from "./api.js";
+import { isBusy } from "./errors.js";
+import { info } from "./server.js";
+
+const SENDING = 2;
+const KEY = "facemend.jobs";
+const MOVING = ["queued", "running"];
+
+export const items = [];
+let serial = 0;
+let onChange = () => {};
+let timer = null;
+
+/** Be told of every change of an item. */
+export function onItem(listener) {
+  onChange = listener;
+}
+
+function newItem(fields) {
+  serial += 1;
+  const item = {
+    key: serial,
+    file: null,
+    name: "",
+    state: "waiting", // sending, busy, queued, running, done, failed, expired
+    sent: 0,
+    retryAt: 0,
+    job: null,
+    problem: null, // {status, detail}
+    offline: false,
+    w: 0.5,
+    chosen: null, // Set of faces to restore; null: not known yet
+    options: {},
+    controller: new AbortController(),
+    ...fields,
+  };
+  items.push(item);
+  return item;
+}
+
+/** Take in files; returns the new items. */
+export function add(files, { w, options }) {
+  const added = files.map((file) => newItem({ file, name: file.name || "photo.png", w, options: { ...options } }));
+  for (const item of added) {
+    if (item.file.size > info.max_bytes) fail(item, new ApiError(413));
+    else onChange(item);
+  }
+  pump();
+  return added;
+}
+
+/** Do a photo once more, with other options or after a failure; the job it had is given up. */
+export function again(item, options = item.options) {
+  forget(item);
+  const fresh = { state: "waiting", sent: 0, problem: null, offline: false, options: { ...options } };
+  Object.assign(item, fresh, { controller: new AbortController() });
+  onChange(item);
+  pump();
+}
+
+/** Another w or other faces for the result. */
+export function change(item, { w = item.w, chosen = item.chosen }) {
+  Object.assign(item, { w, chosen });
+  remember();
+  onChange(item);
+}
+
+/** Take a photo out of the list and off the server. */
+export function remove(item) {
+  forget(item);
+  items.splice(items.indexOf(item), 1);
+  remember();
+  onChange(item);
+  pump();
+}
+
+function forget(item) {
+  item.controller.abort(new DOMException("given up", "AbortError"));
+  // Gone already, or the server is away: it deletes the photo by itself when its time is over.
+  if (item.job && item.state !== "expired") deleteJob(item.job.id).catch(() => {});
+  item.job = null;
+}
+
+/** Something was asked of a job and failed: it may be that it is gone. */
+export function fail(item, error) {
+  const expired = error.status === 404;
+  item.state = expired ? "expired" : "failed";
+  item.problem = { status: error.status, detail: expired ? "" : error.detail };
+  remember();
+  onChange(item);
+}
+
+function pump() {
+  const free = SENDING - items.filter((item) => item.state === "sending").length;
+  for (const item of items.filter((each) => each.state === "waiting").slice(0, Math.max(0, free))) send(item);
+}
+
+async function send(item) {
+  const { signal } = item.controller;
+  item.state = "sending";
+  item.sent = 0;
+  onChange(item);
+  try {
+    const job = await upload(item.file, { w: item.w, ...item.options }, {
+      signal,
+      onProgress: (share) => {
+        item.sent = share;
+        onChange(item);
+      },
+    });
+    if (signal.aborted) deleteJob(job.id).catch(() => {});
+    else take(item, job);
+  } catch (error) {
+    if (!signal.aborted) {
+      if (isBusy(error)) wait(item, error.retryAfter ?? 3);
+      else fail(item, error instanceof ApiError ? error : new ApiError(-1, String(error)));
+    }
+  }
+  pump();
+}
+
+/** The server is full: count down, then try again. */
+function wait(item, seconds) {
+  const { signal } = item.controller;
+  item.state = "busy";
+  item.retryAt = Date.now() + 1000 * Math.max(1, seconds);
+  const tick = () => {
+    if (signal.aborted) return;
+    if (Date.now() >= item.retryAt) item.state = "waiting";
+    else setTimeout(tick, 250);
+    onChange(item);
+    pump();
+  };
+  tick();
+}
+
+function take(item, job) {
+  Object.assign(item, { job, offline: false, state: job.status, name: job.name });
+  if (job.status === "failed") item.problem = { status: "job", detail: job.error ?? "" };
+  if (job.status === "done") {
+    const restored = job.faces.filter((face) => face.restored).map((face) => face.index);
+    item.chosen = new Set(restored.filter((index) => item.chosen === null || item.chosen.has(index)));
+  }
+  remember();
+  onChange(item);
+  if (MOVING.includes(item.state) && timer === null) timer = setTimeout(look, 250);
+}
+
+async function look() {
+  const moving = items.filter((item) => MOVING.includes(item.state));
+  await Promise.all(moving.map(lookAt));
+  const left = items.filter((item) => MOVING.includes(item.state));
+  const soon = left.some((item) => item.state === "running" || item.job.position === 0) && !document.hidden;
+  timer = left.length ? setTimeout(look, soon ? 300 : 1200) : null;
+}
+
+async function lookAt(item) {
+  const { job, controller } = item;
+  try {
+    const now = await getJob(job.id);
+    if (!controller.signal.aborted) take(item, now);
+  } catch (error) {
+    if (controller.signal.aborted) return;
+    if (error.status === 0 || error.status >= 500) {
+      item.offline = true;
+      onChange(item);
+    } else fail(item, error);
+  }
+}
+
+/** Keep what a reload of the page needs; no longer than this tab is open. */
+function remember() {
+  const kept = items.filter((item) => item.job && item.problem === null);
+  const rows = kept.map(({ job, w, chosen, options }) => ({ id: job.id, w, chosen: chosen && [...chosen], options }));
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify(rows));
+  } catch {
+    // then a reload starts anew
+  }
+}
+
+/** The photos of before a reload that the server still has. */
+export async function recall() {
+  let rows = [];
+  try {
+    rows = JSON.parse(sessionStorage.getItem(KEY) ?? "[]");
+  } catch {
+    // nothing that can be read
+  }
+  const jobs = await Promise.all(rows.map((row) => getJob(row.id).catch(() => null)));
+  rows.forEach((row, index) => {
+    if (jobs[index] === null) return;
+    const chosen = row.chosen && new Set(row.chosen);
+    take(newItem({ w: row.w, chosen, options: row.options }), jobs[index]);
+  });
+}

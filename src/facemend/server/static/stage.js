@@ -1,0 +1,235 @@
+// The picture in the middle: before and after with a divider, faces to choose from, and how far it is.
+import { getBefore } from "./api.js";
+import { $, draw, isCalm, make, startSlider, write } from "./dom.js";
+import { t } from "./i18n.js";
+import { Preview } from "./preview.js";
+import { change, fail } from "./queue.js";
+import { doing, share } from "./words.js";
+
+const HALF = 50;
+const HAS_KEYS = matchMedia("(hover: hover)").matches;
+const frame = $("frame");
+const slider = $("slider");
+let current = null;
+let view = "compare";
+let place = HALF; // of the divider
+let shown = ""; // what the canvases hold
+let isThere = { before: false, after: false };
+let moving = 0; // the animation that runs
+const revealed = new WeakSet(); // jobs that have been uncovered once
+
+const divider = startSlider(slider, {
+  say: (n) => t("sliderValue", { n }),
+  onMove: (value) => {
+    $("tag-before").classList.toggle("hidden", value < 16);
+    $("tag-after").classList.toggle("hidden", value > 84);
+    if (isComparing()) place = value;
+  },
+});
+
+const preview = new Preview({
+  onPicture(item, bitmap) {
+    if (item !== current || item.state !== "done") return;
+    draw($("after"), bitmap);
+    isThere.after = true;
+    arrange();
+  },
+  onBusy(busy) {
+    $("renewing").hidden = !busy;
+  },
+  onOffline(offline) {
+    if (current === null || current.offline === offline) return;
+    current.offline = offline;
+    change(current, {});
+  },
+  onError(item, error) {
+    if (item.state === "done") fail(item, error);
+  },
+});
+
+slider.addEventListener("pointerdown", stopMoving);
+slider.addEventListener("keydown", stopMoving);
+for (const button of $("views").children) {
+  button.addEventListener("click", () => {
+    view = button.dataset.view;
+    stopMoving();
+    renderStage(current);
+  });
+}
+new ResizeObserver(() => {
+  if (current?.state === "done") preview.show(current, side());
+}).observe(frame);
+
+/** Show a photo as it is now. */
+export function renderStage(item) {
+  current = item;
+  if (item === null) {
+    preview.stop();
+    shown = "";
+    return;
+  }
+  const done = item.state === "done";
+  const now = done ? `job ${item.job.id}` : `file ${item.key} ${item.picture !== undefined}`;
+  write($("name"), item.name);
+  shape(item);
+  if (shown !== now) {
+    shown = now;
+    begin(item, done);
+  }
+  if (done) preview.show(item, side());
+  renderProgress(item);
+  renderOutlines(item);
+  arrange();
+}
+
+/** Frame the face with that index for a moment; null: none. */
+export function pointAt(index) {
+  for (const outline of $("outlines").children) {
+    outline.classList.toggle("pointed", outline.dataset.index === String(index));
+  }
+}
+
+/** Pixels a side that the screen can show, in steps, so that few sizes are asked for. */
+function side() {
+  const box = frame.getBoundingClientRect();
+  const pixels = Math.max(box.width, box.height) * Math.min(devicePixelRatio, 2);
+  return Math.min(1792, Math.max(512, 256 * Math.ceil(pixels / 256)));
+}
+
+function shape(item) {
+  const { job, picture } = item;
+  const finished = item.state === "done" ? job : null;
+  const width = finished?.width ?? picture?.width ?? 16;
+  const height = finished?.height ?? picture?.height ?? 9;
+  frame.style.setProperty("--ratio", width / height);
+  // Small pictures are not blown up to a blur.
+  frame.style.setProperty("--most", finished || picture ? `${Math.max(400, 2.5 * width)}px` : "none");
+}
+
+/** Another photo, or the same in another state: nothing of the last one stays to be seen. */
+function begin(item, done) {
+  stopMoving();
+  preview.stop();
+  isThere = { before: false, after: false };
+  const sameShape = item.picture && (!done || Math.abs(item.picture.width / item.picture.height - ratio()) < 0.02);
+  for (const canvas of [$("before"), $("after")]) canvas.width = canvas.height = 0;
+  if (sameShape) draw($("before"), item.picture);
+  $("blank").hidden = Boolean(sameShape);
+  if (!done) return;
+  const { job, controller } = item;
+  getBefore(job.id, side(), controller.signal)
+    .then(createImageBitmap)
+    .then((picture) => {
+      if (current !== item || item.job !== job) return;
+      draw($("before"), picture);
+      picture.close();
+      isThere.before = true;
+      $("blank").hidden = true;
+      arrange();
+    })
+    .catch((error) => {
+      if (!controller.signal.aborted && item.job === job && item.state === "done") fail(item, error);
+    });
+}
+
+const ratio = () => Number(frame.style.getPropertyValue("--ratio"));
+const isReady = () => current?.state === "done" && isThere.before && isThere.after;
+const isComparing = () => isReady() && moving === 0 && view === "compare";
+
+/** Where the divider is and what can be done, from all that is known. */
+function arrange() {
+  const ready = isReady();
+  const faces = current.state === "done" && current.job.faces.length > 0;
+  const choosing = ready && faces && view === "faces";
+  const comparing = ready && !choosing;
+  $("views").hidden = !faces;
+  for (const button of $("views").children) {
+    button.setAttribute("aria-pressed", String((button.dataset.view === "faces") === choosing));
+  }
+  frame.classList.toggle("comparing", comparing);
+  frame.classList.toggle("choosing", choosing);
+  slider.inert = !comparing;
+  $("outlines").inert = !choosing;
+  write($("under"), choosing ? t("facesHint") : comparing ? t(HAS_KEYS ? "sliderHint" : "sliderTouchHint") : "");
+  if (choosing) divider.move(0);
+  else if (!ready) divider.move(100);
+  else if (revealed.has(current.job) || moving !== 0) {
+    if (moving === 0) divider.move(place);
+  } else {
+    revealed.add(current.job);
+    reveal();
+  }
+}
+
+/** The divider glides from the right to where it was: the first look at a result. */
+function reveal() {
+  if (isCalm()) {
+    divider.move(place);
+    return;
+  }
+  const aim = place;
+  let start = null;
+  const step = (now) => {
+    start ??= now;
+    const passed = Math.min(1, (now - start) / 1100);
+    const eased = 1 - (1 - passed) ** 3;
+    divider.move(100 + (aim - 100) * eased);
+    moving = passed < 1 ? requestAnimationFrame(step) : 0;
+  };
+  moving = requestAnimationFrame(step);
+}
+
+function stopMoving() {
+  cancelAnimationFrame(moving);
+  moving = 0;
+}
+
+function renderProgress(item) {
+  const settled = ["done", "failed", "expired"].includes(item.state);
+  $("progress").hidden = settled;
+  frame.classList.toggle("working", ["queued", "running", "sending"].includes(item.state));
+  if (settled) return;
+  const part = share(item);
+  write($("doing"), doing(item));
+  write($("share"), item.state === "running" || item.state === "sending" ? `${Math.round(100 * part)} %` : "");
+  $("meter").value = part;
+}
+
+function renderOutlines(item) {
+  const outlines = $("outlines");
+  const faces = item.state === "done" ? item.job.faces : [];
+  const key = faces.length ? item.job.id : "";
+  if (outlines.dataset.job !== key) {
+    outlines.dataset.job = key;
+    outlines.replaceChildren(...faces.map((face) => newOutline(item, face)));
+  }
+  for (const face of faces.filter((each) => each.restored)) {
+    const outline = outlines.querySelector(`[data-index="${face.index}"]`);
+    outline.setAttribute("aria-checked", String(item.chosen.has(face.index)));
+    outline.setAttribute("aria-label", t("face", { n: face.index + 1 }));
+  }
+}
+
+function newOutline(item, face) {
+  const outline = face.restored
+    ? make("button", { type: "button", className: "outline", role: "checkbox" }, make("span", { className: "mark" }))
+    : make("span", { className: "outline left", role: "img", title: face.reason ?? "" });
+  if (face.restored) outline.addEventListener("click", () => toggle(item, face.index));
+  else outline.setAttribute("aria-label", t("faceLeft", { reason: face.reason ?? "" }));
+  outline.dataset.index = face.index;
+  const { input_width: width, input_height: height } = item.job;
+  const [x0, y0, x1, y1] = face.box;
+  const percent = (value, all) => `${(100 * value) / all}%`;
+  outline.style.left = percent((x0 + x1) / 2, width);
+  outline.style.top = percent((y0 + y1) / 2, height);
+  outline.style.width = percent(x1 - x0, width);
+  outline.style.height = percent(y1 - y0, height);
+  return outline;
+}
+
+/** Restore a face, or leave it as it was. */
+export function toggle(item, index) {
+  const chosen = new Set(item.chosen);
+  if (!chosen.delete(index)) chosen.add(index);
+  change(item, { chosen });
+}

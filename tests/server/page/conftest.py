@@ -1,0 +1,66 @@
+"""Chromium, a server, and pages that must not complain."""
+
+import shutil
+
+import pytest
+from page_helpers import PATIENCE
+from server_helpers import Server
+
+VIOLATIONS = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (said) => violations.push(said.violatedDirective));
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the pip package playwright")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, cache):
+    folder = tmp_path_factory.mktemp("page")
+    server = Server(folder, {}, "--store", str(folder / "store"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens pages, and sees to it at the end that none complained.
+
+    A page's `problems` are its lines on the console and its errors; a test that provokes some clears them.
+    """
+    opened = []
+
+    def start(server, *, language="en-US", width=1280, height=900, **how):
+        context = browser.new_context(locale=language, viewport={"width": width, "height": height}, **how)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.add_init_script(VIOLATIONS)
+        page.problems = []
+        page.on("console", lambda line: page.problems.append(line.text))
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.goto(server.address)
+        page.wait_for_selector("#options:not([hidden])")
+        opened.append(page)
+        return page
+
+    yield start
+    for page in opened:
+        violations = page.evaluate("window.violations")
+        page.context.close()
+        assert page.problems == []
+        assert violations == []
+
+
+@pytest.fixture
+def page(server, open_page):
+    return open_page(server)

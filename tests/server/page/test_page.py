@@ -1,0 +1,278 @@
+"""The page in a real browser against a real server: from the photo to the download."""
+
+import io
+
+import numpy as np
+import pytest
+from page_helpers import (
+    EXAMPLE,
+    PIXELS,
+    PORTRAIT,
+    TIMES,
+    photo,
+    pixels_of,
+    position,
+    put,
+    restored,
+    settle,
+    two_people,
+    wait,
+    wait_done,
+)
+from PIL import Image
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_photo_goes_in_and_comes_out(page):
+    assert page.is_visible("#welcome")
+    assert "deleted after 60 minutes" in page.inner_text("footer")
+    restored(page)
+    assert page.is_hidden("#welcome")
+    assert page.inner_text("#name") == "example.jpg"
+    assert page.inner_text("#facts-title") == "1 face restored"
+    assert page.inner_text("#facts-size") == f"512 {TIMES} 512 pixels"
+    assert "is done: 1 face restored" in page.text_content("#status")
+    assert page.eval_on_selector("#before", PIXELS) != page.eval_on_selector("#after", PIXELS)
+
+
+def test_progress_is_shown(page):
+    states = [
+        {"status": "queued", "position": 3},
+        {"status": "queued", "position": 0},
+        {"status": "running", "part": "detect", "progress": 0.4},
+    ]
+
+    def answer(route):
+        now = states[0] | {"position": states[0].get("position")}
+        route.fulfill(json=route.fetch().json() | now)
+
+    page.route("**/api/jobs/*", answer)
+    put(page, EXAMPLE)
+    for words in ("3 photos before this one", "Next in line", "Looking for faces"):
+        page.locator("#doing", has_text=words).wait_for()
+        share = page.eval_on_selector("#meter", "meter => meter.value")
+        if len(states) > 1:
+            states.pop(0)
+    assert 0.4 < share < 0.6
+    assert page.inner_text("#share") == "49 %"
+    page.unroute("**/api/jobs/*")
+    wait_done(page)
+    assert page.is_hidden("#progress")
+
+
+def test_the_divider_follows_the_mouse(page):
+    restored(page)
+    settle(page)
+    box = page.locator("#slider").bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.2, y, steps=4)
+    page.mouse.up()
+    assert position(page) == pytest.approx(20, abs=1)
+    before = page.locator("#frame").screenshot()
+    page.mouse.click(box["x"] + box["width"] * 0.8, y)
+    assert position(page) == pytest.approx(80, abs=1)
+    page.wait_for_timeout(300)
+    assert page.locator("#frame").screenshot() != before
+
+
+def test_the_divider_follows_the_keys(page):
+    restored(page)
+    settle(page)
+    page.focus("#slider")
+    for key, place in (
+        ("ArrowLeft", 48),
+        ("Shift+ArrowRight", 58),
+        ("Home", 0),
+        ("ArrowLeft", 0),
+        ("End", 100),
+    ):
+        page.keyboard.press(key)
+        assert position(page) == place
+    assert page.get_attribute("#slider", "aria-valuetext") == "100 % before"
+
+
+def test_the_divider_follows_a_finger(server, open_page):
+    page = open_page(server, has_touch=True, is_mobile=True, width=390, height=844)
+    restored(page)
+    settle(page)
+    page.locator("#slider").scroll_into_view_if_needed()
+    box = page.locator("#slider").bounding_box()
+    finger = page.context.new_cdp_session(page)
+    for kind, share in (("touchStart", 0.5), ("touchMove", 0.4), ("touchMove", 0.25), ("touchEnd", None)):
+        point = {"x": box["x"] + box["width"] * (share or 0), "y": box["y"] + box["height"] * 0.6}
+        points = [] if share is None else [point]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert position(page) == pytest.approx(25, abs=2)
+
+
+def test_w_changes_the_picture_at_once(page):
+    restored(page)
+    after = {"0.50": page.eval_on_selector("#after", PIXELS)}
+    for name, w in (("Faithful", "1.00"), ("Beautiful", "0.00")):
+        last = list(after.values())[-1]
+        page.get_by_role("button", name=name).click()
+        assert page.inner_text("#w-value") == f"w = {w}"
+        wait(page, "last => document.getElementById('after').toDataURL() !== last", last)
+        after[w] = page.eval_on_selector("#after", PIXELS)
+    assert len(set(after.values())) == 3
+    page.focus("#w")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#w-value") == "w = 0.05"
+    page.get_by_role("button", name="Balanced").click()
+    wait(page, "want => document.getElementById('after').toDataURL() === want", after["0.50"])
+
+
+def test_a_late_picture_does_not_replace_a_newer_one(page):
+    restored(page)
+    balanced = page.eval_on_selector("#after", PIXELS)
+    held = []
+    page.route("**/preview?w=1&*", lambda route: held.append(route))
+    page.get_by_role("button", name="Faithful").click()
+    while not held:
+        page.wait_for_timeout(20)
+    page.get_by_role("button", name="Balanced").click()
+    with page.expect_response("**/preview?w=1&*") as late:
+        held[0].continue_()
+    late.value.finished()
+    page.wait_for_timeout(500)
+    assert page.eval_on_selector("#after", PIXELS) == balanced
+
+
+def test_a_moving_w_asks_for_one_picture_at_a_time(page):
+    job = restored(page)
+    open_now, most, asked = 0, 0, []
+
+    def begin(request):
+        nonlocal open_now, most
+        if "/preview" in request.url:
+            open_now += 1
+            most = max(most, open_now)
+            asked.append(request.url)
+
+    def end(request):
+        nonlocal open_now
+        open_now -= "/preview" in request.url
+
+    page.on("request", begin)
+    page.on("requestfinished", end)
+    page.on("requestfailed", end)
+    with page.expect_response(lambda answer: "w=1&" in answer.url and f"{job}/preview" in answer.url):
+        page.focus("#w")
+        for _ in range(10):
+            page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#renewing", state="hidden")
+    assert most == 1
+    assert 1 <= len(asked) < 10
+    assert page.inner_text("#w-value") == "w = 1.00"
+
+
+def test_the_download_is_the_result_with_this_w_and_these_faces(page, server):
+    with page.expect_response(lambda answer: answer.request.method == "POST") as posted:
+        put(page, photo(two_people(), "Familie März 1997.jpg"))
+    job = posted.value.json()["id"]
+    wait_done(page)
+    page.get_by_role("button", name="Faithful").click()
+    page.get_by_role("checkbox", name="Face 2").last.uncheck()
+    with page.expect_download() as download:
+        page.click("#download")
+    assert download.value.suggested_filename == "Familie März 1997_restored.jpg"
+    answer = server.client.get(f"/api/jobs/{job}/result", params={"w": 1, "faces": "0"})
+    assert answer.status_code == 200
+    assert download.value.path().read_bytes() == answer.content
+    everything = server.client.get(f"/api/jobs/{job}/result", params={"w": 1})
+    assert everything.content != answer.content
+
+
+def test_a_face_that_is_not_chosen_stays_as_it_was(page):
+    put(page, photo(two_people(), "two.jpg"))
+    wait_done(page)
+    page.get_by_role("button", name="Choose faces").click()
+    faces = page.locator("#outlines").get_by_role("checkbox")
+    assert faces.count() == 2
+    both = page.eval_on_selector("#after", PIXELS)
+    faces.nth(0).focus()
+    page.keyboard.press("Space")
+    assert faces.nth(0).get_attribute("aria-checked") == "false"
+    wait(page, "last => document.getElementById('after').toDataURL() !== last", both)
+    assert page.inner_text("#facts-title") == "1 of 2 faces restored"
+    before, after = (pixels_of(page, name) for name in ("#before", "#after"))
+    half = before.shape[1] * 512 // 922
+    assert np.array_equal(before[:, : half - 8], after[:, : half - 8])
+    assert not np.array_equal(before[:, half:], after[:, half:])
+    faces.nth(1).click()
+    wait(
+        page, "document.getElementById('after').toDataURL() === document.getElementById('before').toDataURL()"
+    )
+    assert page.inner_text("#facts-title") == "0 of 2 faces restored"
+
+
+def test_a_face_larger(page):
+    put(page, photo(two_people(), "two.jpg"))
+    wait_done(page)
+    page.get_by_role("button", name="Face 1: before and after, larger").click()
+    assert page.inner_text("#zoom-title") == "Face 1 of 2"
+    loaded = "image => image.complete && image.naturalWidth === 256"
+    for name in ("#zoom-before", "#zoom-after"):
+        wait(page, f"({loaded})(document.querySelector('{name}'))")
+    page.get_by_role("button", name="Next face").click()
+    assert page.inner_text("#zoom-title") == "Face 2 of 2"
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#zoom")
+    wait(page, f"[...document.querySelectorAll('#cards img')].every({loaded})")
+
+
+def test_two_photos_at_once(page):
+    put(page, EXAMPLE, PORTRAIT)
+    wait_done(page, 2)
+    assert page.get_by_role("button", name="example.jpg, done").get_attribute("aria-current") == "true"
+    page.get_by_role("button", name="portrait.jpg, done").click()
+    assert page.inner_text("#name") == "portrait.jpg"
+    assert page.inner_text("#facts-size") == f"640 {TIMES} 800 pixels"
+    page.wait_for_selector("#frame.comparing")
+    names = []
+    page.on("download", lambda download: names.append(download.suggested_filename))
+    page.get_by_role("button", name="Download all (2)").click()
+    while len(names) < 2:
+        page.wait_for_timeout(50)
+    assert names == ["example_restored.jpg", "portrait_restored.jpg"]
+
+
+def test_dropped_and_pasted(page):
+    give = """([name, bytes, kind]) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([new Uint8Array(bytes)], name, { type: "image/jpeg" }));
+      const event = kind === "paste"
+        ? new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true })
+        : new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true });
+      document.body.dispatchEvent(event);
+    }"""
+    content = list(EXAMPLE.read_bytes())
+    page.evaluate(give, ["dropped.jpg", content, "dragover"])
+    assert page.is_visible("#veil")
+    page.evaluate(give, ["dropped.jpg", content, "drop"])
+    assert page.is_hidden("#veil")
+    page.evaluate(give, ["pasted.jpg", content, "paste"])
+    wait_done(page, 2)
+    assert page.get_by_role("button", name="dropped.jpg, done").is_visible()
+    assert page.get_by_role("button", name="pasted.jpg, done").is_visible()
+
+
+def test_another_size_restores_again(page):
+    restored(page)
+    page.get_by_role("button", name=f"2{TIMES}").click()
+    page.get_by_text(f"1,024 {TIMES} 1,024 pixels").wait_for()
+    wait_done(page)
+    assert page.get_by_role("button", name=f"2{TIMES}").get_attribute("aria-pressed") == "true"
+
+
+def test_a_photo_without_faces_is_left(page):
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), (90, 120, 60)).save(buffer, "png")
+    put(page, photo(buffer.getvalue(), "meadow.png", "image/png"))
+    wait_done(page)
+    assert page.inner_text("#facts-title") == "No face found"
+    assert page.is_hidden("#look")
+    assert page.is_visible("#download")

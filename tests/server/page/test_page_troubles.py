@@ -1,0 +1,102 @@
+"""What the page says when something is in the way."""
+
+import pytest
+from page_helpers import EXAMPLE, photo, put, restored, wait, wait_done
+from server_helpers import Server
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_text_file_is_refused_in_plain_words(page):
+    put(page, photo(b"Dear Anna,", "letter.txt", "text/plain"))
+    page.get_by_text("This is not a photo we can read", exact=True).wait_for()
+    assert "JPEG, PNG" in page.inner_text("#problem-fix")
+    assert "letter.txt: This is not a photo" in page.text_content("#alert")
+    assert page.is_hidden("#again")
+    assert [line for line in page.problems if "415" not in line] == []
+    page.problems.clear()
+    page.get_by_role("button", name="Remove").click()
+    assert page.is_visible("#welcome")
+
+
+def test_a_file_over_the_limit_is_not_even_sent(page):
+    sent = []
+    page.on("request", lambda request: sent.append(request.method))
+    page.evaluate(
+        """() => {
+          const files = new DataTransfer();
+          files.items.add(new File([new Uint8Array(40_000_001)], "big.jpg", { type: "image/jpeg" }));
+          document.getElementById("file").files = files.files;
+          document.getElementById("file").dispatchEvent(new Event("change"));
+        }"""
+    )
+    page.get_by_text("This photo is too large", exact=True).wait_for()
+    assert "files up to 40 MB" in page.inner_text("#problem-fix")
+    assert "POST" not in sent
+
+
+def test_a_full_queue_is_waited_for(page):
+    refused = []
+
+    def refuse_once(route):
+        if refused:
+            route.continue_()
+            return
+        refused.append(route.request)
+        route.fulfill(status=429, headers={"Retry-After": "2"}, json={"detail": "the queue is full"})
+
+    page.route("**/api/jobs", refuse_once)
+    put(page, EXAMPLE)
+    page.get_by_text("The server is busy. Trying again in 2 s").wait_for()
+    page.get_by_text("The server is busy. Trying again in 1 s").wait_for()
+    wait_done(page)
+    assert len(refused) == 1
+    assert [line for line in page.problems if "429" not in line] == []
+    page.problems.clear()
+
+
+def test_an_expired_photo_says_so_and_can_be_done_again(page, server):
+    job = restored(page)
+    assert server.client.delete(f"/api/jobs/{job}").status_code == 204
+    page.get_by_role("button", name="Faithful").click()
+    page.get_by_text("This photo has been deleted", exact=True).wait_for()
+    assert [line for line in page.problems if "404" not in line] == []
+    page.problems.clear()
+    page.get_by_role("button", name="Try again").click()
+    wait_done(page)
+
+
+def test_delete_takes_the_photo_off_the_server(page, server):
+    job = restored(page)
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.get_by_role("button", name="Delete now").click()
+    assert page.is_visible("#welcome")
+    assert server.client.get(f"/api/jobs/{job}").status_code == 404
+
+
+def test_a_reload_keeps_the_photos(page):
+    restored(page)
+    page.get_by_role("button", name="Faithful").click()
+    page.reload()
+    wait_done(page)
+    assert page.inner_text("#w-value") == "w = 1.00"
+    assert "choose the photo once more" in page.inner_text("#options-hint")
+
+
+def test_a_private_server_asks_for_its_token(tmp_path, open_page):
+    server = Server(tmp_path, {"FACEMEND_TOKEN": "open-sesame"}, "--store", str(tmp_path / "store"))
+    try:
+        page = open_page(server)
+        put(page, EXAMPLE)
+        page.fill("#token", "wrong")
+        page.keyboard.press("Enter")
+        page.get_by_text("That is not the right token.").wait_for()
+        page.fill("#token", "open-sesame")
+        page.keyboard.press("Enter")
+        wait_done(page)
+        loaded = "image => image.complete && image.naturalWidth === 256"
+        wait(page, f"[...document.querySelectorAll('#cards img')].every({loaded})")
+        assert [line for line in page.problems if "401" not in line] == []
+        page.problems.clear()
+    finally:
+        server.close()
