@@ -1,0 +1,368 @@
+"""Reading a film: what it says of itself, and its frames one by one. PyAV comes with the extra `video`."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facemend.errors import InputError, MissingExtraError, TooLargeError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet as AnyPacket
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    Packet = AnyPacket[VideoStream]
+
+VIDEO_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("3gp", "asf", "avi", "dv", "flv", "m2ts", "m4v", "mkv", "mov", "mp4"),
+        *("mpeg", "mpg", "mts", "mxf", "ogv", "ts", "vob", "webm", "wmv"),
+    )
+)
+"""Files that are taken for films by their names."""
+
+MAX_PIXELS = 36_000_000
+"""Largest frame, width x height: 8K."""
+
+# A file may claim to be a playlist, which would make the reader open other files and addresses: only
+# containers that hold their content themselves are read.
+_CONTAINERS = "asf,avi,dv,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,mxf,nut,ogg"
+_TOO_DAMAGED = 0.1  # share of the packets
+_PQ = 16
+_USUAL_RATE, _RATES = Fraction(25), (1, 1000)
+_UPRIGHT = struct.pack("=9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+
+
+@dataclass(frozen=True)
+class Colours:
+    """How numbers become colours, in the codes of ITU-T H.273 that FFmpeg has too.
+
+    Attributes:
+        primaries: of the colours; 2: not said.
+        transfer: curve; 2: not said.
+        matrix: between RGB and luma and chroma; 2: not said.
+        range: 1: black is 16 and white 235; 2: black is 0 and white 255; 0: not said.
+    """
+
+    primaries: int = 2
+    transfer: int = 2
+    matrix: int = 2
+    range: int = 0
+
+
+@dataclass(frozen=True)
+class FilmInfo:
+    """What is to be known of a film before its frames are read.
+
+    Attributes:
+        path: the file.
+        index: of the video stream in it.
+        width: of a frame as it is stored, pixels.
+        height: the same.
+        pixel_format: FFmpeg's name.
+        display: the display matrix, nine numbers as in an MP4 file; None: shown as it is stored.
+        rotation: of the picture for showing it, degrees counter-clockwise.
+        colours: of the numbers.
+        aspect: shape of a pixel, width : height; None where it is not said.
+        rate: frames a second, as the film says or on average.
+        time_base: seconds of one unit of `FilmFrame.pts`.
+        start: time at which it begins, seconds; often 0.
+        frames: how many there seem to be.
+        seconds: where its last frame is, from the beginning.
+        stated: how long it says it is, seconds; None where it does not.
+        notes: what the user should know.
+    """
+
+    path: Path
+    index: int
+    width: int
+    height: int
+    pixel_format: str
+    display: tuple[int, ...] | None
+    rotation: int
+    colours: Colours
+    aspect: Fraction | None
+    rate: Fraction
+    time_base: Fraction
+    start: Fraction
+    frames: int
+    seconds: float
+    stated: float | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class FilmFrame:
+    """A decoded frame.
+
+    Attributes:
+        pts: when it is shown, in units of the film's time base; rises from frame to frame.
+        duration: for how long, in the same unit; 0 where the film does not say.
+        pixels: as the decoder gave them. They may be shared with the decoder: never to be changed.
+    """
+
+    pts: int
+    duration: int
+    pixels: VideoFrame
+
+
+def need_av() -> None:
+    """Say what to install where PyAV is missing.
+
+    Raises:
+        MissingExtraError: it is.
+    """
+    if find_spec("av") is None:
+        raise MissingExtraError("video", "video")
+
+
+def open_file(path: Path) -> InputContainer:
+    """Open a film. Nothing but this file is read, whatever it says.
+
+    Raises:
+        InputError: no such file, or no film.
+    """
+    import av
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    closed = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+    try:
+        # Both limits hold while the file is opened, too: its first frames are decoded there.
+        return av.open(
+            str(path.resolve()), "r", options={"max_pixels": str(MAX_PIXELS)}, container_options=closed
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{path}: no film that can be read ({reason(error)})") from error
+
+
+def reason(error: Exception) -> str:
+    """What an error of a library says, in one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
+
+
+def probe(path: Path) -> FilmInfo:
+    """Read what a film says of itself, its first frame, and where its packets end.
+
+    Raises:
+        InputError: no film, damaged, or of a kind that cannot be restored.
+        TooLargeError: a frame has too many pixels.
+    """
+    with closing(open_file(path)) as container:
+        stream = _video(path, container)
+        first = next((frame for _, frame in _decoded(path, container, stream)), None)
+        if first is None:
+            raise InputError(f"{path}: no frame can be decoded; the film is damaged")
+        rate = stream.guessed_rate or stream.average_rate or _USUAL_RATE
+        time_base = stream.time_base or Fraction(1, 90_000)
+        start = Fraction(container.start_time or 0, 1_000_000)
+        frames, last = _scanned(path)
+        display = _display(first)
+        return FilmInfo(
+            path=path,
+            index=stream.index,
+            width=first.width,
+            height=first.height,
+            pixel_format=first.format.name,
+            display=display,
+            rotation=0 if display is None else int(first.rotation),
+            colours=_colours(first),
+            aspect=stream.sample_aspect_ratio or None,
+            rate=rate if _RATES[0] <= rate <= _RATES[1] else _USUAL_RATE,
+            time_base=time_base,
+            start=start,
+            frames=frames,
+            seconds=float(last * time_base - start),
+            stated=_stated(container, stream),
+            notes=_checked(path, first),
+        )
+
+
+def _scanned(path: Path) -> tuple[int, int]:
+    """How many packets the pictures have, and the last time among them; decodes nothing."""
+    with closing(open_file(path)) as container:
+        stream = _video(path, container)
+        count = last = 0
+        for packet in _packets(path, container, stream):
+            time = packet.pts if packet.pts is not None else packet.dts
+            if packet.size and time is not None:
+                count, last = count + 1, max(last, time)
+    return count, last
+
+
+def _stated(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1e6 if container.duration and container.duration > 0 else None
+
+
+def _video(path: Path, container: InputContainer) -> VideoStream:
+    from av.stream import Disposition
+
+    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not films:
+        raise InputError(f"{path}: has no video")
+    best: Any = container.streams.best("video")
+    stream = best if best in films else films[0]
+    if stream.codec_context is None:
+        raise InputError(f"{path}: its video is of a kind that cannot be decoded")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if not 0 < width * height <= MAX_PIXELS:  # 0: a size over the limit is not even taken down
+        raise TooLargeError(f"{path}: its frames are larger than 8K, or have no size: shrink the film first")
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    return stream
+
+
+def _colours(frame: VideoFrame) -> Colours:
+    codes = frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range
+    return Colours(*(int(code) for code in codes))
+
+
+def _display(frame: VideoFrame) -> tuple[int, ...] | None:
+    from av.sidedata.sidedata import Type
+
+    side_data: Any = frame.side_data
+    data = bytes(side_data.get(Type.DISPLAYMATRIX) or b"")[: len(_UPRIGHT)]
+    return struct.unpack("=9i", data) if len(data) == len(_UPRIGHT) and data != _UPRIGHT else None
+
+
+def _checked(path: Path, frame: VideoFrame) -> tuple[str, ...]:
+    """Refuse what cannot be restored; notes on the rest."""
+    if min(frame.width, frame.height) < 16:
+        raise InputError(f"{path}: frames of {frame.width}x{frame.height} are too small for faces")
+    if int(frame.color_trc) == _PQ:
+        raise InputError(f"{path}: HDR films (PQ) cannot be restored: convert it to SDR first")
+    notes = []
+    if frame.interlaced_frame:
+        notes.append("the film is interlaced: deinterlace it first, or moving faces keep their combs")
+    if frame.format.name.startswith(("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya")):
+        notes.append("transparency is left out")
+    return tuple(notes)
+
+
+class FilmReader:
+    """Decodes a film, as often as wanted: always the same frames for the same arguments.
+
+    Args:
+        info: the film.
+
+    Attributes:
+        notes: what turned up while decoding.
+    """
+
+    def __init__(self, info: FilmInfo) -> None:
+        self._info = info
+        self.notes: tuple[str, ...] = ()
+
+    def frames(self, start: Fraction | None = None, end: Fraction | None = None) -> Iterator[FilmFrame]:
+        """The frames in the order in which they are shown; none but the current one is held.
+
+        Packets that cannot be decoded are left out, and said in `notes`.
+
+        Args:
+            start: time in the film, seconds: frames before are left out.
+            end: time in the film, seconds: frames from there on are left out.
+
+        Raises:
+            InputError: the file cannot be read on, most of it is damaged, or the frames change their form.
+        """
+        low = None if start is None else self._pts(start)
+        high = None if end is None else self._pts(end)
+        for frame in self._from(low):
+            if high is not None and frame.pts >= high:
+                return
+            yield frame
+
+    def _pts(self, seconds: Fraction) -> int:
+        """The first pts that is not before a time in the film."""
+        return int(-(-(self._info.start + seconds) // self._info.time_base))
+
+    def _from(self, low: int | None) -> Iterator[FilmFrame]:
+        if low is None:
+            yield from self._all(None)
+            return
+        frames = self._all(low)
+        first = next(frames, None)
+        if first is None or first.pts > low:  # the index led too far: the whole way, then
+            frames = self._all(None)
+            first = next(frames, None)
+        while first is not None:
+            if first.pts >= low:
+                yield first
+            first = next(frames, None)
+
+    def _all(self, seek: int | None) -> Iterator[FilmFrame]:
+        """All frames, or those from the key frame before `seek` on."""
+        import av
+
+        info = self._info
+        step = max(1, round(1 / (info.rate * info.time_base)))
+        last: int | None = None
+        with closing(open_file(info.path)) as container:
+            stream = _video(info.path, container)
+            if seek is not None:
+                try:
+                    container.seek(seek, stream=stream)
+                except av.FFmpegError:
+                    return
+            damaged = 0
+            for so_far, frame in _decoded(info.path, container, stream):
+                damaged = so_far
+                self._check_alike(frame)
+                pts = frame.pts if frame.pts is not None else frame.dts
+                if pts is None or (last is not None and pts <= last):
+                    pts = 0 if last is None else last + step
+                last = pts
+                yield FilmFrame(pts, int(frame.duration or 0), frame)
+        self.notes = (f"{damaged} damaged packets were left out",) if damaged else ()
+
+    def _check_alike(self, frame: VideoFrame) -> None:
+        now = frame.width, frame.height, frame.format.name
+        was = self._info.width, self._info.height, self._info.pixel_format
+        if now != was:
+            raise InputError(
+                f"{self._info.path}: the frames change from {was[0]}x{was[1]} {was[2]} to {now[0]}x{now[1]} "
+                f"{now[2]} at {float(frame.time or 0):.1f} s: restore the parts with --start and --end"
+            )
+
+
+def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[tuple[int, VideoFrame]]:
+    """Decode; each frame comes with the number of damaged packets before it."""
+    import av
+
+    damaged = packets = 0
+    for packet in _packets(path, container, stream):
+        packets += 1
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            damaged += 1
+            continue
+        for frame in frames:
+            yield damaged, frame
+    if damaged > max(2, _TOO_DAMAGED * packets):
+        raise InputError(f"{path}: {damaged} of {packets} packets are damaged: find a better copy")
+
+
+def _packets(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+    import av
+
+    seconds = 0.0
+    try:
+        for packet in container.demux(stream):
+            seconds = float(packet.dts * packet.time_base) if packet.dts is not None else seconds
+            yield packet
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(
+            f"{path}: cannot be read beyond {seconds:.1f} s ({reason(error)}): the file is damaged"
+        ) from error

@@ -1,0 +1,98 @@
+"""Against flicker: what the network makes of a face, averaged over the frames where the face does not change.
+
+Everything happens in the space of the aligned crop. What is remembered is first moved as the picture moved,
+so a face that only travels through the frame stands still. Then, pixel by pixel,
+
+    change = local mean of |crop now - crop remembered|
+    share  = NEW + (1 - NEW) * smoothstep(LOW .. HIGH, change / what noise alone changes)
+    result = remembered + share * (now - remembered)
+
+so where a mouth or an eye moves the new frame is taken as it is, and elsewhere some four frames are averaged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facemend.faces.mask import Mask
+from facemend.faces.warp import compose, invert, warp
+from facemend.types import FloatImage, Matrix23
+
+NEW = 0.25
+"""Share of the new frame where nothing but noise changes: white flicker shrinks to a fifth
+(a / sqrt(2 - a)) and what changes slowly lags by three frames."""
+LOW, HIGH = 2.0, 4.0
+LOCAL = 0.008  # sigma of the local mean, share of the crop's side
+LEAST_NOISE, MOST_NOISE = 0.5 / 255, 8 / 255
+_LEARN = 0.1  # share of a new frame in what is known of the noise
+_JUMP = 2.0  # a frame in which all changes more than this (a flash) is no noise
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What is remembered of one face.
+
+    Attributes:
+        matrix: 2x3, pixels of the frame it was last seen in -> crop pixels.
+        crop: (S, S, 3) float32 RGB [0, 1], the aligned crop as it was, averaged.
+        restored: the same, restored.
+        mask: (S, S) in [0, 1], where it is to replace the frame.
+        noise: what noise alone changes in the local mean, [0, 1]; 0: not known yet.
+    """
+
+    matrix: Matrix23
+    crop: FloatImage
+    restored: FloatImage
+    mask: Mask
+    noise: float = 0.0
+
+
+def steadied(memory: Memory, now: Memory, step: Matrix23) -> Memory:
+    """Average a face with what is remembered of it, as far as it did not change.
+
+    Args:
+        memory: from the frame before.
+        now: the face in this frame, by itself.
+        step: 2x3, how the picture under the face moved, frame before -> this frame.
+
+    Returns:
+        What is remembered now: `restored` and `mask` are what to show.
+    """
+    onto = compose(now.matrix, compose(step, invert(memory.matrix)))
+    crop, restored, mask = (_moved(each, onto) for each in (memory.crop, memory.restored, memory.mask))
+    share, noise = _share(now.crop, crop, memory.noise)
+    return Memory(
+        now.matrix,
+        _mixed(crop, now.crop, share),
+        _mixed(restored, now.restored, share),
+        _mixed(mask, now.mask, share),
+        noise,
+    )
+
+
+def _moved(image: NDArray[np.float32], onto: Matrix23) -> NDArray[np.float32]:
+    size = (image.shape[1], image.shape[0])
+    return np.clip(warp(image, onto, size, border="replicate"), 0, 1)
+
+
+def _share(now: FloatImage, before: FloatImage, noise: float) -> tuple[NDArray[np.float32], float]:
+    """How much of the new frame to take at each pixel, (S, S); and what is known of the noise now."""
+    size = len(now)
+    change = cv2.GaussianBlur(np.abs(now - before).mean(-1), (0, 0), LOCAL * size)
+    middle = slice(size // 4, size - size // 4)
+    typical = float(np.median(change[middle, middle]))
+    learnt = noise + _LEARN * (min(typical, _JUMP * noise) - noise) if noise else typical
+    noise = min(max(learnt, LEAST_NOISE), MOST_NOISE)
+    t = np.clip((change / noise - LOW) / (HIGH - LOW), 0, 1)
+    return np.asarray(NEW + (1 - NEW) * t * t * (3 - 2 * t), np.float32), noise
+
+
+def _mixed(
+    before: NDArray[np.float32], now: NDArray[np.float32], share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    weight = share[..., None] if now.ndim == 3 else share
+    return np.asarray(before + weight * (now - before), np.float32)
