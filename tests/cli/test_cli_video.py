@@ -98,7 +98,7 @@ def test_wrong_uses_say_what_is_wrong(cli, film, photo, monkeypatch, arguments, 
 def test_ctrl_c_says_how_to_go_on(cli, film, tmp_path, monkeypatch):
     from facemend.pipeline.film_writing import SegmentWriter
 
-    def interrupted(self, frame, pts, duration):
+    def interrupted(self, frame):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
