@@ -50,7 +50,7 @@ def test_rows_carry_the_hashes_of_what_they_compute_with(options, own_faces, tin
         assert row["weights"] == {
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names
         }
-    assert ours["note"] == "changes contrast; for tests; 64 px"
+    assert ours["note"] == "changes contrast and tint; for tests; 64 px"
 
 
 def test_restored_pictures_may_have_another_suffix_and_size(options, own_faces, tmp_path):

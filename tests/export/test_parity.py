@@ -101,7 +101,6 @@ def test_graphs_that_do_not_agree_are_not_written(checkpoint, full, tmp_path, mo
     graphs = tuple(full[0] / name for name in ("encode.onnx", "decode.onnx"))
 
     def exported(net, folder, **how):
-        folder.mkdir(parents=True)
         return graphs
 
     monkeypatch.setattr(export_room, "export_graphs", exported)

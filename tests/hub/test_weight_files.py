@@ -64,7 +64,8 @@ def test_a_plain_graph_passes(tmp_path: Path) -> None:
 def test_the_shipped_graphs_pass() -> None:
     from facemend.hub.catalog import assets_folder
 
-    graphs = sorted(assets_folder().rglob("*.onnx"))
+    # The upscaler's graphs ship without weights, which are given at load: not files that a user could import.
+    graphs = [path for path in sorted(assets_folder().rglob("*.onnx")) if path.parent.name != "upscaler"]
     assert len(graphs) >= 5
     for path in graphs:
         assert weight_kind(path) == "onnx"

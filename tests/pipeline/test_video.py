@@ -160,6 +160,12 @@ def test_every_codec_keeps_the_times(tmp_path, rng, codec, suffix):
     assert [time - offset for time in times[1]] == pytest.approx(times[0], abs=0.002)
 
 
+def test_h265_in_mp4_has_the_tag_that_apple_wants(tmp_path, film):
+    result = restore(film, tmp_path / "out.mp4", coding=Coding("h265", 40))
+    assert b"hvc1" in result.output.read_bytes()
+    assert len(shown(result.output)) == 20
+
+
 def test_crf_makes_the_file_smaller(tmp_path, film):
     sizes = [
         restore(film, tmp_path / f"{crf}.mp4", coding=Coding("h264", crf)).output.stat().st_size

@@ -1,5 +1,6 @@
 """Reading films, and frames as RGB and back."""
 
+import subprocess
 import sys
 from fractions import Fraction
 
@@ -105,6 +106,11 @@ def test_where_the_extra_is_missing_the_message_says_what_to_install(tmp_path, m
     monkeypatch.setattr("facemend.pipeline.film.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"facemend\[video\]"):
         restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4")
+
+
+def test_pyav_is_loaded_with_the_first_film_only():
+    code = "import sys, facemend.pipeline.video, facemend.cli.video; sys.exit('av' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_films_are_known_by_their_names():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from facemend.errors import InputError, OutputError
 from facemend.pipeline.film import FilmInfo, open_file, reason
 from facemend.pipeline.film_pixels import Form
-from facemend.pipeline.film_writing import Coding, add_encoder, failed
+from facemend.pipeline.film_writing import Coding, add_encoder, even_rate, failed
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -39,15 +39,13 @@ class Segment:
     Attributes:
         path: its file.
         delay: see `SegmentWriter.delay`.
-        first: pts of its first frame. Inside the file time may begin elsewhere: containers shift it.
-        last: pts of its last frame.
+        times: pts of its frames, units of the film's time base; in the file they are only counted.
         duration: of the last frame, 0 where it is not known.
     """
 
     path: Path
     delay: int
-    first: int
-    last: int
+    times: tuple[int, ...]
     duration: int
 
 
@@ -185,7 +183,10 @@ def _add_pictures(target: OutputContainer, encoded: Stream, source: Stream, info
     context.colorspace = info.colours.matrix
     if info.colours.range:
         context.color_range = info.colours.range
+    stream.time_base = info.time_base
     context.framerate = info.rate.limit_denominator(1001)
+    if context.name == "hevc" and target.format.name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"  # the only one that Apple's players take
     stream.set_display_matrix(info.display)
     stream.metadata.update(_metadata(source.metadata, _OF_THE_CODING))
     stream.disposition = source.disposition
@@ -231,11 +232,11 @@ def _pictures(segments: Sequence[Segment], info: FilmInfo, origin: Fraction) -> 
                 if packet.pts is None or not packet.size:
                     continue
                 began = packet.pts if began is None else began  # the first is a key frame, shown first
-                pts = segment.first + round((packet.pts - began) * packet.time_base / info.time_base)
+                pts = segment.times[round((packet.pts - began) * packet.time_base * even_rate(info))]
                 heapq.heappush(due, pts)
                 begin = pts if place == 0 else begin
                 dts = heapq.heappop(due) if place >= delay else begin - (delay - place) * step
-                packet.duration = segment.duration if pts == segment.last and segment.duration else step
+                packet.duration = segment.duration if pts == segment.times[-1] and segment.duration else step
                 packet.pts, packet.dts, packet.time_base = pts - shift, dts - shift, info.time_base
                 place += 1
                 yield packet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -65,11 +66,15 @@ class Coding:
         if self.crf is not None and not 0 <= self.crf <= worst:
             raise ConfigError(f"crf must be from 0 to {worst} with {self.codec}, got {self.crf!r}")
 
-    @property
-    def options(self) -> dict[str, str]:
-        """For the encoder."""
+    def options(self, width: int) -> dict[str, str]:
+        """For the encoder of frames of that width: the same frames give the same bits in every run."""
         codec = CODECS[self.codec]
-        return {"crf": str(codec.crf if self.crf is None else self.crf), **dict(codec.options)}
+        options = {"crf": str(codec.crf if self.crf is None else self.crf), **dict(codec.options)}
+        if self.codec == "h264" and -(-width // 16) % 8:
+            # Where a row is no multiple of 8 macroblocks (854 or 720 pixels), x264's mbtree reads memory that
+            # was never set, and the bits differ from run to run.
+            options["mbtree"] = "0"
+        return options
 
     def pixel_formats(self) -> list[str]:
         """What the encoder takes.
@@ -91,14 +96,14 @@ def add_encoder(container: OutputContainer, info: FilmInfo, form: Form, coding: 
     os.environ.setdefault("SVT_LOG", "1")  # errors only: it would write to the terminal by itself
     stream: Any = container.add_stream(
         CODECS[coding.codec].encoder,
-        rate=info.rate.limit_denominator(1001),
-        options=coding.options,
+        rate=even_rate(info),
+        options=coding.options(form.width),
         width=form.width,
         height=form.height,
     )
     stream.pix_fmt = form.pixel_format
     context = stream.codec_context
-    context.time_base = info.time_base
+    context.time_base = 1 / even_rate(info)
     context.color_primaries, context.color_trc = info.colours.primaries, info.colours.transfer
     context.colorspace, context.color_range = info.colours.matrix, form.range
     if info.aspect is not None:
@@ -107,8 +112,16 @@ def add_encoder(container: OutputContainer, info: FilmInfo, form: Form, coding: 
     return encoder
 
 
+def even_rate(info: FilmInfo) -> Fraction:
+    """Frames a second as the encoder sees them."""
+    return info.rate.limit_denominator(1001)
+
+
 class SegmentWriter:
     """Encodes one segment of a film. Use it in a `with` block: the file is whole only after it.
+
+    The encoder sees frames that are evenly spaced and counted from 0, so that no container has to keep odd
+    times exactly. When each is shown is written beside it, in the `Segment`.
 
     Args:
         path: file to write.
@@ -123,10 +136,9 @@ class SegmentWriter:
     def __init__(self, path: Path, info: FilmInfo, form: Form, coding: Coding) -> None:
         import av
 
-        self._path, self._time_base = path, info.time_base
-        self._order: list[int] = []
+        self._path, self._unit = path, 1 / even_rate(info)
+        self._count, self._order = 0, list[int]()
         try:
-            # NUT keeps the time base of every film exactly.
             self._container = av.open(str(path), "w", format="nut")
             self._stream = add_encoder(self._container, info, form, coding)
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -146,20 +158,16 @@ class SegmentWriter:
             if kind is None:
                 raise failed(self._path, error) from error
 
-    def write(self, frame: VideoFrame, pts: int, duration: int) -> None:
-        """Encode one frame.
-
-        Args:
-            frame: of the segment's form.
-            pts: later than that of the frame before, units of the film's time base.
-            duration: in the same unit; 0 where it is not known.
+    def write(self, frame: VideoFrame) -> None:
+        """Encode one frame of the segment's form.
 
         Raises:
             OutputError: it cannot be written.
         """
         import av
 
-        frame.pts, frame.time_base, frame.duration = pts, self._time_base, duration
+        frame.pts, frame.time_base = self._count, self._unit
+        self._count += 1
         try:
             self._mux(frame)
         except (av.FFmpegError, OSError, ValueError) as error:

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,16 @@ class Done:
 
     Attributes:
         segment: its file.
-        frames: how many it has.
-        faces: restored in all of them.
+        faces: restored in all its frames.
     """
 
     segment: Segment
-    frames: int
     faces: int
+
+    @property
+    def frames(self) -> int:
+        """How many it has."""
+        return len(self.segment.times)
 
 
 class WorkFolder:
@@ -88,8 +91,9 @@ class WorkFolder:
         try:
             while (path := self.path / f"{len(found):05}.json").is_file():
                 said = json.loads(path.read_text(encoding="utf-8"))
-                segment = Segment(self.path / f"{len(found):05}.nut", **said["segment"])
-                found.append(Done(segment, int(said["frames"]), int(said["faces"])))
+                file, times = self.path / f"{len(found):05}.nut", tuple(map(int, said["times"]))
+                segment = Segment(file, int(said["delay"]), times, int(said["duration"]))
+                found.append(Done(segment, int(said["faces"])))
             state = load_state(self._state(len(found) - 1)) if found else FilmState()
         except (OSError, ValueError, KeyError, TypeError, InputError) as error:
             raise OutputError(f"{self.path}: damaged ({error}): remove it to begin anew") from error
@@ -115,8 +119,13 @@ class WorkFolder:
             OutputError: it cannot be written.
         """
         lasting = self.path / f"{number:05}.nut"
-        segment = {key: value for key, value in asdict(done.segment).items() if key != "path"}
-        said = {"segment": segment, "frames": done.frames, "faces": done.faces}
+        segment = done.segment
+        said = {
+            "times": segment.times,
+            "delay": segment.delay,
+            "duration": segment.duration,
+            "faces": done.faces,
+        }
         try:
             os.replace(file, lasting)
             self._place(self._state(number).name, lambda path: save_state(path, state))
@@ -124,7 +133,7 @@ class WorkFolder:
             self._state(number - 1).unlink(missing_ok=True)
         except OSError as error:
             raise self._failed(error) from error
-        return Done(Segment(lasting, **segment), done.frames, done.faces)
+        return replace(done, segment=replace(segment, path=lasting))
 
     def publish(self, file: Path, output: Path, *, overwrite: bool) -> None:
         """Move the finished film to its place, in one step, and remove the folder.

@@ -215,7 +215,8 @@ class _Run:
     ) -> tuple[Done, FilmState, Path]:
         info, form = self.info, self.form
         path = self.work.new_file(".nut")
-        frames_done = faces_done = start = 0
+        times: list[int] = []
+        faces_done = 0
         with SegmentWriter(path, info, form, self.video.coding) as writer:
             for frame in frames:
                 picture = stored(frame.pixels, form)
@@ -225,12 +226,12 @@ class _Run:
                 state, faces = restorer.step(state, small, restored, float(frame.pts * info.time_base))
                 if faces:
                     add_change(picture, canvas, restored, form)
-                writer.write(picture, frame.pts, frame.duration)
-                start = frame.pts if not frames_done else start
-                frames_done, faces_done = frames_done + 1, faces_done + faces
-                self.on_frame(before + frames_done, self._total)
-        segment = Segment(path, writer.delay, start, frame.pts, frame.duration)
-        return Done(segment, frames_done, faces_done), state, path
+                writer.write(picture)
+                times.append(frame.pts)
+                faces_done += faces
+                self.on_frame(before + len(times), self._total)
+        segment = Segment(path, writer.delay, tuple(times), frame.duration)
+        return Done(segment, faces_done), state, path
 
     @property
     def _total(self) -> int:
