@@ -150,6 +150,23 @@ def test_upscale_enlarges_all_of_it(tmp_path, film):
     assert not changed.any()
 
 
+def test_fonts_are_kept_in_matroska_and_left_out_elsewhere(tmp_path, rng):
+    plain = make_film(tmp_path / "plain.mkv", panning(rng, 5))
+    film = tmp_path / "film.mkv"
+    with av.open(str(plain)) as source, av.open(str(film), "w") as out:
+        copies = {s.index: out.add_stream_from_template(s) for s in source.streams}
+        out.add_attachment("font.ttf", "font/ttf", b"glyphs")
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                out.mux(packet)
+    with av.open(str(restore(film, tmp_path / "out.mkv").output)) as out:
+        (font,) = out.streams.attachments
+        assert (font.name, font.mimetype, font.data) == ("font.ttf", "font/ttf", b"glyphs")
+    result = restore(film, tmp_path / "out.mp4")
+    assert any(note.startswith("left out: attachment") for note in result.notes)
+
+
 @pytest.mark.parametrize(("codec", "suffix"), [("h265", ".mp4"), ("av1", ".mkv"), ("vp9", ".webm")])
 def test_every_codec_keeps_the_times(tmp_path, rng, codec, suffix):
     assert codec in CODECS
