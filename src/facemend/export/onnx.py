@@ -3,7 +3,8 @@
 encode: image [N,3,S,S] in [-1,1] -> codes [N,T], style [N,C,g,g], features_32 ..., photo [N,3,S,S] with bands
 decode: those, and w [N] -> restored [N,3,S,S]
 
-w stays a live input, the batch is dynamic; at w = 0 the decode graph skips CFT (see `skip`). Weights may be
+w stays a live input, the batch is dynamic; at w = 0 the decode graph skips CFT (see `skip`), and what is
+doubled by repetition is convolved before (see `upsample`). Weights may be
 stored as float16 to halve the files; a Cast behind each brings them back, so that arithmetic stays float32
 (the runtime folds the casts away when it loads).
 """
@@ -21,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from facemend.export.skip import skip_at_zero
+from facemend.export.upsample import convolve_before_doubling
 from facemend.models.codeformer import CodeFormer
 
 logger = logging.getLogger(__name__)
@@ -130,6 +132,7 @@ def _export(
     assert program is not None
     model = program.model_proto
     _strip(model)
+    convolve_before_doubling(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
