@@ -261,7 +261,7 @@ def test_interrupted_runs_say_what_is_done_and_keep_it(cli, photo, tmp_path, mon
     assert "stopped after 1 of 3 photos" in result.stderr
     assert json.loads((tmp_path / "report.json").read_text())["restored"] == 1
     assert read_picture(tmp_path / "out/a.jpg").width == 320
-    assert not list((tmp_path / "out").glob(".*"))
+    assert not list((tmp_path / "out").rglob("*.part"))
 
 
 def test_what_is_true_of_all_photos_is_said_once(cli, photo, tmp_path, monkeypatch):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +15,13 @@ from facemend.errors import ConfigError
 from facemend.pipeline.options import RestoreOptions
 
 if TYPE_CHECKING:
-    from facemend.pipeline.batch import Batch
+    from facemend.pipeline.batch import Batch, Outputs
     from facemend.pipeline.folder import FileReport, Work
 
 DEFAULTS = RestoreOptions()
 MORE, SPEED = "More", "Speed"
+FEW = 5
+"""Up to so many photos are told of one by one."""
 
 Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")]
 Output = Annotated[
@@ -35,7 +38,12 @@ Crops = Annotated[
     Path | None, typer.Option(help="Folder for the aligned faces, before and after.", rich_help_panel=MORE)
 ]
 Report = Annotated[
-    Path | None, typer.Option(help="Write what happened to each file as JSON.", rich_help_panel=MORE)
+    Path | None,
+    typer.Option(
+        help="Write what happened to each file: .json, or .jsonl line by line. "
+        "Folders have OUTPUT/facemend.jsonl anyway.",
+        rich_help_panel=MORE,
+    ),
 ]
 MinFace = Annotated[
     float, typer.Option(min=0, help="Leave smaller faces as they are, pixels.", rich_help_panel=MORE)
@@ -70,6 +78,7 @@ class Run:
         task: what the model must be for.
         doing: of what the progress bar tells.
         done: what the faces are in the end.
+        resumes: whether a folder goes on where an earlier run ended, and keeps records for that.
     """
 
     jobs: int
@@ -80,6 +89,7 @@ class Run:
     task: str = "restoration"
     doing: str = "restoring"
     done: str = "restored"
+    resumes: bool = False
 
 
 def checked(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -105,8 +115,9 @@ def run_photos(
         open_work: loads the networks; gives the function for one photo, and notes for all of them.
     """
     from facemend.cli.weights import resolve_model
-    from facemend.pipeline.batch import Outputs
-    from facemend.pipeline.folder import report_text, run_batch, share_cores
+    from facemend.pipeline.batch import REPORT, Outputs
+    from facemend.pipeline.folder import run_batch, share_cores
+    from facemend.pipeline.records import FolderStore, Records, options_digest, sole_run
 
     if options.backend == "onnx" or not options.model.endswith(".safetensors"):  # torch reads these itself
         options = replace(options, model=resolve_model(options.model, run.task))
@@ -117,21 +128,120 @@ def run_photos(
     work, notes = open_work(options)
     for note in notes:
         warn(f"facemend: {note}")
-    reports: list[FileReport] = []
+    root = batch.root if run.resumes and batch.jobs else None
+    records = None
+    if root is not None:
+        extras = [name for name, wanted in (("compare", run.compare), ("crops", run.crops)) if wanted]
+        records = Records(FolderStore(root), options_digest(options, *extras))
+    with nullcontext() if root is None else sole_run(root, *([run.crops] if run.crops else [])):
+        reports = run_batch(
+            batch, work, outputs, crops=run.crops, compare=run.compare, jobs=jobs, records=records
+        )
+        lasting = None if root is None else root / REPORT
+        all_well = follow(reports, len(batch.jobs), options, run, outputs, lasting, batch, notes)
+    _tell_ignored(batch)
+    if not all_well:
+        raise typer.Exit(1)
+
+
+def follow(
+    reports: Iterable[FileReport],
+    count: int,
+    options: RestoreOptions,
+    run: Run,
+    outputs: Outputs,
+    lasting: Path | None = None,
+    batch: Batch | None = None,
+    notes: Sequence[str] = (),
+) -> bool:
+    """Go along with a run: show its progress, tell of each photo, write the reports, sum up.
+
+    Args:
+        reports: what happened to each photo, as it happens.
+        count: of the photos.
+        options: how they are restored.
+        run: how the run goes; its report is claimed already.
+        outputs: writes the reports.
+        lasting: the report of lines that every run into a folder adds to.
+        batch: the photos, for a report in one piece.
+        notes: what was told for all photos.
+
+    Returns:
+        Whether all went well.
+
+    Raises:
+        typer.Exit: status 130: the run was interrupted.
+    """
+    from facemend.pipeline.folder import report_head, report_line, report_text
+
+    whole = run.report if run.report and run.report.suffix.lower() != ".jsonl" else None
+    lined = run.report if whole is None else None
+    kept: list[FileReport] = []
+    totals = Totals()
     stopped = False
-    try:
-        with progress(run.doing, len(batch.jobs)) as advance:
-            for item in run_batch(batch, work, outputs, crops=run.crops, compare=run.compare, jobs=jobs):
-                reports.append(item)
-                advance()
-                _tell(item, notes)
-    except KeyboardInterrupt:
-        stopped = True
-        warn(f"facemend: stopped after {len(reports)} of {plural(len(batch.jobs), 'photo')}")
-    if run.report is not None:
-        outputs.save_text(run.report, report_text(reports, batch, options))
-    if not _summary(reports, batch, run.done) or stopped:
-        raise typer.Exit(130 if stopped else 1)
+    with (
+        outputs.lines(lined) if lined else nullcontext() as first,
+        outputs.lines(lasting, append=True) if lasting else nullcontext() as second,
+    ):
+        writers = [write for write in (first, second) if write is not None]
+        for write in writers:
+            write(report_head(options))
+        try:
+            with progress(run.doing, count) as advance:
+                for item in reports:
+                    totals.add(item)
+                    for write in writers:
+                        write(report_line(item))
+                    if whole is not None:
+                        kept.append(item)
+                    advance()
+                    _tell(item, notes)
+        except KeyboardInterrupt:
+            stopped = True
+            warn(f"facemend: stopped after {totals.count} of {plural(count, 'photo')}")
+    if whole is not None and batch is not None:
+        outputs.save_text(whole, report_text(kept, batch, options))
+    _summary(totals, run.done)
+    if stopped:
+        raise typer.Exit(130)
+    return bool(totals.count) and not totals.failed
+
+
+@dataclass
+class Totals:
+    """What became of the photos of a run so far.
+
+    Attributes:
+        done: photos that went well now.
+        before: photos that an earlier run had done.
+        failed: the others.
+        faces: worked on now.
+        lines: one for each of the first that went well.
+    """
+
+    done: int = 0
+    before: int = 0
+    failed: int = 0
+    faces: int = 0
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """Of all of them."""
+        return self.done + self.before + self.failed
+
+    def add(self, item: FileReport) -> None:
+        """Count one more."""
+        if item.error is not None:
+            self.failed += 1
+        elif item.done_before:
+            self.before += 1
+        else:
+            self.done += 1
+            self.faces += len(item.faces)
+            if self.done <= FEW:
+                faces = plural(len(item.faces), "face")
+                self.lines.append(f"{shown(item.output)}: {faces}, {item.seconds['total']:.1f} s")
 
 
 def _tell(item: FileReport, told: Sequence[str]) -> None:
@@ -139,24 +249,26 @@ def _tell(item: FileReport, told: Sequence[str]) -> None:
     if item.error is not None:
         warn(f"facemend: {item.error}")
         return
+    if item.done_before:
+        return
     for note in item.notes:
         if note not in told:
             warn(f"{shown(item.source)}: {note}")
 
 
-def _summary(reports: list[FileReport], batch: Batch, done_word: str) -> bool:
-    """Say what was done; whether all went well."""
-    done = [item for item in reports if item.error is None]
-    failed = len(reports) - len(done)
-    for item in done if len(done) <= 5 else []:
-        say(f"{shown(item.output)}: {plural(len(item.faces), 'face')}, {item.seconds['total']:.1f} s")
-    if not reports:
+def _summary(totals: Totals, done_word: str) -> None:
+    for line in totals.lines if totals.done <= FEW else []:
+        say(line)
+    if not totals.count:
         warn("facemend: no photos found")
-    elif len(reports) > 1:
-        faces = sum(len(item.faces) for item in done)
-        say(f"{plural(len(done), 'photo')} done ({plural(faces, 'face')} {done_word}), {failed} failed")
+    elif totals.count > 1 or totals.before:
+        faces = f"({plural(totals.faces, 'face')} {done_word})"
+        before = f", {totals.before} done before" if totals.before else ""
+        say(f"{plural(totals.done, 'photo')} done {faces}{before}, {totals.failed} failed")
+
+
+def _tell_ignored(batch: Batch) -> None:
     if batch.ignored:
         names = ", ".join(shown(path) for path in batch.ignored[:5])
         more = f" and {len(batch.ignored) - 5} more" if len(batch.ignored) > 5 else ""
         warn(f"skipped {plural(len(batch.ignored), 'file')} that are no pictures: {names}{more}")
-    return bool(reports) and not failed

@@ -76,7 +76,7 @@ def restore(
         video.run_films(photos, output, options, film, overwrite)
         return
     batch = checked(plan_batch, photos, output)
-    run_photos(batch, options, Run(jobs, overwrite, compare, crops, report), _open)
+    run_photos(batch, options, Run(jobs, overwrite, compare, crops, report, resumes=True), _open)
 
 
 def _open(options: RestoreOptions) -> tuple[Work, tuple[str, ...]]:

@@ -17,9 +17,9 @@ from facemend.imaging.formats import WRITABLE
 from facemend.imaging.holes import Hole, hole_of, without_hole
 from facemend.imaging.limits import MAX_PIXELS
 from facemend.imaging.picture import Picture
-from facemend.imaging.reading import SUFFIXES, Header, read_header, read_picture
+from facemend.imaging.reading import SUFFIXES, Header, largest_file, read_content, read_header, read_picture
 from facemend.imaging.resize import ResizeKind, resize
-from facemend.imaging.writing import encode_picture, format_of, place, write_picture
+from facemend.imaging.writing import encode_for, encode_picture, format_of, place, write_picture
 
 __all__ = [
     "MAX_PIXELS",
@@ -30,6 +30,7 @@ __all__ = [
     "Picture",
     "Pixels",
     "ResizeKind",
+    "encode_for",
     "encode_picture",
     "format_of",
     "from_float",
@@ -37,9 +38,11 @@ __all__ = [
     "is_gray",
     "is_toned",
     "keep_chroma",
+    "largest_file",
     "luma",
     "match_broad_chroma",
     "place",
+    "read_content",
     "read_header",
     "read_picture",
     "resize",

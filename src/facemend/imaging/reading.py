@@ -101,7 +101,7 @@ def _read(
         data = source
     else:
         name = name or os.fspath(source)
-        data = _read_file(Path(source), name, limit=8 * max_pixels + 2**26)
+        data = read_content(Path(source), max_pixels=max_pixels, name=name)
     if not data:
         raise InputError(f"{name}: the file is empty")
     try:
@@ -121,7 +121,19 @@ def _read(
         raise InputError(f"{name}: damaged or cut off ({reason})") from error
 
 
-def _read_file(path: Path, name: str, limit: int) -> bytes:
+def largest_file(max_pixels: int = MAX_PIXELS) -> int:
+    """The most bytes that the file of a picture of so many pixels may have."""
+    return 8 * max_pixels + 2**26
+
+
+def read_content(path: Path, *, max_pixels: int = MAX_PIXELS, name: str | None = None) -> bytes:
+    """The bytes of a picture file, as `read_picture` would take them.
+
+    Raises:
+        InputError: no such file, no regular file, larger than `largest_file`, or it cannot be read.
+    """
+    name = name or os.fspath(path)
+    limit = largest_file(max_pixels)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):

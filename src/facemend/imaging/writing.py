@@ -74,17 +74,11 @@ def write_picture(
         MissingExtraError: HEIC, and pillow-heif is not installed.
     """
     path = Path(path)
-    format = format_of(path)
     if path.is_dir():
         raise OutputError(f"{path}: is a folder: name a file in it")
     if not overwrite and (path.exists() or path.is_symlink()):
         raise _exists(path)
-    try:
-        data = encode_picture(picture, format, quality=quality)
-    except OutputError as error:
-        raise OutputError(f"{path}: {error}") from error
-    except MissingExtraError as error:
-        raise MissingExtraError(f"{path}: writing {format.upper()}", error.extra) from None
+    data = encode_for(path, picture, quality=quality)
     try:
         place(path, data, overwrite)
     except FileExistsError:
@@ -93,6 +87,22 @@ def write_picture(
         raise OutputError(f"{path}: its folder does not exist: make it first") from None
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def encode_for(path: str | os.PathLike[str], picture: Picture, *, quality: int | None = None) -> bytes:
+    """A picture as the content of that file: `encode_picture` with the format of its suffix.
+
+    Raises:
+        OutputError: see `encode_picture`; the message names the path.
+        MissingExtraError: HEIC, and pillow-heif is not installed.
+    """
+    format = format_of(path)
+    try:
+        return encode_picture(picture, format, quality=quality)
+    except OutputError as error:
+        raise OutputError(f"{os.fspath(path)}: {error}") from error
+    except MissingExtraError as error:
+        raise MissingExtraError(f"{os.fspath(path)}: writing {format.upper()}", error.extra) from None
 
 
 def _exists(path: Path) -> OutputError:

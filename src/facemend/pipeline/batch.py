@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from facemend.errors import ConfigError, InputError, OutputError
-from facemend.imaging import SUFFIXES, WRITABLE, Picture, place, write_picture
+from facemend.imaging import SUFFIXES, WRITABLE, Picture, encode_for, place
+from facemend.pipeline.records import RECORDS
+
+REPORT = "facemend.jsonl"
+"""What the report of a folder run is called, beside the outputs."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,13 @@ class Batch:
     Attributes:
         jobs: in the order of the inputs; those of a folder sorted by name.
         ignored: files in the given folders that are no pictures by their names.
+        root: the folder that the pictures of folders go to; None where there are no folders, where they have
+            one each, or where it is the input.
     """
 
     jobs: tuple[Job, ...]
     ignored: tuple[Path, ...]
+    root: Path | None = None
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -85,9 +94,10 @@ def plan_batch(
 
     jobs: list[Job] = []
     ignored: list[Path] = []
+    roots: set[Path] = set()
     for path in inputs:
         if not path.is_dir():
-            name = _output_name(Path(path.name), extension)
+            name = output_name(Path(path.name), extension)
             if output is None:
                 target = path.parent / f"{name.stem}{marker}{name.suffix}"
             else:
@@ -95,15 +105,17 @@ def plan_batch(
             jobs.append(Job(path, target, Path(path.name)))
             continue
         root = output or path.resolve().with_name(f"{path.resolve().name}{marker}")
+        if root.resolve() != path.resolve():
+            roots.add(root)
         for file in _walk(path, leave_out=[root] if masks is None else [root, masks]):
             relative = file.relative_to(path)
             if file.suffix.lower() not in SUFFIXES:
                 ignored.append(file)
                 continue
-            jobs.append(Job(file, root / _output_name(relative, extension), relative))
+            jobs.append(Job(file, root / output_name(relative, extension), relative))
     if masks is not None:
         jobs = [replace(job, mask=_mask(masks, job.relative)) for job in jobs]
-    return Batch(tuple(jobs), tuple(ignored))
+    return Batch(tuple(jobs), tuple(ignored), roots.pop() if len(roots) == 1 else None)
 
 
 def _mask(masks: Path, relative: Path) -> Path:
@@ -115,7 +127,8 @@ def _mask(masks: Path, relative: Path) -> Path:
     return next((path for path in (usual, *others) if path.is_file()), usual)
 
 
-def _output_name(path: Path, extension: str | None) -> Path:
+def output_name(path: Path, extension: str | None = None) -> Path:
+    """The name of what is made of a picture: its own, or .png where its kind cannot be written."""
     kept = path.suffix if path.suffix.lower() in WRITABLE else ".png"
     return path.with_suffix(extension or kept)
 
@@ -125,9 +138,15 @@ def _stop(error: OSError) -> None:
 
 
 def _walk(folder: Path, *, leave_out: Sequence[Path]) -> Iterator[Path]:
-    """All files below a folder, sorted; folders inside it for outputs or masks are not read as input."""
+    """All files below a folder, sorted; folders inside it for outputs or masks are not read as input.
+
+    Nor are the records and the report of a run whose outputs are the input of this one.
+    """
     skip = [path.resolve() for path in leave_out]
     for here, folders, files in os.walk(folder, onerror=_stop):
+        if RECORDS in folders:
+            folders.remove(RECORDS)
+            files = [name for name in files if name != REPORT]
         folders[:] = sorted(name for name in folders if (Path(here) / name).resolve() not in skip)
         yield from (Path(here) / name for name in sorted(files))
 
@@ -146,8 +165,12 @@ class Outputs:
         self._claimed: set[Path] = set()
         self._lock = threading.Lock()
 
-    def claim(self, path: Path) -> None:
+    def claim(self, path: Path, *, done: bool = False) -> None:
         """Take a path for one output of this run.
+
+        Args:
+            path: where it is to be.
+            done: an earlier run, which this one continues, has put it there.
 
         Raises:
             OutputError: it is an input, another output has it, or it exists and may not be replaced.
@@ -160,8 +183,8 @@ class Outputs:
                 raise OutputError(
                     f"{path}: another picture of this run has the same output; use another folder"
                 )
-            if not self._overwrite and os.path.lexists(path):
-                raise OutputError(f"{path}: exists already; use --overwrite to replace it")
+            if not done and not self._overwrite and os.path.lexists(path):
+                raise _exists(path)
             self._claimed.add(real)
 
     def save(self, path: Path, picture: Picture) -> None:
@@ -170,8 +193,7 @@ class Outputs:
         Raises:
             OutputError: it cannot be written.
         """
-        _make_folder(path.parent)
-        write_picture(path, picture, overwrite=self._overwrite)
+        self.save_content(path, encode_for(path, picture))
 
     def save_text(self, path: Path, text: str) -> None:
         """Write a UTF-8 text to a claimed path, whole or not at all; its folder is made.
@@ -179,11 +201,66 @@ class Outputs:
         Raises:
             OutputError: it cannot be written.
         """
+        self.save_content(path, text.encode())
+
+    def save_content(self, path: Path, data: bytes) -> None:
+        """Write what a file is to hold to a claimed path, whole or not at all; its folder is made.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         _make_folder(path.parent)
         try:
-            place(path, text.encode(), self._overwrite)
+            place(path, data, self._overwrite)
+        except FileExistsError:
+            raise _exists(path) from None
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+            raise _unwritable(path, error) from error
+
+    @contextmanager
+    def lines(self, path: Path, *, append: bool = False) -> Iterator[Callable[[str], None]]:
+        """Write a UTF-8 text to a claimed path line by line, each at once; its folder is made.
+
+        Args:
+            path: the file.
+            append: go on after what is there; a last line that was cut off is ended first.
+
+        Yields:
+            Function that takes a line without its end.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        _make_folder(path.parent)
+        try:
+            file = path.open(f"{'a' if append else 'w' if self._overwrite else 'x'}+b", buffering=0)
+        except FileExistsError:
+            raise _exists(path) from None
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        with file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            yield lambda line: _write_line(file, path, line)
+
+
+def _write_line(file: IO[bytes], path: Path, line: str) -> None:
+    data = line.encode(errors="replace") + b"\n"
+    try:
+        if file.write(data) != len(data):
+            raise OSError(28, "no space left on device")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _exists(path: Path) -> OutputError:
+    return OutputError(f"{path}: exists already; use --overwrite to replace it")
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path}: cannot be written ({error.strerror or error})")
 
 
 def _make_folder(folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -15,10 +17,11 @@ from typing import Any, TypeVar
 
 from facemend.errors import FacemendError, InputError
 from facemend.hub.models import find_model
-from facemend.imaging import Picture, read_picture
+from facemend.imaging import Picture, encode_for, read_content, read_picture
 from facemend.pipeline.batch import Batch, Job, Outputs
 from facemend.pipeline.compare import before_after
 from facemend.pipeline.options import RestoreOptions
+from facemend.pipeline.records import FolderStore, Output, Record, Records, Stamp, digest
 from facemend.pipeline.result import PhotoResult
 from facemend.runtime.onnx import usable_cores
 from facemend.types import Face
@@ -47,7 +50,9 @@ class FileReport:
         faces: box [x1, y1, x2, y2] in photo pixels and detector score of each restored face.
         skipped: the same of each face left as it was, with the reason.
         notes: what the user should know, such as that no face was found.
-        seconds: time per part of the restoration, and the "total" with reading and writing.
+        seconds: time per part of the restoration, and the "total" with reading and encoding.
+        done_before: an earlier run did it, from the same content and with the same options; now nothing was
+            done.
     """
 
     source: Path
@@ -57,6 +62,7 @@ class FileReport:
     skipped: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    done_before: bool = False
 
 
 def share_cores(
@@ -92,6 +98,7 @@ def run_batch(
     crops: Path | None = None,
     compare: bool = False,
     jobs: int = 1,
+    records: Records[FolderStore] | None = None,
 ) -> Iterator[FileReport]:
     """Work on the pictures of a run; a failure is reported, and the run goes on.
 
@@ -106,21 +113,22 @@ def run_batch(
         crops: folder for the aligned crops of each face, before and after; None for none.
         compare: also write NAME_compare.jpg, before and after side by side.
         jobs: pictures at a time, 1 or more.
+        records: of what was done before, and is left out; what is done now is told there. None: neither.
 
     Yields:
         A report for each job, in the order of the jobs, as soon as it and all before it are done.
     """
 
     def done(job: Job) -> FileReport:
-        return _reported(job, partial(_do_job, job, work, outputs, crops, compare))
+        return _reported(job, partial(_do_job, job, work, outputs, crops, compare, records))
 
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="facemend")
     waiting: deque[Future[FileReport]] = deque()
     try:
         for job in batch.jobs:
             # Outputs are claimed here, in order: which of two pictures gets a name must not depend on luck.
-            refused = _reported(job, partial(_claim, job, outputs, compare))
-            waiting.append(pool.submit(done, job) if refused is None else _done(refused))
+            told = _reported(job, partial(_claim, job, outputs, compare, records))
+            waiting.append(pool.submit(done, job) if told is None else _done(told))
             if len(waiting) > 2 * jobs:  # enough to do for all while the oldest is slow
                 yield waiting.popleft().result()
         while waiting:
@@ -148,13 +156,21 @@ def _reported(job: Job, work: Callable[[], _Result]) -> _Result | FileReport:
         return FileReport(job.source, job.output, error=line)
 
 
-def do_file(work: Work, source: Path, mask: Path | None = None) -> tuple[Picture, PhotoResult]:
+def do_file(
+    work: Work, source: Path, mask: Path | None = None, content: bytes | None = None
+) -> tuple[Picture, PhotoResult]:
     """Read a picture (and its mask) and work on it; errors name the file.
+
+    Args:
+        work: what to do.
+        source: the file.
+        mask: what is to be filled in, if anything.
+        content: of the file, where it was read already.
 
     Returns:
         The picture as it was read, and the result.
     """
-    picture = read_picture(source)
+    picture = read_picture(source) if content is None else read_picture(content, name=str(source))
     more = () if mask is None else (read_picture(mask),)
     try:
         return picture, work(picture, *more)
@@ -167,33 +183,105 @@ def _comparison(job: Job) -> Path:
     return job.output.with_name(f"{job.output.stem}_compare.jpg")
 
 
-def _claim(job: Job, outputs: Outputs, compare: bool) -> None:
-    outputs.claim(job.output)
+def _claim(
+    job: Job, outputs: Outputs, compare: bool, records: Records[FolderStore] | None
+) -> FileReport | None:
+    """Take the names of a picture's outputs; a report if an earlier run has made them all."""
+    record = None
+    if records is not None:
+        output = _below(records, job.output)
+        stamp = FolderStore(job.source.parent).stamp(job.source.name)
+        record = records.find(output, stamp, partial(read_content, job.source))
+        if record is not None and not records.is_whole(record):  # killed among its outputs: begin again
+            for path in records.remains(record):
+                (records.store.root / path).unlink(missing_ok=True)
+            record = None
+    outputs.claim(job.output, done=record is not None)
     if compare:
-        outputs.claim(_comparison(job))
+        outputs.claim(_comparison(job), done=record is not None)
+    return None if record is None else told_before(job.source, job.output, record)
 
 
-def _do_job(job: Job, work: Work, outputs: Outputs, crops: Path | None, compare: bool) -> FileReport:
+def _below(records: Records[FolderStore], path: Path) -> str:
+    """The path of an output as records name it."""
+    return Path(os.path.relpath(path, records.store.root)).as_posix()
+
+
+def _do_job(
+    job: Job,
+    work: Work,
+    outputs: Outputs,
+    crops: Path | None,
+    compare: bool,
+    records: Records[FolderStore] | None,
+) -> FileReport:
     start = perf_counter()
-    picture, result = do_file(work, job.source, job.mask)
-    outputs.save(job.output, result.picture)
+    stamp = content = None
+    if records is not None:
+        stamp = FolderStore(job.source.parent).stamp(job.source.name)  # before the content: never too young
+        content = read_content(job.source)
+    picture, result = do_file(work, job.source, job.mask, content)
+    made = {job.output: encode_for(job.output, result.picture)}
     if compare:
-        outputs.save(_comparison(job), before_after(picture, result.picture))
+        path = _comparison(job)
+        made[path] = encode_for(path, before_after(picture, result.picture))
     if crops is not None:
-        folder = crops / job.relative.parent
-        for number, face in enumerate(result.faces, 1):
-            for name, crop in (("before", face.crop), ("after", face.restored)):
-                path = folder / f"{job.relative.stem}_face{number}_{name}.png"
-                outputs.claim(path)
-                outputs.save(path, Picture.from_array(crop))
-    return _report(job, result, perf_counter() - start)
+        for path, crop in _crops(job, result, crops):
+            outputs.claim(path)
+            made[path] = encode_for(path, crop)
+    report = make_report(job.source, job.output, result, perf_counter() - start)
+    if records is not None and stamp is not None and content is not None:
+        files = {_below(records, path): data for path, data in made.items()}
+        records.put(make_record(report, job.relative.as_posix(), stamp, content, files, records.options))
+    for path, data in made.items():
+        outputs.save_content(path, data)
+    return report
 
 
-def _report(job: Job, result: PhotoResult, total: float) -> FileReport:
+def _crops(job: Job, result: PhotoResult, crops: Path) -> Iterator[tuple[Path, Picture]]:
+    folder = crops / job.relative.parent
+    for number, face in enumerate(result.faces, 1):
+        for name, crop in (("before", face.crop), ("after", face.restored)):
+            yield folder / f"{job.relative.stem}_face{number}_{name}.png", Picture.from_array(crop)
+
+
+def make_record(
+    report: FileReport, source: str, stamp: Stamp, content: bytes, files: Mapping[str, bytes], options: str
+) -> Record:
+    """The record of a photo.
+
+    Args:
+        report: what happened to it.
+        source: its path below the folder of photos.
+        stamp: of it.
+        content: of it.
+        files: what its outputs hold, the main one first, by their paths below the folder of outputs.
+        options: digest of the options.
+    """
+    made = tuple(Output(path, len(data), digest(data)) for path, data in files.items())
+    told = (report.faces, report.skipped, report.notes, report.seconds)
+    return Record(source, stamp, digest(content), options, made, *told)
+
+
+def told_before(source: Path, output: Path, record: Record) -> FileReport:
+    """The report of a photo that an earlier run has done."""
+    told = (record.faces, record.skipped, record.notes, record.seconds)
+    return FileReport(source, output, None, *told, done_before=True)
+
+
+def make_report(source: Path, output: Path, result: PhotoResult, total: float) -> FileReport:
+    """The report of a photo that went well.
+
+    Args:
+        source: the photo.
+        output: what was made of it.
+        result: the faces, and the time of each part.
+        total: seconds for all of it.
+    """
     seconds = {part: round(value, 4) for part, value in result.seconds.items()}
     return FileReport(
-        job.source,
-        job.output,
+        source,
+        output,
         faces=tuple(_face(restored.face) for restored in result.faces),
         skipped=tuple({**_face(skipped.face), "reason": skipped.reason} for skipped in result.skipped),
         notes=result.notes,
@@ -211,15 +299,30 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def report_line(report: FileReport) -> str:
+    """One picture's part of a report of lines, as JSON."""
+    return json.dumps(asdict(report), default=str, ensure_ascii=False)
+
+
+def report_head(options: RestoreOptions) -> str:
+    """The line that a run begins its report of lines with: version, options, time."""
+    from facemend import __version__
+
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return json.dumps({"run": {"facemend": __version__, "at": at, "options": asdict(options)}})
+
+
 def report_text(reports: Sequence[FileReport], batch: Batch, options: RestoreOptions) -> str:
     """The report of a run as JSON: version, options, totals, one entry a file, and the files ignored."""
     from facemend import __version__
 
     failed = sum(report.error is not None for report in reports)
+    before = sum(report.done_before for report in reports)
     report = {
         "facemend": __version__,
         "options": asdict(options),
-        "restored": len(reports) - failed,
+        "restored": len(reports) - failed - before,
+        "done_before": before,
         "failed": failed,
         "files": [asdict(item) for item in reports],
         "ignored": batch.ignored,
