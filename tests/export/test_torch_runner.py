@@ -78,6 +78,15 @@ def test_bf16_is_near_and_not_the_same(checkpoint):
     assert 1e-5 < np.abs(exact - rounded).max() < 0.1
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_bf16_without_instructions_for_it_has_a_note(checkpoint, monkeypatch, has):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has)
+    for precision in ("fp32", "bf16"):
+        loaded = load_checkpoint(checkpoint)
+        notes = open_checkpoint(loaded, checkpoint, "cpu", precision=precision).notes
+        assert any("bf16" in note for note in notes) is (precision == "bf16" and not has)
+
+
 def test_a_whole_photo(checkpoint, portrait):
     result = Restorer(model=str(checkpoint), backend="torch", device="cpu", threads=1).restore(portrait)
     assert len(result.faces) == 1

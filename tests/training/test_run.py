@@ -11,6 +11,8 @@ from torch import Tensor
 from facemend.errors import ConfigError, FacemendError
 from facemend.models.checkpoint import load_checkpoint
 from facemend.training import stage1_autoencoder, train
+from facemend.training.engine import Engine
+from facemend.training.run import Run
 
 SIDE = 64
 
@@ -334,6 +336,19 @@ def test_layout_and_compilation_are_asked_for(settings, tmp_path, monkeypatch):
     assert {"Encoder", "Decoder"} <= set(compiled)
     for name, value in results[0].items():
         torch.testing.assert_close(results[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bf16_only_where_the_device_has_it(settings, tmp_path, monkeypatch, caplog, has):
+    monkeypatch.setattr(Engine, "has_bf16", has)
+    phases = [{"steps": 1, "size": SIDE, "batch": 2}]
+    run = Run(settings("stage1", tmp_path / "run", precision="bf16", phases=phases), phases=())
+    with run.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == (torch.bfloat16 if has else torch.float32)
+    assert ("float32, which is quicker here" in caplog.text) is not has
+    assert json.loads((run.folder / "environment.json").read_text())["precision"] == (
+        "bf16" if has else "fp32"
+    )
 
 
 def test_a_run_says_what_it_learned_from(unbroken, stage1_settings, faces, tmp_path):

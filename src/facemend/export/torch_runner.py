@@ -69,6 +69,9 @@ class TorchRunner:
         return {name: v.cpu().numpy() for name, v in zip(self.output_names, plain, strict=True)}
 
 
+_SLOW_BF16 = "this CPU has no instructions for bf16 and takes many times as long with it"
+
+
 def open_checkpoint(
     checkpoint: Checkpoint,
     source: Path,
@@ -109,6 +112,8 @@ def open_checkpoint(
             failed.append(f"{name} does not work ({' '.join(str(error).split())[:200]})")
             continue
         notes = (f"{'; '.join(failed)}: going on with {name}",) if failed else ()
+        if precision == "bf16" and name == CPU and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            notes += (f"{_SLOW_BF16}: use precision fp32",)
         for note in notes:
             logger.warning("%s", note)
         halves = (

@@ -39,6 +39,11 @@ class Engine:
         """Whether this process writes files and speaks."""
         return self.rank == 0
 
+    @property
+    def has_bf16(self) -> bool:
+        """Whether bf16 pays here: a CPU without instructions for it takes some fifty times as long."""
+        return self.device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
     def wait(self) -> None:
         """Until all processes are here."""
         self._state.wait_for_everyone()

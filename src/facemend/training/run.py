@@ -77,7 +77,12 @@ class Run:
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
+        self._bf16 = config.precision == "bf16" and self.engine.has_bf16
         self._claim_folder()
+        if config.precision == "bf16" and not self._bf16 and self.engine.main:
+            logger.warning(
+                "this CPU has no instructions for bf16: the run uses float32, which is quicker here"
+            )
         self.board = SummaryWriter(str(self.folder / "tensorboard")) if self.engine.main else None
         self.health = Health(config)
         self._clock = time.monotonic()
@@ -104,6 +109,7 @@ class Run:
             if self.device.type == "cuda"
             else f"{self.device.type} x{torch.get_num_threads()}",
             "processes": self.engine.processes,
+            "precision": "bf16" if self._bf16 else "fp32",
         }
         self.note("environment.json", environment)
 
@@ -113,8 +119,8 @@ class Run:
             (self.folder / name).write_text(json.dumps(values, indent=1))
 
     def autocast(self) -> torch.autocast:
-        """Half precision where the config asks for it."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+        """Half precision where the config asks for it and the device can do it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16)
 
     def generator(self, step: int) -> torch.Generator:
         """A CPU generator for the draws of one step."""
