@@ -64,8 +64,10 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def shown(path: Path) -> str:
-    """A path as short as it can be said: relative to the current folder if it lies inside it."""
+def shown(path: Path | str) -> str:
+    """A path as short as can be: relative to the current folder if it lies inside it; a URL as it is."""
+    if isinstance(path, str):
+        return path
     try:
         return str(path.resolve().relative_to(Path.cwd())) or "."
     except ValueError:

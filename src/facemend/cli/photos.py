@@ -57,7 +57,19 @@ TaskModel = Annotated[
 Threads = Annotated[
     int, typer.Option(min=0, help="CPU threads for one photo; 0 = automatic.", rich_help_panel=SPEED)
 ]
-Jobs = Annotated[int, typer.Option(min=0, help="Photos at a time; 0 = automatic.", rich_help_panel=SPEED)]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Photos (with --engine ray: workers) at a time; 0 = automatic.", rich_help_panel=SPEED
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="local, or ray: a folder (path or URL) over the workers of a Ray cluster (docs/scale.md).",
+        rich_help_panel=SPEED,
+    ),
+]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, or another that `facemend doctor` lists.", rich_help_panel=SPEED)
 ]
@@ -139,7 +151,7 @@ def run_photos(
         )
         lasting = None if root is None else root / REPORT
         all_well = follow(reports, len(batch.jobs), options, run, outputs, lasting, batch, notes)
-    _tell_ignored(batch)
+    tell_ignored(batch.ignored)
     if not all_well:
         raise typer.Exit(1)
 
@@ -267,8 +279,9 @@ def _summary(totals: Totals, done_word: str) -> None:
         say(f"{plural(totals.done, 'photo')} done {faces}{before}, {totals.failed} failed")
 
 
-def _tell_ignored(batch: Batch) -> None:
-    if batch.ignored:
-        names = ", ".join(shown(path) for path in batch.ignored[:5])
-        more = f" and {len(batch.ignored) - 5} more" if len(batch.ignored) > 5 else ""
-        warn(f"skipped {plural(len(batch.ignored), 'file')} that are no pictures: {names}{more}")
+def tell_ignored(files: Sequence[Path | str]) -> None:
+    """Name some of the files in folders that are no pictures, if there are any."""
+    if files:
+        names = ", ".join(shown(path) for path in files[:5])
+        more = f" and {len(files) - 5} more" if len(files) > 5 else ""
+        warn(f"skipped {plural(len(files), 'file')} that are no pictures: {names}{more}")

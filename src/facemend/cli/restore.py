@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facemend.cli import cluster, video
 from facemend.cli import photos as shared
-from facemend.cli import video
 from facemend.cli.photos import DEFAULTS, Run, checked, run_photos
 from facemend.pipeline.options import RestoreOptions
 
@@ -44,6 +44,7 @@ def restore(
     model: shared.Model = DEFAULTS.model,
     threads: shared.Threads = DEFAULTS.threads,
     jobs: shared.Jobs = 0,
+    engine: shared.Engine = "local",
     device: shared.Device = DEFAULTS.device,
     backend: shared.Backend = DEFAULTS.backend,
     precision: shared.Precision = DEFAULTS.precision,
@@ -55,9 +56,12 @@ def restore(
     """Restore the faces in photos, folders of photos, and films."""
     from facemend.pipeline.batch import plan_batch
 
+    cluster.unfit(engine, {"--compare": compare, "--crops": crops, "--start": start, "--end": end})
     unfit = {"--compare": compare, "--crops": crops, "--report": report, "--jobs": jobs, "--aligned": aligned}
     film = video.FilmOptions(start, end, codec, crf)
-    are_films = video.films_among(photos, film, [name for name, value in unfit.items() if value])
+    are_films = engine == "local" and video.films_among(
+        photos, film, [name for name, value in unfit.items() if value]
+    )
     options = checked(
         RestoreOptions,
         w=w if w is not None else video.default_w() if are_films else DEFAULTS.w,
@@ -75,8 +79,11 @@ def restore(
     if are_films:
         video.run_films(photos, output, options, film, overwrite)
         return
-    batch = checked(plan_batch, photos, output)
-    run_photos(batch, options, Run(jobs, overwrite, compare, crops, report, resumes=True), _open)
+    run = Run(jobs, overwrite, compare, crops, report, resumes=True)
+    if engine == "ray":
+        cluster.run_cluster(photos, output, options, run)
+        return
+    run_photos(checked(plan_batch, photos, output), options, run, _open)
 
 
 def _open(options: RestoreOptions) -> tuple[Work, tuple[str, ...]]:

@@ -69,9 +69,6 @@ class TorchRunner:
         return {name: v.cpu().numpy() for name, v in zip(self.output_names, plain, strict=True)}
 
 
-_SLOW_BF16 = "this CPU has no instructions for bf16 and takes many times as long with it"
-
-
 def open_checkpoint(
     checkpoint: Checkpoint,
     source: Path,
@@ -111,16 +108,16 @@ def open_checkpoint(
         except RuntimeError as error:  # no memory, or a card that this torch was not built for
             failed.append(f"{name} does not work ({' '.join(str(error).split())[:200]})")
             continue
-        notes = (f"{'; '.join(failed)}: going on with {name}",) if failed else ()
+        notes = [f"{'; '.join(failed)}: going on with {name}"] if failed else []
         if precision == "bf16" and name == CPU and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            notes += (f"{_SLOW_BF16}: use precision fp32",)
+            notes.append("this CPU has no instructions for bf16 and is slow with it: use precision fp32")
         for note in notes:
             logger.warning("%s", note)
         halves = (
             TorchRunner(EncodeGraph(net), ["image"], encode_names(net), name, precision),
             TorchRunner(DecodeGraph(net, adain), decode_names(net, adain), ["restored"], name, precision),
         )
-        return Opened(halves, name, notes)
+        return Opened(halves, name, tuple(notes))
     raise BackendError(f"{source}: {'; '.join(failed)}; use --device cpu")
 
 

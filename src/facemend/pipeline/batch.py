@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import IO
+from pathlib import Path, PurePath
+from typing import IO, TypeVar
 
 from facemend.errors import ConfigError, InputError, OutputError
 from facemend.imaging import SUFFIXES, WRITABLE, Picture, encode_for, place
 from facemend.pipeline.records import RECORDS
 
+_AnyPath = TypeVar("_AnyPath", bound=PurePath)
 REPORT = "facemend.jsonl"
 """What the report of a folder run is called, beside the outputs."""
 
@@ -127,7 +128,7 @@ def _mask(masks: Path, relative: Path) -> Path:
     return next((path for path in (usual, *others) if path.is_file()), usual)
 
 
-def output_name(path: Path, extension: str | None = None) -> Path:
+def output_name(path: _AnyPath, extension: str | None = None) -> _AnyPath:
     """The name of what is made of a picture: its own, or .png where its kind cannot be written."""
     kept = path.suffix if path.suffix.lower() in WRITABLE else ".png"
     return path.with_suffix(extension or kept)

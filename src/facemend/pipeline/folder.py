@@ -44,8 +44,8 @@ class FileReport:
     """What happened to one picture.
 
     Attributes:
-        source: the input.
-        output: the file written (or meant to be).
+        source: the input: a file, or a URL.
+        output: what was written (or meant to be).
         error: one line naming the file and the fix, or None if all went well.
         faces: box [x1, y1, x2, y2] in photo pixels and detector score of each restored face.
         skipped: the same of each face left as it was, with the reason.
@@ -55,8 +55,8 @@ class FileReport:
             done.
     """
 
-    source: Path
-    output: Path
+    source: Path | str
+    output: Path | str
     error: str | None = None
     faces: tuple[Mapping[str, Any], ...] = ()
     skipped: tuple[Mapping[str, Any], ...] = ()
@@ -147,13 +147,19 @@ def _reported(job: Job, work: Callable[[], _Result]) -> _Result | FileReport:
     """What the work gives; if it fails, a report that says so."""
     try:
         return work()
-    except FacemendError as error:
-        logger.debug("failed", exc_info=True)
-        return FileReport(job.source, job.output, error=_one_line(error))
-    except Exception as error:  # a defect or lack of memory: still only this file's
-        logger.warning("%s: unexpected error", job.source, exc_info=True)
-        line = f"{job.source}: unexpected {type(error).__name__}: {_one_line(error)}"
-        return FileReport(job.source, job.output, error=line)
+    except Exception as error:
+        return failure(job.source, job.output, error)
+
+
+def failure(source: Path | str, output: Path | str, error: Exception) -> FileReport:
+    """The report of a photo that went wrong; one that no `FacemendError` explains is logged too."""
+    if isinstance(error, FacemendError):
+        logger.debug("failed", exc_info=error)
+        return FileReport(source, output, error=_one_line(error))
+    # A defect or lack of memory: still only this file's.
+    logger.warning("%s: unexpected error", source, exc_info=error)
+    line = f"{source}: unexpected {type(error).__name__}: {_one_line(error)}"
+    return FileReport(source, output, error=line)
 
 
 def do_file(
@@ -263,13 +269,13 @@ def make_record(
     return Record(source, stamp, digest(content), options, made, *told)
 
 
-def told_before(source: Path, output: Path, record: Record) -> FileReport:
+def told_before(source: Path | str, output: Path | str, record: Record) -> FileReport:
     """The report of a photo that an earlier run has done."""
     told = (record.faces, record.skipped, record.notes, record.seconds)
     return FileReport(source, output, None, *told, done_before=True)
 
 
-def make_report(source: Path, output: Path, result: PhotoResult, total: float) -> FileReport:
+def make_report(source: Path | str, output: Path | str, result: PhotoResult, total: float) -> FileReport:
     """The report of a photo that went well.
 
     Args:

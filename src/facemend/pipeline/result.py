@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -68,13 +68,26 @@ class Clock:
         self._on_part = on_part
 
     def still(self, part: str) -> None:
-        """Tell that a long part goes on."""
+        """Tell that a part begins, or that a long one goes on."""
         self._on_part(part)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
         """Time what is done inside, as a share of that part."""
-        self._on_part(part)
-        start = perf_counter()
-        yield
-        self.seconds[part] = self.seconds.get(part, 0.0) + perf_counter() - start
+        with together([self], part):
+            yield
+
+    def add(self, part: str, seconds: float) -> None:
+        """Add to a part."""
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+
+
+@contextmanager
+def together(clocks: Sequence[Clock], part: str) -> Iterator[None]:
+    """Time what is done inside for several photos at once; each clock takes an equal share."""
+    for clock in clocks:
+        clock.still(part)
+    start = perf_counter()
+    yield
+    for clock in clocks:
+        clock.add(part, (perf_counter() - start) / len(clocks))
