@@ -92,6 +92,7 @@ def test_what_a_cluster_cannot_do_is_said_before_it_starts(tmp_path, portrait, t
         (("in", "-o", "out", "--engine", "spark"), "--engine must be local or ray"),
         (("in", "-o", "out", "--engine", "ray", "--compare"), "--compare: not with --engine ray"),
         (("in", "--engine", "ray"), "one folder"),
+        (("in", "-o", "out", "--report", "r.json", "--engine", "ray"), "--report must be FILE.jsonl"),
         (("in", "in", "-o", "out", "--engine", "ray"), "one folder"),
         (("in", "-o", "in/out", "--engine", "ray"), "lies in the folder of photos"),
     ):

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from facemend.cli.console import warn
-from facemend.cli.photos import Run, checked, follow, tell_ignored
+from facemend.cli.photos import Run, checked, follow, tell_ignored, with_model
 from facemend.pipeline.options import RestoreOptions
 
 
@@ -30,6 +30,9 @@ def run_cluster(photos: Sequence[Path], output: Path | None, options: RestoreOpt
 
     if len(photos) != 1 or output is None:
         raise typer.BadParameter("--engine ray takes one folder (a path or URL), and an --output")
+    if run.report is not None and run.report.suffix.lower() != ".jsonl":
+        raise typer.BadParameter("--report must be FILE.jsonl with --engine ray")
+    options = with_model(options, run.task)
     source, target = as_url(photos[0]), as_url(output)
     rows, ignored = checked(plan_cluster, source, target)
     outputs = Outputs([], overwrite=run.overwrite)

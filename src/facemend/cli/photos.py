@@ -112,6 +112,15 @@ def checked(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         raise typer.BadParameter(str(error)) from None
 
 
+def with_model(options: RestoreOptions, task: str) -> RestoreOptions:
+    """The options with a model that is there: a weight file is imported at its first use."""
+    from facemend.cli.weights import resolve_model
+
+    if options.backend == "torch" and options.model.endswith(".safetensors"):  # torch reads these itself
+        return options
+    return replace(options, model=resolve_model(options.model, task))
+
+
 def run_photos(
     batch: Batch,
     options: RestoreOptions,
@@ -126,13 +135,11 @@ def run_photos(
         run: how.
         open_work: loads the networks; gives the function for one photo, and notes for all of them.
     """
-    from facemend.cli.weights import resolve_model
     from facemend.pipeline.batch import REPORT, Outputs
     from facemend.pipeline.folder import run_batch, share_cores
     from facemend.pipeline.records import FolderStore, Records, options_digest, sole_run
 
-    if options.backend == "onnx" or not options.model.endswith(".safetensors"):  # torch reads these itself
-        options = replace(options, model=resolve_model(options.model, run.task))
+    options = with_model(options, run.task)
     options, jobs = share_cores(options, len(batch.jobs), run.jobs, run.task)
     outputs = Outputs(batch.inputs, overwrite=run.overwrite)
     if run.report is not None:
