@@ -31,6 +31,11 @@ def slow() -> bytes:
     return buffer.getvalue()
 
 
+def get(server, path: str) -> httpx.Response:
+    """By a new connection, which the system gives to one of several workers; it may be slow to answer."""
+    return httpx.get(f"{server.address}{path}", timeout=60)
+
+
 def state(server, id: str) -> str:
     return server.client.get(f"/api/jobs/{id}").json()["status"]
 
@@ -45,8 +50,7 @@ def until_both_run(server, photo: bytes) -> list[str]:
     """Post jobs until two run at once, however long the second worker takes to come up; all their ids."""
     ids: list[str] = []
     with until(120) as tick:
-        # A new connection each time: the system gives it to one of the two.
-        while (health := httpx.get(f"{server.address}/api/health").json())["running"] < 2:
+        while (health := get(server, "/api/health").json())["running"] < 2:
             if health["queued"] < 4:
                 ids.append(post(server.client, photo).json()["id"])
             tick()
@@ -133,10 +137,7 @@ def test_two_workers_share_the_jobs(serve, slow, jpeg, tmp_path):
     for id in ids:
         assert wait(server.client, id, 240)["status"] == "done"
     job = restored(server.client, jpeg)
-    looks = [
-        read_picture(httpx.get(f"{server.address}/api/jobs/{job['id']}/preview?w=0.3", timeout=60).content)
-        for _ in range(12)
-    ]
+    looks = [read_picture(get(server, f"/api/jobs/{job['id']}/preview?w=0.3").content) for _ in range(12)]
     for look in looks[1:]:  # the one that did the job has it in memory, the other from the disk
         assert np.abs(look.pixels.astype(int) - looks[0].pixels).mean() < 0.5
     assert f"facemend_jobs_done_total {len(ids) + 1}.0" in server.client.get("/metrics").text
@@ -160,11 +161,9 @@ def test_a_killed_worker_is_replaced_and_its_job_taken_up(serve, tmp_path, slow)
     while left:
         assert time.monotonic() < deadline
         with suppress(httpx.HTTPError):  # a connection that the killed one had
-            left = {
-                id for id in left if httpx.get(f"{server.address}/api/jobs/{id}").json()["status"] != "done"
-            }
+            left = {id for id in left if get(server, f"/api/jobs/{id}").json()["status"] != "done"}
         time.sleep(0.1)
-    text = httpx.get(f"{server.address}/metrics").text
+    text = get(server, "/metrics").text
     assert f"facemend_jobs_done_total {len(ids)}.0" in text
     assert "facemend_jobs_retaken_total 1.0" in text
     assert "facemend_jobs_failed_total 0.0" in text
