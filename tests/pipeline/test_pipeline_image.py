@@ -82,6 +82,25 @@ def test_faces_are_batched_and_each_is_restored(rng):
         assert result.picture.pixels[y, x].mean() > picture.pixels[y, x].mean() + 25
 
 
+def test_photos_together_are_as_one_by_one(rng):
+    network = Network(brighter)
+    restorer = Restorer(parts=network.parts([]), w=0.3, upscale=2)
+    found = iter([[make_face(0, 0, 60), make_face(70, 10, 60)], [], [make_face(40, 30, 80)]] * 2)
+    restorer._parts.detector.detect = lambda image, max_faces: next(found)
+    pictures = [noise_picture(rng), noise_picture(rng, height=60), noise_picture(rng, width=150)]
+    together = restorer.restore_many(pictures)
+    assert network.batches == [3]  # all faces of all photos at once
+    for result, picture in zip(together, pictures, strict=True):
+        alone = restorer.restore(picture)
+        assert np.array_equal(result.picture.pixels, alone.picture.pixels)
+        assert result.notes == alone.notes
+        assert len(result.faces) == len(alone.faces)
+    assert together[0].seconds["encode"] == together[2].seconds["encode"] > 0
+    again = restorer.redo(together[2], 0.9)  # what is kept is that photo's alone
+    assert len(again.faces) == 1
+    assert restorer.restore_many([]) == []
+
+
 @pytest.mark.parametrize(("choice", "kept"), [("largest", 1), ("center", 0)])
 def test_selection_lists_the_others_as_skipped(rng, choice, kept):
     faces = [make_face(80, 55, 40), make_face(0, 0, 70)]

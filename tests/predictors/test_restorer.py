@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facemend.errors import BackendError, ConfigError, InputError
-from facemend.predictors.restorer import CHUNK, FaceRestorer
+from facemend.predictors.restorer import CHUNK, DEVICE_CHUNK, FaceRestorer, join
 from facemend.runtime.runner import Arrays, FakeRunner
 
 SIZE = 8
@@ -49,6 +49,23 @@ def test_encode_once_decode_often(count: int) -> None:
     np.testing.assert_allclose(restorer.decode(encoded, 1), faces, atol=1e-6)
     np.testing.assert_allclose(restorer.decode(encoded, 0.0), 0.5)
     assert sum(graphs.batches) == count
+
+
+def test_encodings_are_split_and_joined() -> None:
+    restorer, faces = Graphs().restorer(), crops(5)
+    encoded = restorer.encode(faces)
+    parts = encoded.split([2, 0, 3])
+    assert [len(part) for part in parts] == [2, 0, 3]
+    np.testing.assert_array_equal(restorer.decode(join(parts), 1), restorer.decode(encoded, 1))
+    assert join(parts[:1]) is parts[0]
+
+
+def test_batches_are_larger_where_they_pay() -> None:
+    graphs = Graphs()
+    encode = FakeRunner(graphs.encode, ["image"], ["codes", "lq"])
+    decode = FakeRunner(graphs.decode, ["codes", "lq", "w"], ["restored"])
+    FaceRestorer(encode, decode, SIZE, device="cuda").encode(crops(3 * DEVICE_CHUNK))
+    assert max(graphs.batches) == DEVICE_CHUNK > CHUNK
 
 
 @pytest.mark.parametrize(("size", "most"), [(256, 4), (320, 2), (512, 1), (1024, 1)])

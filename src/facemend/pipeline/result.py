@@ -89,5 +89,6 @@ def together(clocks: Sequence[Clock], part: str) -> Iterator[None]:
         clock.still(part)
     start = perf_counter()
     yield
+    share = (perf_counter() - start) / len(clocks)
     for clock in clocks:
-        clock.add(part, (perf_counter() - start) / len(clocks))
+        clock.add(part, share)
