@@ -109,12 +109,3 @@ def test_without_the_extra(tmp_path, monkeypatch):
     )
     assert result.exit_code == 1
     assert 'pip install "facemend[ray]"' in result.stderr
-
-
-def test_a_gpu_that_is_not_there(tmp_path, portrait, tiny_model):
-    (tmp_path / "in").mkdir()
-    write_picture(tmp_path / "in/a.png", portrait)
-    run = started(tmp_path / "in", "-o", tmp_path / "out", "--model", tiny_model, "--device", "cuda")
-    _, errors = run.communicate(timeout=150)
-    assert run.returncode == 1
-    assert "0 GPUs: no room for a worker" in errors

@@ -29,7 +29,9 @@ pytestmark = [
     ),
 ]
 
-TOLERANCE = 1e-4
+# Both sum up the same in another order. Measured: 2.4e-5 on a CPU with AVX-512, 1.3e-4 on one with AVX2 only;
+# what is really different, such as w, makes more than 0.1.
+TOLERANCE = 3e-4
 
 
 def torchvision_stand_in():

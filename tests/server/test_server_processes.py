@@ -20,6 +20,8 @@ from server_helpers import ROOT, post, restored, until, wait
 import facemend
 from facemend.imaging import read_picture
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def slow() -> bytes:

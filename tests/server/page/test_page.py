@@ -21,7 +21,7 @@ from page_helpers import (
 )
 from PIL import Image
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_a_photo_goes_in_and_comes_out(page):

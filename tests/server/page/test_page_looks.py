@@ -3,7 +3,7 @@
 import pytest
 from page_helpers import EXAMPLE, photo, position, put, restored, two_people, wait_done
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_korean_by_the_browser_and_by_the_switch(server, open_page):

@@ -4,7 +4,7 @@ import pytest
 from page_helpers import EXAMPLE, photo, put, restored, wait, wait_done
 from server_helpers import Server
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_a_text_file_is_refused_in_plain_words(page):
