@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import psutil
-import pytest
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
@@ -35,7 +34,6 @@ def workers(run):
     return found
 
 
-@pytest.mark.slow
 def test_a_killed_worker_loses_and_doubles_nothing(tmp_path, portrait, tiny_model):
     small = portrait.resized(0.3)
     folder, out = tmp_path / "in", tmp_path / "out"
@@ -46,7 +44,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path, portrait, tiny_mode
     (folder / "bad.jpg").write_bytes(b"none")
     arguments = (folder, "-o", out, "--model", tiny_model, "--jobs", 2, "--report", tmp_path / "run.jsonl")
     run = started(*arguments)
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 300
     while len(list(out.rglob("*.png"))) < COUNT // 4:
         assert time.monotonic() < deadline
         assert run.poll() is None, run.communicate()
@@ -54,7 +52,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path, portrait, tiny_mode
     before = workers(run)
     before[0].kill()
     kept = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in out.rglob("*.png")}
-    _, errors = run.communicate(timeout=150)
+    _, errors = run.communicate(timeout=300)
     assert len(before) == 2
     assert len(kept) < COUNT
     assert run.returncode == 1, errors  # for bad.jpg

@@ -178,8 +178,7 @@ def test_codeformer_by_spandrel_sees_and_gives_what_the_published_one_does(codef
     assert "torchvision" not in sys.modules
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["GFPGAN", "RestoreFormer"])
+@pytest.mark.parametrize("kind", ["GFPGAN", pytest.param("RestoreFormer", marks=pytest.mark.long)])
 def test_other_face_networks_load_and_repeat(kind, monkeypatch, tmp_path):
     needs_spandrel()
     peers._import_spandrel()

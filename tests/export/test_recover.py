@@ -27,7 +27,7 @@ def trained(checkpoint, tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.long), "fp16"])
 def test_weights_come_back(trained, tmp_path, precision):
     export_model(trained, tmp_path / "model", ExportOptions(precision=precision, adain=precision == "fp16"))
     recovered, original = recover_checkpoint(tmp_path / "model"), load_checkpoint(trained)
