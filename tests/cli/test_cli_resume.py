@@ -146,6 +146,27 @@ def test_a_line_that_was_cut_off_is_ended(cli, album, tmp_path):
     assert sum(line.startswith('{"run"') for line in lines) == 2
 
 
+def test_a_forged_record_removes_nothing(cli, album, tmp_path):
+    """A record that names other files, with their true checksums, in the hope that they are "made again"."""
+    out = tmp_path / "out"
+    (album / "z.jpg").unlink()
+    cli(album, "-o", out)
+    victims = [tmp_path / "precious.txt", out / "b.png", album / "b.png"]
+    victims[0].write_text("mine")
+    for file in (out / ".facemend").rglob("*.json"):
+        record = json.loads(file.read_text())
+        if record["source"] == "a.jpg":
+            for path in victims:
+                data = path.read_bytes()
+                item = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+                record["outputs"].append({"path": os.path.relpath(path, out), **item})
+            file.write_text(json.dumps(record))
+    (out / "a.jpg").unlink()
+    before = [path.read_bytes() for path in victims]
+    assert "1 photo done" in cli(album, "-o", out).output
+    assert [path.read_bytes() for path in victims] == before
+
+
 def content(out):
     return {
         str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -160,6 +160,13 @@ def test_paths_that_are_urls(given, url):
     assert as_url(Path(given)) == url
 
 
+def test_folders_of_this_machine_are_known_by_any_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for url in (str(tmp_path / "out"), "out", as_url(Path(f"file://{tmp_path}/out"))):
+        assert UrlStore(url).folder == tmp_path / "out"
+    assert UrlStore("memory://out").folder is None
+
+
 def test_too_large_a_file_is_not_read(place):
     store = UrlStore(place("in"))
     store.write("x", b"12345")

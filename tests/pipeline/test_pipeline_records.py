@@ -57,16 +57,16 @@ def test_other_options_are_other_work(records):
 @pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
 def test_outputs_that_are_gone_or_cut_are_seen(records, tmp_path, change):
     assert records.is_whole(find(records))
-    assert records.remains(RECORD) == ["sub/out.png"]
+    assert records.holds(RECORD.outputs[0])
     change(tmp_path / "sub/out.png")
     assert not records.is_whole(find(records))
-    assert records.remains(RECORD) == []
+    assert not records.holds(RECORD.outputs[0])
 
 
 def test_what_somebody_else_put_in_the_place_of_an_output_is_not_ours(records, tmp_path):
     for content in (b"old", b"longer"):
         (tmp_path / "sub/out.png").write_bytes(content)
-        assert records.remains(RECORD) == []
+        assert not records.holds(RECORD.outputs[0])
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"stamp": 3}', "[" * 100_000, "\xff"])
@@ -74,6 +74,14 @@ def test_damaged_records_are_no_records(records, tmp_path, text):
     (file,) = (tmp_path / RECORDS).rglob("*.json")
     file.write_text(text, encoding="latin-1")
     assert find(records) is None
+
+
+@pytest.mark.parametrize("change", [{"size": "3"}, {"size": 1e300}, {"path": None}, {"sha256": 1}, None])
+def test_records_of_a_wrong_kind_are_no_records(change):
+    values = json.loads(RECORD.to_bytes())
+    values["outputs"] = [] if change is None else [values["outputs"][0] | change]
+    assert Record.from_bytes(json.dumps(values).encode()) is None
+    assert Record.from_bytes(RECORD.to_bytes()) == RECORD
 
 
 def test_names_of_outputs_are_no_paths_in_the_records(tmp_path):

@@ -38,7 +38,7 @@ def run_cluster(photos: Sequence[Path], output: Path | None, options: RestoreOpt
     outputs = Outputs([], overwrite=run.overwrite)
     if run.report is not None:
         outputs.claim(run.report)
-    root = output.absolute() if UrlStore(target).is_local else None
+    root = UrlStore(target).folder
     if root is None and run.report is None:
         warn("facemend: no report is kept: --report FILE.jsonl writes one on this machine")
     with nullcontext() if root is None else sole_run(root):
@@ -51,7 +51,7 @@ def run_cluster(photos: Sequence[Path], output: Path | None, options: RestoreOpt
         raise typer.Exit(1)
 
 
-def unfit(engine: str, others: dict[str, object]) -> None:
+def check_engine(engine: str, others: dict[str, object]) -> None:
     """Refuse options that a cluster has no use for.
 
     Raises:

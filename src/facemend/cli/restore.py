@@ -56,7 +56,7 @@ def restore(
     """Restore the faces in photos, folders of photos, and films."""
     from facemend.pipeline.batch import plan_batch
 
-    cluster.unfit(engine, {"--compare": compare, "--crops": crops, "--start": start, "--end": end})
+    cluster.check_engine(engine, {"--compare": compare, "--crops": crops, "--start": start, "--end": end})
     unfit = {"--compare": compare, "--crops": crops, "--report": report, "--jobs": jobs, "--aligned": aligned}
     film = video.FilmOptions(start, end, codec, crf)
     are_films = engine == "local" and video.films_among(

@@ -166,6 +166,10 @@ class Outputs:
         self._claimed: set[Path] = set()
         self._lock = threading.Lock()
 
+    def is_input(self, path: Path) -> bool:
+        """Whether it is one of the files that are never written to."""
+        return path.resolve() in self._inputs
+
     def claim(self, path: Path, *, done: bool = False) -> None:
         """Take a path for one output of this run.
 
@@ -177,7 +181,7 @@ class Outputs:
             OutputError: it is an input, another output has it, or it exists and may not be replaced.
         """
         real = path.resolve()
-        if real in self._inputs:
+        if self.is_input(path):
             raise OutputError(f"{path}: is an input and would be overwritten; choose another output")
         with self._lock:
             if real in self._claimed:
@@ -185,7 +189,7 @@ class Outputs:
                     f"{path}: another picture of this run has the same output; use another folder"
                 )
             if not done and not self._overwrite and os.path.lexists(path):
-                raise _exists(path)
+                raise exists_already(path)
             self._claimed.add(real)
 
     def save(self, path: Path, picture: Picture) -> None:
@@ -214,9 +218,9 @@ class Outputs:
         try:
             place(path, data, self._overwrite)
         except FileExistsError:
-            raise _exists(path) from None
+            raise exists_already(path) from None
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
 
     @contextmanager
     def lines(self, path: Path, *, append: bool = False) -> Iterator[Callable[[str], None]]:
@@ -236,9 +240,9 @@ class Outputs:
         try:
             file = path.open(f"{'a' if append else 'w' if self._overwrite else 'x'}+b", buffering=0)
         except FileExistsError:
-            raise _exists(path) from None
+            raise exists_already(path) from None
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         with file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
@@ -253,14 +257,16 @@ def _write_line(file: IO[bytes], path: Path, line: str) -> None:
         if file.write(data) != len(data):
             raise OSError(28, "no space left on device")
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
-def _exists(path: Path) -> OutputError:
+def exists_already(path: Path | str) -> OutputError:
+    """The error for an output that may not be replaced."""
     return OutputError(f"{path}: exists already; use --overwrite to replace it")
 
 
-def _unwritable(path: Path, error: OSError) -> OutputError:
+def unwritable(path: Path | str, error: OSError) -> OutputError:
+    """The error for an output that could not be written."""
     return OutputError(f"{path}: cannot be written ({error.strerror or error})")
 
 

@@ -26,10 +26,9 @@ from facemend.errors import (
     FacemendError,
     InputError,
     MissingExtraError,
-    OutputError,
 )
 from facemend.imaging import SUFFIXES, Picture, encode_for, largest_file, read_picture
-from facemend.pipeline.batch import REPORT, output_name
+from facemend.pipeline.batch import REPORT, exists_already, output_name, unwritable
 from facemend.pipeline.folder import (
     FileReport,
     failure,
@@ -45,7 +44,7 @@ from facemend.pipeline.url_store import UrlStore
 
 logger = logging.getLogger(__name__)
 
-BATCH = {"cpu": 4, "gpu": 16}
+BATCH, GPU_BATCH = 4, 16
 """Photos that a worker takes at a time."""
 MOST_BLOCKS = 4096
 """Parts that a run is cut into for Ray: each is a number of batches."""
@@ -59,14 +58,10 @@ class Cluster:
     Attributes:
         workers: processes that restore; 0: as many as the cluster has room for.
         device: where their networks run: with cuda or tensorrt each has a GPU of its own.
-        batch: photos that one takes at a time; 0: 4, on GPUs 16.
-        address: of the cluster; None: what RAY_ADDRESS says, or else one on this machine for this run.
     """
 
     workers: int = 0
     device: str = "cpu"
-    batch: int = 0
-    address: str | None = None
 
     @property
     def on_gpu(self) -> bool:
@@ -177,9 +172,7 @@ class PhotoWorker:
         if record is not None and self._records.is_whole(record):
             return told_before(name, self._outputs.full_url(output), record)
         if not self._overwrite and self._outputs.stamp(output) is not None:
-            raise OutputError(
-                f"{self._outputs.full_url(output)}: exists already; use --overwrite to replace it"
-            )
+            raise exists_already(self._outputs.full_url(output))
         content = read()
         return _Begun(source, output, stamp, content, read_picture(content, name=name))
 
@@ -214,7 +207,7 @@ class PhotoWorker:
         try:
             self._outputs.write(output, data)
         except OSError as error:
-            raise OutputError(f"{made}: cannot be written ({error.strerror or error})") from error
+            raise unwritable(made, error) from error
         return report
 
 
@@ -248,10 +241,10 @@ def run_cluster(
     """
     if not rows:
         return
-    ray = _open_ray(cluster.address)
+    ray = _open_ray()
     try:
         threads = options.threads or 1
-        batch = cluster.batch or BATCH["gpu" if cluster.on_gpu else "cpu"]
+        batch = GPU_BATCH if cluster.on_gpu else BATCH
         needs = {"num_cpus": threads, "num_gpus": int(cluster.on_gpu)}
         worker = {
             "photos": photos,
@@ -279,8 +272,8 @@ def run_cluster(
         ray.shutdown()
 
 
-def _open_ray(address: str | None) -> Any:
-    """Ray, connected to a cluster."""
+def _open_ray() -> Any:
+    """Ray, connected to the cluster that RAY_ADDRESS names, or to one that is started here for this run."""
     if find_spec("ray") is None:
         raise MissingExtraError("--engine ray", "ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of anybody's photos
@@ -288,12 +281,13 @@ def _open_ray(address: str | None) -> Any:
     import ray
     import ray.data
 
-    own = {} if address or os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+    address = os.environ.get("RAY_ADDRESS")
+    own = {} if address else {"include_dashboard": False}
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise BackendError(f"no cluster at {address or 'RAY_ADDRESS'}: {_reason(error)}") from error
+        raise BackendError(f"no cluster at {address or 'this machine'}: {_reason(error)}") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray

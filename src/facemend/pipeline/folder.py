@@ -127,7 +127,7 @@ def run_batch(
     try:
         for job in batch.jobs:
             # Outputs are claimed here, in order: which of two pictures gets a name must not depend on luck.
-            told = _reported(job, partial(_claim, job, outputs, compare, records))
+            told = _reported(job, partial(_claim, job, outputs, crops, compare, records))
             waiting.append(pool.submit(done, job) if told is None else _done(told))
             if len(waiting) > 2 * jobs:  # enough to do for all while the oldest is slow
                 yield waiting.popleft().result()
@@ -190,7 +190,7 @@ def _comparison(job: Job) -> Path:
 
 
 def _claim(
-    job: Job, outputs: Outputs, compare: bool, records: Records[FolderStore] | None
+    job: Job, outputs: Outputs, crops: Path | None, compare: bool, records: Records[FolderStore] | None
 ) -> FileReport | None:
     """Take the names of a picture's outputs; a report if an earlier run has made them all."""
     record = None
@@ -199,13 +199,28 @@ def _claim(
         stamp = FolderStore(job.source.parent).stamp(job.source.name)
         record = records.find(output, stamp, partial(read_content, job.source))
         if record is not None and not records.is_whole(record):  # killed among its outputs: begin again
-            for path in records.remains(record):
-                (records.store.root / path).unlink(missing_ok=True)
+            for item in record.outputs:
+                path = records.store.root / item.path
+                # Whatever a record says, only what this picture can have made is ever looked at or removed.
+                if _is_own(job, path, crops) and not outputs.is_input(path) and records.holds(item):
+                    path.unlink(missing_ok=True)
             record = None
     outputs.claim(job.output, done=record is not None)
     if compare:
         outputs.claim(_comparison(job), done=record is not None)
     return None if record is None else told_before(job.source, job.output, record)
+
+
+def _is_own(job: Job, path: Path, crops: Path | None) -> bool:
+    """Whether a path is of one of the outputs that a picture can have."""
+    real = path.resolve()
+    if real in (job.output.resolve(), _comparison(job).resolve()):
+        return True
+    return (
+        crops is not None
+        and real.parent == (crops / job.relative.parent).resolve()
+        and real.name.startswith(f"{job.relative.stem}_face")
+    )
 
 
 def _below(records: Records[FolderStore], path: Path) -> str:

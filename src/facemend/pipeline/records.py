@@ -160,7 +160,11 @@ class Record:
             values["outputs"] = tuple(Output(**item) for item in values["outputs"])
             for name in ("faces", "skipped", "notes"):
                 values[name] = tuple(values[name])
-            return cls(**values)
+            record = cls(**values)
+            told = [(item.path, item.sha256) for item in record.outputs]
+            if not told or not all(isinstance(text, str) for texts in told for text in texts):
+                return None
+            return record if all(type(item.size) is int for item in record.outputs) else None
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
 
@@ -200,11 +204,8 @@ class Records(Generic[StoreT]):
         stamps = ((item, self.store.stamp(item.path)) for item in record.outputs)
         return all(stamp is not None and stamp.size == item.size for item, stamp in stamps)
 
-    def remains(self, record: Record) -> list[str]:
-        """The outputs that are there as they were written, by their content: what may be written anew."""
-        return [item.path for item in record.outputs if self._holds(item)]
-
-    def _holds(self, item: Output) -> bool:
+    def holds(self, item: Output) -> bool:
+        """Whether an output is there as it was written, by its content."""
         try:
             return digest(self.store.read(item.path, item.size)) == item.sha256
         except OSError:
@@ -282,7 +283,10 @@ def sole_run(root: Path, *more: Path) -> Iterator[None]:
         raise OutputError(
             f"{root}: another run of facemend writes there; wait for its end or use another folder"
         ) from None
-    except (OSError, NotImplementedError):
+    except (
+        OSError,
+        NotImplementedError,
+    ):  # some network disks know no locks, and are used all the same
         logger.debug("no lock on %s", folder, exc_info=True)
     try:
         yield

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import ConfigError, InputError, MissingExtraError
-from facemend.imaging import place
-from facemend.pipeline.records import Stamp, checked_length
+from facemend.pipeline.records import FolderStore, Stamp, checked_length
 
 _FOLDED = re.compile(r"([a-z][a-z0-9+.-]+):/+")
 
@@ -27,6 +26,9 @@ def as_url(path: Path) -> str:
 
 class UrlStore:
     """A folder anywhere that fsspec reaches: a path, or a URL such as s3://bucket/folder. See `Store`.
+
+    Attributes:
+        folder: where it is if it is a folder of this machine, or None.
 
     Raises:
         MissingExtraError: fsspec is not installed.
@@ -44,7 +46,7 @@ class UrlStore:
         except (ValueError, ImportError) as error:
             raise ConfigError(f"{url}: cannot be reached ({error})") from error
         self._url = url.rstrip("/")
-        self.is_local = isinstance(self._files, LocalFileSystem)
+        self.folder = Path(self._root) if isinstance(self._files, LocalFileSystem) else None
 
     def holds(self, other: UrlStore) -> bool:
         """Whether the other is this folder or lies in it."""
@@ -83,12 +85,10 @@ class UrlStore:
 
     def write(self, path: str, data: bytes) -> None:
         """See `Store`. An object store shows an object when all of it is there; a disk needs our care."""
-        full = self._full(path)
-        if self.is_local:
-            Path(full).parent.mkdir(parents=True, exist_ok=True)
-            place(Path(full), data, overwrite=True)
+        if self.folder is not None:
+            FolderStore(self.folder).write(path, data)
         else:
-            self._files.pipe_file(full, data)
+            self._files.pipe_file(self._full(path), data)
 
     def _full(self, path: str) -> str:
         return posixpath.join(self._root, path)
