@@ -283,10 +283,7 @@ def sole_run(root: Path, *more: Path) -> Iterator[None]:
         raise OutputError(
             f"{root}: another run of facemend writes there; wait for its end or use another folder"
         ) from None
-    except (
-        OSError,
-        NotImplementedError,
-    ):  # some network disks know no locks, and are used all the same
+    except (OSError, NotImplementedError):  # some network disks know no locks, and are used anyway
         logger.debug("no lock on %s", folder, exc_info=True)
     try:
         yield
