@@ -5,8 +5,8 @@ import torch
 
 from facemend.models.codebook import Codebook
 from facemend.training.codebook_care import CodebookCare
-from facemend.training.config import CodebookConfig
 from facemend.training.engine import Engine
+from facemend.training.settings import CodebookConfig
 
 
 @pytest.fixture

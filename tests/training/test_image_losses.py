@@ -5,8 +5,8 @@ import torch
 
 from facemend.faces.template import template_points
 from facemend.metrics import identity_distance
-from facemend.training.config import PerceptualConfig
 from facemend.training.image_losses import ImageLosses, _place
+from facemend.training.settings import PerceptualConfig
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from facemend.training.config import OptimConfig
 from facemend.training.schedule import faces_seen, learning_rate, remaining, total_steps
+from facemend.training.settings import OptimConfig
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from facemend.losses.adversarial import adaptive_weight, generator_loss, hinge_discriminator_loss
 from facemend.models.discriminator import PatchDiscriminator
-from facemend.training.config import AdversaryConfig, OptimConfig
 from facemend.training.run import Run
+from facemend.training.settings import AdversaryConfig, OptimConfig
 
 
 class Adversary:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from facemend.models.codebook import Codebook
-from facemend.training.config import CodebookConfig
 from facemend.training.engine import Engine
+from facemend.training.settings import CodebookConfig
 
 # A code that was chosen, on average, less often than this share of its fair share is dead.
 DEAD_SHARE = 0.03

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from facemend.faces.template import TEMPLATES
 from facemend.models.identity import IdentityNet
 from facemend.models.perceptual import LPIPS
-from facemend.training.config import PerceptualConfig
+from facemend.training.settings import PerceptualConfig
 
 
 class ImageLosses(nn.Module):

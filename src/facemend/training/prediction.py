@@ -8,9 +8,9 @@ from torch import Tensor
 from facemend.losses.codes import code_accuracy, feature_loss, token_loss
 from facemend.models.codeformer import CodeFormer, Encoded
 from facemend.models.perceptual import LPIPS
-from facemend.training.config import CodeLossConfig
 from facemend.training.ema import EMA
 from facemend.training.run import Run
+from facemend.training.settings import CodeLossConfig
 from facemend.training.teacher import Teacher
 from facemend.training.validate import BATCH, compare, save_grid
 

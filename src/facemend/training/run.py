@@ -25,10 +25,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 import facemend
 from facemend.errors import ConfigError, FacemendError, InputError
-from facemend.training.config import OptimConfig, RunConfig
+from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
 from facemend.training.health import Health
 from facemend.training.schedule import Phase, faces_seen, learning_rate, total_steps
+from facemend.training.settings import OptimConfig
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from facemend.training.config import OptimConfig
+from facemend.training.settings import OptimConfig
 
 
 def learning_rate(optim: OptimConfig, base: float, step: int, steps: int) -> float:
