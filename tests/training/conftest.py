@@ -123,11 +123,11 @@ def finish(config: Any) -> Finished:
     with pytest.MonkeyPatch.context() as patch:
         for module in (one, two, three):
 
-            def keep(net: torch.nn.Module, optim: Any, make: Any = module.adam) -> Any:
+            def keep(net: torch.nn.Module, optim: Any, make: Any = module.make_optimizer) -> Any:
                 started.update({name: value.clone() for name, value in net.state_dict().items()})
                 return make(net, optim)
 
-            patch.setattr(module, "adam", keep)
+            patch.setattr(module, "make_optimizer", keep)
         path = train(config)
     return Finished(config, path, started)
 

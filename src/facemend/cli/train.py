@@ -11,6 +11,7 @@ import typer
 from facemend.cli.console import plural, progress, say, shown, warn
 
 if TYPE_CHECKING:
+    from facemend.models.checkpoint import Checkpoint
     from facemend.training.run import StepReport
 
 app = typer.Typer(no_args_is_help=True, help="Train the network; report on a run.")
@@ -77,6 +78,53 @@ def reconstruct(
         usage = run(net, batch.jobs, Outputs(batch.inputs, overwrite=overwrite), advance)
     codes = f"{usage.used:.1%} of {net.config.codebook_size} codes used, perplexity {usage.perplexity:.0f}"
     say(f"{plural(len(batch.jobs), 'face')}, {codes} -> {shown(output)}")
+
+
+@app.command()
+def grow(
+    model: Annotated[
+        str, typer.Option("--from", help="Model by name, its folder, or a checkpoint (.safetensors).")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint to write (.safetensors).")],
+    network: Annotated[str, typer.Option(help="Sizes to grow to.")] = "compact-512",
+    noise: Annotated[
+        float, typer.Option(min=0, max=1, help="Tells copies apart; 0 = the same picture exactly.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Enlarge a network so that training goes on from it: same picture, larger.
+
+    Name the file as `init` of a stage I and a stage II config. The network's own sizes are allowed too: that
+    takes the weights of a shipped model back.
+    """
+    _require_extra()
+    from facemend.errors import OutputError
+    from facemend.models.checkpoint import save_checkpoint
+    from facemend.models.config import preset
+    from facemend.models.grow import grow as enlarge
+
+    large = preset(network)
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output}: exists already; choose another file or pass --overwrite")
+    source = _weights(model)
+    state = enlarge(source.state, source.config, large, noise, seed)
+    info = {"stage": source.info.get("stage", "stage3"), "grown_from": model, "noise": noise, "seed": seed}
+    save_checkpoint(output, state, large, info)
+    say(shown(output))
+
+
+def _weights(model: str) -> Checkpoint:
+    """Weights of a checkpoint file, or of the graphs of a model."""
+    path = Path(model)
+    if path.suffix == ".safetensors":
+        from facemend.models.checkpoint import load_checkpoint
+
+        return load_checkpoint(path)
+    from facemend.export.recover import recover_checkpoint
+    from facemend.hub.models import find_model
+
+    return recover_checkpoint(find_model(model).folder)
 
 
 def _require_extra() -> None:

@@ -23,10 +23,19 @@ from facemend.models.config import AutoencoderConfig
 class Level(nn.Module):
     """The residual blocks of one grid size, each followed by attention where the config asks for it."""
 
-    def __init__(self, in_channels: int, channels: int, blocks: int, attention: bool, groups: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        blocks: int,
+        attention: bool,
+        groups: int,
+        project: bool = False,
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            ResidualBlock(in_channels if i == 0 else channels, channels, groups) for i in range(blocks)
+            ResidualBlock(in_channels if i == 0 else channels, channels, groups, project and i == 0)
+            for i in range(blocks)
         )
         self.attentions = nn.ModuleList(
             AttentionBlock(channels, groups) for _ in range(blocks if attention else 0)
@@ -66,7 +75,8 @@ class Encoder(nn.Module):
         for size, width, blocks in zip(config.sizes, config.widths, config.encoder_blocks, strict=True):
             if blocks == 0 and width != channels:
                 blocks = 1  # something has to change the width
-            self.levels.append(Level(channels, width, blocks, size in config.attention_sizes, groups))
+            attention = size in config.attention_sizes
+            self.levels.append(Level(channels, width, blocks, attention, groups, config.encoder_skips))
             channels = width
             if size != config.code_grid:
                 self.downs.append(Downsample(channels))

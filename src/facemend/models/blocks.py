@@ -18,16 +18,17 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
 class ResidualBlock(nn.Module):
     """norm, swish, conv3, norm, swish, conv3, plus the input; (B, in, H, W) -> (B, out, H, W).
 
-    The skip has a 1x1 convolution only where the widths differ.
+    The skip has a 1x1 convolution where the widths differ, or where `project` asks for one.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, groups: int, project: bool = False) -> None:
         super().__init__()
         self.norm1 = group_norm(in_channels, groups)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.norm2 = group_norm(out_channels, groups)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
+        project = project or in_channels != out_channels
+        self.skip = nn.Conv2d(in_channels, out_channels, 1) if project else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""

@@ -1,6 +1,7 @@
 """Sizes of the networks: plain frozen dataclasses that travel inside checkpoints as JSON.
 
-Two presets: `codeformer-512` is the published network (arXiv 2206.11253), `compact-256` is ours for CPUs.
+`codeformer-512` is the published network (arXiv 2206.11253); `compact-512` and `compact-256` are ours, for
+CPUs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class AutoencoderConfig:
         code_dim: channels of the latent and length of a code vector.
         codebook_size: number of code vectors.
         norm_groups: groups of the group normalisation.
+        encoder_skips: whether the first block of each encoder level has a 1x1 convolution on its skip even
+            where the widths are equal, as in a network grown from one with a narrower level above.
     """
 
     image_size: int = 512
@@ -46,6 +49,7 @@ class AutoencoderConfig:
     code_dim: int = 256
     codebook_size: int = 1024
     norm_groups: int = 32
+    encoder_skips: bool = False
 
     def __post_init__(self) -> None:
         levels = len(self.widths)
@@ -158,6 +162,24 @@ def _build(cls: type[T], values: dict[str, Any]) -> T:
 
 PRESETS: dict[str, CodeFormerConfig] = {
     "codeformer-512": CodeFormerConfig(),
+    # The grids and inner layers of compact-256: only the ends see four times the pixels.
+    "compact-512": CodeFormerConfig(
+        autoencoder=AutoencoderConfig(
+            image_size=512,
+            patch=4,
+            widths=(64, 64, 128, 256),
+            encoder_blocks=(0, 2, 2, 2),
+            decoder_blocks=(1, 2, 2, 2),
+            middle=False,
+            upsample="shuffle",
+            encoder_skips=True,
+        ),
+        width=256,
+        feedforward=512,
+        fuse_sizes=(32, 64, 128),
+        fuse_hidden=0.5,
+        bands=(64, 32, 16, 8, 4),
+    ),
     "compact-256": CodeFormerConfig(
         autoencoder=AutoencoderConfig(
             image_size=256,

@@ -90,6 +90,10 @@ class Stage2Config(RunConfig):
 
     stage: Literal["stage2"]
     stage1: Path
+    init: Path | None = Field(
+        default=None,
+        description="a whole network, such as a grown one, to start encoder and transformer from",
+    )
     min_psnr: float = Field(default=18.0, description="refuse to start if stage I reconstructs worse, dB")
     phases: tuple[Stage2Phase, ...] = Field(min_length=1)
     codes: CodeLossConfig = CodeLossConfig()

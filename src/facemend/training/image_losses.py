@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemend.faces.template import TEMPLATES
@@ -31,10 +32,21 @@ class ImageLosses(nn.Module):
         self.nets = nn.ModuleList(
             LPIPS(term.net, double_normalised=term.double_normalised) for term in self.perceptual
         )
+        # Two terms of one trunk (the whole and windows) are told apart by their number.
+        trunks = [term.net for term in self.perceptual]
+        self.names = [
+            f"lpips_{net}" + (f"_{number + 1}" if net in trunks[:number] else "")
+            for number, net in enumerate(trunks)
+        ]
         self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on a CPU
 
     def forward(
-        self, image: Tensor, target: Tensor, generator: torch.Generator, pixel_scale: Tensor | None = None
+        self,
+        image: Tensor,
+        target: Tensor,
+        generator: torch.Generator,
+        pixel_scale: Tensor | None = None,
+        fine: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Compare (B, 3, S, S) in [-1, 1].
 
@@ -43,20 +55,24 @@ class ImageLosses(nn.Module):
             target: what it should be.
             generator: draws the places that the perceptual terms look at (CPU).
             pixel_scale: (B,) factors of L1, one a face.
+            fine: (B,) bool, which faces have a target as large as S; the others were enlarged, and are
+                compared area-averaged by two: nobody knows what they look like any nearer.
 
         Returns:
             Detached losses by name, and the gradient of their weighted sum at `image`.
         """
         leaf = image.detach().float().requires_grad_()
-        pixel = (leaf - target).abs().mean((1, 2, 3))
-        total = self.pixel_weight * (pixel if pixel_scale is None else pixel * pixel_scale).mean()
-        figures = {"l1": pixel.detach().mean()}
-        for term, net in zip(self.perceptual, self.nets, strict=True):
-            rows, columns = _place(term, leaf.shape[2:], generator)
-            seen, wanted = (x[..., rows, columns] for x in (leaf, target))
-            perceptual = net(seen, wanted).mean()
-            total = total + term.weight * perceptual
-            figures[f"lpips_{term.net}"] = perceptual.detach()
+        scale = leaf.new_ones(len(leaf)) if pixel_scale is None else pixel_scale
+        total = leaf.new_zeros(())
+        figures: dict[str, Tensor] = {}
+        for faces, factor in _by_size(len(leaf), fine):
+            seen, wanted = (_averaged(x if faces is None else x[faces], factor) for x in (leaf, target))
+            part = len(seen) / len(leaf)
+            loss, own = self._compare(
+                seen, wanted, scale if faces is None else scale[faces], factor, generator
+            )
+            total = total + part * loss
+            figures = {name: figures.get(name, 0) + part * value for name, value in own.items()}
         if self.identity is not None:
             # Small differences of long vectors: bf16 would drown them.
             with torch.autocast(leaf.device.type, enabled=False):
@@ -67,6 +83,34 @@ class ImageLosses(nn.Module):
             figures["identity"] = identity.detach().sqrt()
         (gradient,) = torch.autograd.grad(total, leaf)
         return figures, gradient.to(image.dtype)
+
+    def _compare(
+        self, seen: Tensor, wanted: Tensor, pixel_scale: Tensor, averaged: int, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """L1 and LPIPS of faces of one size, already area-averaged by a factor."""
+        pixel = (seen - wanted).abs().mean((1, 2, 3))
+        total = self.pixel_weight * (pixel * pixel_scale).mean()
+        figures = {"l1": pixel.detach().mean()}
+        for number, (term, net) in enumerate(zip(self.perceptual, self.nets, strict=True)):
+            less = max(1, term.shrink // averaged)
+            rows, columns = _place(term, [side // less for side in seen.shape[2:]], generator)
+            perceptual = net(*(_averaged(x, less)[..., rows, columns] for x in (seen, wanted))).mean()
+            total = total + term.weight * perceptual
+            figures[self.names[number]] = perceptual.detach()
+        return total, figures
+
+
+def _by_size(count: int, fine: Tensor | None) -> list[tuple[Tensor | None, int]]:
+    """Groups of faces (None = all) and the factor by which each is averaged; groups of none are left out."""
+    if fine is None or bool(fine.all()):
+        return [(None, 1)]
+    if not fine.any():
+        return [(None, 2)]
+    return [(fine, 1), (~fine, 2)]
+
+
+def _averaged(images: Tensor, factor: int) -> Tensor:
+    return images if factor == 1 else F.avg_pool2d(images, factor)
 
 
 # Middle of eyes, nose and mouth in a crop aligned to the FFHQ template (row, column), as shares of its side.

@@ -181,7 +181,8 @@ class Run:
         self.engine.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, config.lr, step, self.steps) if rate is None else rate
+            scheduled = learning_rate(config, config.lr, step, self.steps) if rate is None else rate
+            group["lr"] = scheduled * group.get("share", 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return float(norm)
@@ -268,12 +269,6 @@ class Tally:
     def means(self) -> dict[str, Tensor]:
         """Figures of the step."""
         return {name: torch.stack(values).mean() for name, values in self._values.items()}
-
-
-def adam(modules: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over what is not frozen."""
-    trained = [p for p in modules.parameters() if p.requires_grad]
-    return torch.optim.AdamW(trained, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay)
 
 
 def freeze(*modules: nn.Module) -> None:

@@ -70,7 +70,11 @@ class DataConfig(Settings):
 class OptimConfig(Settings):
     """Optimiser and learning rate: linear warm-up, cosine to `final` times the rate, halvings."""
 
-    lr: float = Field(default=1e-4, gt=0)
+    kind: Literal["muon", "adamw"] = "muon"
+    lr: float = Field(default=1e-3, gt=0)
+    adam_share: float = Field(
+        default=0.25, gt=0, description="rate of what Muon leaves to AdamW, as a share of lr"
+    )
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: int = Field(default=0, ge=0)
@@ -89,6 +93,9 @@ class PerceptualConfig(Settings):
         default=0,
         ge=0,
         description="pixels of random offset: a strided trunk else leaves a grid in the picture",
+    )
+    shrink: int = Field(
+        default=1, ge=1, description="compare pictures area-averaged by this factor: the whole for little"
     )
     window: int = Field(
         default=0,

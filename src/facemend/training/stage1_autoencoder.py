@@ -22,11 +22,13 @@ from facemend.training.codebook_care import CodebookCare
 from facemend.training.config import Stage1Config
 from facemend.training.ema import EMA
 from facemend.training.image_losses import ImageLosses
+from facemend.training.optimizers import make_optimizer
 from facemend.training.pictures import open_faces, parts
-from facemend.training.run import OnStep, Run, Stateful, Tally, adam
+from facemend.training.run import OnStep, Run, Stateful, Tally
 from facemend.training.schedule import faces_seen, remaining
 from facemend.training.validate import reconstruction, save_grid
 
+PARTS = ("encoder.", "codebook.", "decoder.")
 # Batches whose encoder outputs start the codebook.
 KMEANS_BATCHES = 24
 
@@ -42,13 +44,15 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
 
     net = run.place(VQAutoencoder(sizes.autoencoder))
     if config.init is not None:
-        load_into(net, load_checkpoint(config.init).state, config.init)
+        given = load_checkpoint(config.init).state
+        own = {name: value for name, value in given.items() if name.startswith(PARTS)}  # of a whole network
+        load_into(net, own, config.init)
     judge = LPIPS("alex").to(run.device)
     adversary = Adversary(config.adversary, run)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual).to(run.device)
     care = CodebookCare(net.codebook, config.codebook, run.engine)
     average = EMA(net, config.ema)
-    optimizer = adam(net, config.optim)
+    optimizer = make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {
         "net": net,
         "critic": adversary.net,
@@ -75,7 +79,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
                 hq = part["hq"]
                 with run.autocast():
                     out = net(hq, quantize)
-                    figures, image_gradient = image_losses(out.image, hq, generator)
+                    figures, image_gradient = image_losses(out.image, hq, generator, fine=part.get("fine"))
                     code = code_loss(out.z, out.quantized.vectors, config.codebook.beta, config.codebook.form)
                     figures["code"] = code.detach()
                     if phase.adversary:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facemend.models.checkpoint import save_checkpoint
+from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import preset
 from facemend.models.perceptual import LPIPS
 from facemend.training.code_cache import CodeCache
 from facemend.training.config import Stage2Config
 from facemend.training.ema import EMA
+from facemend.training.optimizers import make_optimizer
 from facemend.training.pictures import open_faces, parts
 from facemend.training.prediction import averaged, prediction_losses, validate
-from facemend.training.run import OnStep, Run, Stateful, Tally, adam, freeze
+from facemend.training.run import OnStep, Run, Stateful, Tally, freeze
 from facemend.training.schedule import faces_seen, remaining
 from facemend.training.teacher import Teacher, target_entropy
 
@@ -33,11 +34,13 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
 
     teacher = Teacher(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)
     net = run.place(CodeFormer(sizes))
-    teacher.start(net)
+    if config.init is not None:
+        load_into(net, load_checkpoint(config.init).state, config.init)
+    teacher.start(net, encoder=config.init is None)
     freeze(net.fusion)
     lpips = LPIPS("alex").to(run.device)
     average = EMA(net, config.ema)
-    optimizer = adam(net, config.optim)
+    optimizer = make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {"net": net, "ema": average, "optimizer": optimizer}
     step = run.resume(state)
     if step == 0:

@@ -20,9 +20,10 @@ from facemend.training.adversary import Adversary
 from facemend.training.config import Stage3Config
 from facemend.training.ema import EMA
 from facemend.training.image_losses import ImageLosses
+from facemend.training.optimizers import make_optimizer
 from facemend.training.pictures import open_faces, parts
 from facemend.training.prediction import averaged, prediction_losses, validate
-from facemend.training.run import OnStep, Run, Stateful, Tally, adam, freeze, logger, require
+from facemend.training.run import OnStep, Run, Stateful, Tally, freeze, logger, require
 from facemend.training.schedule import faces_seen, remaining
 from facemend.training.teacher import Teacher
 
@@ -60,7 +61,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     if config.freeze_decoder:
         last_layer = net.fusion[str(max(sizes.fuse_sizes))].shift[-1].weight  # type: ignore[index, union-attr]
     average = EMA(net, config.ema)
-    optimizer = adam(net, config.optim)
+    optimizer = make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {
         "net": net,
         "critic": adversary.net,
@@ -88,7 +89,11 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
                             features = {side: feature.detach() for side, feature in features.items()}
                         image = net.decode(encoded.codes, features, part["w"])
                         image_figures, gradient = image_losses(
-                            image, hq, generator, 1 + config.fidelity * part["w"].square()
+                            image,
+                            hq,
+                            generator,
+                            1 + config.fidelity * part["w"].square(),
+                            part.get("fine"),
                         )
                         figures |= image_figures
                         if phase.adversary:

@@ -62,9 +62,10 @@ class Teacher:
         with torch.no_grad():
             return self.net.codebook.lookup(codes, (self._grid, self._grid))
 
-    def start(self, student: CodeFormer) -> None:
-        """Give a student the encoder, codebook and decoder; freeze the last two."""
-        student.encoder.load_state_dict(self.net.encoder.state_dict())
+    def start(self, student: CodeFormer, encoder: bool = True) -> None:
+        """Give a student codebook and decoder, frozen, and unless it has its own the encoder."""
+        if encoder:
+            student.encoder.load_state_dict(self.net.encoder.state_dict())
         student.codebook.load_state_dict(self.net.codebook.state_dict())
         student.decoder.load_state_dict(self.net.decoder.state_dict())
         freeze(student.codebook, student.decoder)
