@@ -78,6 +78,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(config, state, info, file_sha256(path))
 
 
+def autoencoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The stage I part of a network's weights: encoder, codebook and decoder."""
+    return {k: v for k, v in state.items() if k.startswith(("encoder.", "codebook.", "decoder."))}
+
+
 def load_into(module: nn.Module, state: Mapping[str, Tensor], source: Path | str) -> None:
     """Load tensors strictly: every name and shape must match.
 

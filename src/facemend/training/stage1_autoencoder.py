@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from facemend.losses.codes import code_loss
 from facemend.models.autoencoder import VQAutoencoder
-from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoint
+from facemend.models.checkpoint import autoencoder_state, load_checkpoint, load_into, save_checkpoint
 from facemend.models.codebook import code_usage
 from facemend.models.config import preset
 from facemend.models.perceptual import LPIPS
@@ -28,7 +28,6 @@ from facemend.training.run import OnStep, Run, Stateful, Tally
 from facemend.training.schedule import faces_seen, remaining
 from facemend.training.validate import reconstruction, save_grid
 
-PARTS = ("encoder.", "codebook.", "decoder.")
 # Batches whose encoder outputs start the codebook.
 KMEANS_BATCHES = 24
 
@@ -44,9 +43,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
 
     net = run.place(VQAutoencoder(sizes.autoencoder))
     if config.init is not None:
-        given = load_checkpoint(config.init).state
-        own = {name: value for name, value in given.items() if name.startswith(PARTS)}  # of a whole network
-        load_into(net, own, config.init)
+        load_into(net, autoencoder_state(load_checkpoint(config.init).state), config.init)
     judge = LPIPS("alex").to(run.device)
     adversary = Adversary(config.adversary, run)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual).to(run.device)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from facemend.errors import ConfigError
 from facemend.models.autoencoder import VQAutoencoder
-from facemend.models.checkpoint import load_checkpoint, load_into
+from facemend.models.checkpoint import autoencoder_state, load_checkpoint, load_into
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import CodeFormerConfig
 from facemend.training.run import freeze, require
@@ -39,7 +39,7 @@ class Teacher:
         if checkpoint.config.autoencoder != sizes.autoencoder:
             raise ConfigError(f"{path}: was trained with other autoencoder sizes than this run's network")
         self.net = VQAutoencoder(sizes.autoencoder).to(device)
-        load_into(self.net, checkpoint.state, path)
+        load_into(self.net, autoencoder_state(checkpoint.state), path)
         freeze(self.net)
         self.sha256 = checkpoint.sha256
         self._grid = sizes.autoencoder.code_grid
