@@ -39,7 +39,9 @@ class Teacher:
         if checkpoint.config.autoencoder != sizes.autoencoder:
             raise ConfigError(f"{path}: was trained with other autoencoder sizes than this run's network")
         self.net = VQAutoencoder(sizes.autoencoder).to(device)
-        load_into(self.net, autoencoder_state(checkpoint.state), path)
+        # A grown network stands in for stage I on purpose; a stage II or III file here is a mistake.
+        state = autoencoder_state(checkpoint.state) if "grown_from" in checkpoint.info else checkpoint.state
+        load_into(self.net, state, path)
         freeze(self.net)
         self.sha256 = checkpoint.sha256
         self._grid = sizes.autoencoder.code_grid
