@@ -128,3 +128,47 @@ def test_ctrl_c_says_how_to_go_on(config, monkeypatch):
     result = run("stage1", "-c", config)
     assert result.exit_code == 130
     assert "the same command goes on" in result.stderr
+
+
+def test_grow_from_a_checkpoint(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from facemend.models.checkpoint import load_checkpoint, save_checkpoint
+    from facemend.models.codeformer import CodeFormer
+    from facemend.models.config import PRESETS, preset
+
+    tiny = preset("tiny")
+    ends = replace(tiny.autoencoder, image_size=128, patch=4, widths=(16, 16, 24), encoder_skips=True)
+    large = replace(tiny, autoencoder=ends, bands=(32, 16, 8))
+    monkeypatch.setitem(PRESETS, "tiny-128", large)
+    path, out = tmp_path / "tiny.safetensors", tmp_path / "large.safetensors"
+    save_checkpoint(path, CodeFormer(tiny).state_dict(), tiny, {"stage": "stage3"})
+    result = run("grow", "--from", path, "--network", "tiny-128", "-o", out)
+    assert result.exit_code == 0, result.output
+    grown = load_checkpoint(out)
+    assert grown.config == large
+    assert grown.info["stage"] == "stage3"
+    CodeFormer(large).load_state_dict(grown.state)
+
+    again = run("grow", "--from", path, "--network", "tiny-128", "-o", out)
+    assert again.exit_code == 1
+    assert "exists already" in again.output
+    other = run("grow", "--from", path, "--network", "codeformer-512", "-o", tmp_path / "x.safetensors")
+    assert other.exit_code == 1
+    assert "differ in more" in other.output
+    missing = run("grow", "--from", tmp_path / "no.safetensors", "-o", tmp_path / "x.safetensors")
+    assert missing.exit_code == 1
+    assert "no such checkpoint" in missing.output
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_grow_takes_the_weights_of_the_shipped_graphs_back(tmp_path):
+    from facemend.models.checkpoint import load_checkpoint
+
+    out = tmp_path / "again.safetensors"
+    result = run("grow", "--from", "compact-256", "--network", "compact-256", "-o", out)
+    assert result.exit_code == 0, result.output
+    weights = load_checkpoint(out).state["encoder.stem.weight"]
+    assert weights.shape == (32, 12, 3, 3)
+    assert weights.std() > 0.01

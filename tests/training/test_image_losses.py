@@ -73,3 +73,43 @@ def test_half_of_the_windows_lie_anywhere():
 def test_a_window_larger_than_the_picture_is_the_picture():
     rows, columns = _place(PerceptualConfig(window=128, focus=1.0), (64, 64), torch.Generator())
     assert (rows, columns) == (slice(0, 64), slice(0, 64))
+
+
+def test_coarse_faces_are_compared_at_half_size():
+    """A batch of both kinds: the mean over faces of what each would say alone."""
+    image, target = pair()
+    losses = ImageLosses(1.0, [PerceptualConfig(net="alex")])
+    half = [torch.nn.functional.avg_pool2d(x, 2) for x in (image, target)]
+    alone = [
+        losses(image[:1], target[:1], torch.Generator())[0],
+        losses(half[0][1:], half[1][1:], torch.Generator())[0],
+    ]
+    mixed, gradient = losses(image, target, torch.Generator(), fine=torch.tensor([True, False]))
+    for name in ("l1", "lpips_alex"):
+        assert float(mixed[name]) == pytest.approx(float(alone[0][name] + alone[1][name]) / 2, rel=1e-5)
+    # Nothing finer than two pixels is asked of a coarse face.
+    cells = gradient[1].unflatten(1, (32, 2)).unflatten(3, (32, 2))
+    assert torch.equal(cells[:, :, 0, :, 0], cells[:, :, 1, :, 1])
+    assert gradient[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("fine", [True, False])
+def test_batches_of_one_kind(fine):
+    image, target = pair()
+    losses = ImageLosses(1.0, [PerceptualConfig(net="alex")])
+    figures, _ = losses(image, target, torch.Generator(), fine=torch.full((2,), fine))
+    seen = (image, target) if fine else [torch.nn.functional.avg_pool2d(x, 2) for x in (image, target)]
+    wanted, _ = losses(*seen, torch.Generator())
+    assert figures["l1"] == wanted["l1"]
+    assert figures["lpips_alex"] == wanted["lpips_alex"]
+
+
+def test_a_term_can_look_at_the_whole_for_little():
+    """`shrink` averages before comparing; two terms of one trunk have figures of their own."""
+    image, target = pair()
+    terms = [PerceptualConfig(net="alex", shrink=2), PerceptualConfig(net="alex", weight=2.0)]
+    figures, _ = ImageLosses(0.0, terms)(image, target, torch.Generator())
+    half = [torch.nn.functional.avg_pool2d(x, 2) for x in (image, target)]
+    one = ImageLosses(0.0, [PerceptualConfig(net="alex")])
+    assert figures["lpips_alex"] == one(*half, torch.Generator())[0]["lpips_alex"]
+    assert figures["lpips_alex_2"] == one(image, target, torch.Generator())[0]["lpips_alex"]

@@ -361,3 +361,40 @@ def test_a_run_says_what_it_learned_from(unbroken, stage1_settings, faces, tmp_p
     assert (facts["faces"], facts["held_out"]) == (4, 2)
     assert facts["folders"] == {faces.name: 4}
     assert load_checkpoint(unbroken.out / "model.safetensors").info["data"] == facts["digest"]
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2", "stage3"])
+def test_a_run_of_some_minutes_ends_in_time_with_the_rate_fallen(
+    settings, request, tmp_path, monkeypatch, stage
+):
+    """The clock jumps to .5, .95 and 1.2 of the time behind the first three of a thousand steps."""
+    import facemend.training.run as module
+
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    rates = []
+
+    def jump(report) -> None:
+        now[0] = {1: 30.0, 2: 57.0, 3: 72.0}[report.step]
+
+    original = module.learning_rate
+
+    def keep(*arguments):
+        rates.append(original(*arguments))
+        return rates[-1]
+
+    monkeypatch.setattr(module, "learning_rate", keep)
+    changes: dict[str, Any] = {"minutes": 1.0, "optim": {"lr": 1e-3, "final": 0.0}}
+    if stage == "stage1":
+        phases = [{"steps": 1000, "size": SIDE, "batch": 2}]
+    else:
+        changes["stage1"] = request.getfixturevalue("stage1").path
+        phases = [{"steps": 1000, "batch": 2, "degradation": "medium"}]
+    if stage == "stage3":
+        changes["stage2"] = request.getfixturevalue("stage2").path
+        phases[0]["w"] = [0.0, 1.0]
+    config = settings(stage, tmp_path / "run", phases=phases, **changes)
+    train(config, jump)
+    assert load_checkpoint(config.out / "model.safetensors").info["step"] == 3
+    steps = list(dict.fromkeys(round(rate / 1e-3, 3) for rate in rates))
+    assert steps == [1.0, 0.5, 0.006]

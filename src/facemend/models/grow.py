@@ -49,7 +49,10 @@ def grow(
     grown: State = {}
     whole = any(name.startswith("transformer.") for name in state)
     net = CodeFormer(large) if whole else VQAutoencoder(large.autoencoder)
-    for name, target in net.state_dict().items():
+    targets = net.state_dict()
+    if lost := sorted(set(state) - set(targets)):
+        raise ConfigError(f"cannot grow: {lost[0]} has no place in the larger network (encoder_skips?)")
+    for name, target in targets.items():
         source = state.get(name)
         if source is None:
             grown[name] = _identity(name, target)
@@ -71,9 +74,10 @@ def _times(small: CodeFormerConfig, large: CodeFormerConfig) -> dict[int, int]:
     """By which factor the channels of each level grow, by grid side."""
     a, b = small.autoencoder, large.autoencoder
     pixels, rest = divmod(b.image_size, a.image_size)
-    ends = replace(b, image_size=a.image_size, patch=a.patch, widths=a.widths, encoder_skips=a.encoder_skips)
-    same = replace(large, autoencoder=ends, bands=small.bands)
-    if rest or b.patch != a.patch * pixels or same != small:
+    free = ("image_size", "patch", "widths", "encoder_skips")
+    ends = {name: getattr(b, name) for name in free}
+    same = replace(small, autoencoder=replace(a, **ends), bands=large.bands) if a.sizes == b.sizes else None
+    if rest or b.patch != a.patch * pixels or same != large:
         raise ConfigError(
             "a network grows by its picture's side and patch (both by the same whole factor, so that all "
             "grids stay) and by the widths of its levels; these two differ in more"

@@ -46,6 +46,12 @@ class RunConfig(Settings):
     accumulate: Positive = Field(
         default=1, description="parts that a batch is cut into, one after the other: less memory, same step"
     )
+    minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="end after so long, the learning rate fallen as at the last step; such a run is not "
+        "repeatable step for step. None = all steps",
+    )
     log_every: Positive = 20
     save_every: Positive = 500
     preview_every: Positive = 500

@@ -86,8 +86,9 @@ class Run:
             )
         self.board = SummaryWriter(str(self.folder / "tensorboard")) if self.engine.main else None
         self.health = Health(config)
-        self._clock = time.monotonic()
+        self._start = self._clock = time.monotonic()
         self._images = 0
+        self._decided = (0, False)
         self._seen: dict[str, list[float]] = {}
 
     def _claim_folder(self) -> None:
@@ -143,9 +144,24 @@ class Run:
         logger.info("resumed %s at step %d", self.folder, state["step"])
         return int(state["step"])
 
+    def through(self, step: int) -> float:
+        """Share of the run that is done after `step` steps, by steps or by time, whichever is further."""
+        time_share = 0.0
+        if self.config.minutes is not None:
+            own = torch.tensor((time.monotonic() - self._start) / (60 * self.config.minutes))
+            time_share = float(self.engine.mean(own.to(self.device)))  # all processes end together
+        return min(1.0, max(step / self.steps, time_share))
+
+    def over(self, step: int) -> bool:
+        """Whether the step was the last one; decided once for each step, at its end."""
+        if step != self._decided[0]:
+            self._decided = (step, self.through(step) >= 1)
+        return self._decided[1]
+
     def due(self, step: int, every: int) -> bool:
         """Whether something that the first process does every so many steps, and at the end, is due."""
-        return self.engine.main and (step % every == 0 or step == self.steps)
+        last = self.over(step)
+        return self.engine.main and (step % every == 0 or last)
 
     def save_state(self, step: int, parts: Mapping[str, Stateful]) -> None:
         """Write state.pt atomically."""
@@ -181,11 +197,17 @@ class Run:
         self.engine.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
         for group in optimizer.param_groups:
-            scheduled = learning_rate(config, config.lr, step, self.steps) if rate is None else rate
+            scheduled = self._rate(config, step) if rate is None else rate
             group["lr"] = scheduled * group.get("share", 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return float(norm)
+
+    def _rate(self, optim: OptimConfig, step: int) -> float:
+        """The learning rate of a step, from 0; of a run by time that of the place where it stands."""
+        if self.config.minutes is not None and step >= optim.warmup:
+            step = max(step, int(self.through(step) * self.steps))
+        return learning_rate(optim, optim.lr, step, self.steps)
 
     def after_step(
         self,
@@ -215,7 +237,7 @@ class Run:
                     f"{self._keep(step, batch).name}"
                 )
             self._seen.setdefault(name, []).append(number)
-        if step % self.config.log_every and step != self.steps:
+        if step % self.config.log_every and not self.over(step):
             return
         # Not all figures belong to every step: phases differ, revival is rare.
         means = {name: sum(numbers) / len(numbers) for name, numbers in self._seen.items()}
@@ -292,7 +314,7 @@ def require(path: Path, what: str) -> Path:
 def _essence(text: str) -> dict[str, Any]:
     """What makes two runs the same: all but how often they report, and what may change after a divergence."""
     values: dict[str, Any] = json.loads(text)
-    for name in ("out", "log_every", "save_every", "preview_every", "threads"):
+    for name in ("out", "log_every", "save_every", "preview_every", "threads", "minutes"):
         values.pop(name, None)
     for table, name in (("data", "workers"), ("optim", "lr"), ("optim", "clip")):
         values[table].pop(name, None)

@@ -120,6 +120,8 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
                 # The product first: a run that is stopped between the two does the step again.
                 _save_product(net, average, adversary.net, config, run, step, pictures.faces.digest)
                 run.save_state(step, state)
+            if run.over(step):
+                return run.folder / "model.safetensors"
     return run.folder / "model.safetensors"
 
 

@@ -83,4 +83,6 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
                 )
                 # After the product: a run that is stopped between the two does the step again.
                 run.save_state(step, state)
+            if run.over(step):
+                return run.folder / "model.safetensors"
     return run.folder / "model.safetensors"

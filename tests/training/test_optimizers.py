@@ -1,0 +1,103 @@
+"""Muon against torch's own, AdamW inside it against torch's, and which weights go where."""
+
+import pytest
+import torch
+from torch import nn
+
+from facemend.models.codeformer import CodeFormer
+from facemend.models.config import preset
+from facemend.training.optimizers import Muon, make_optimizer, orthogonal
+from facemend.training.settings import OptimConfig
+
+
+def gradients(shape, steps=4):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator) for _ in range(steps)]
+
+
+@pytest.mark.parametrize("shape", [(24, 16), (16, 40), (32, 32)])
+def test_a_matrix_moves_as_with_torchs_muon(shape):
+    torch.manual_seed(0)
+    start = torch.randn(shape)
+    ours = nn.Parameter(start.clone())
+    theirs = nn.Parameter(ours.detach().clone())
+    mine = Muon([{"params": [ours], "lr": 0.02, "muon": True}], weight_decay=0.1)
+    other = torch.optim.Muon(
+        [theirs], lr=0.02, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
+    for gradient in gradients(shape):
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        mine.step()
+        other.step()
+    # Four steps of lr .02, each entry about .2 a step; bf16 leaves two digits of it.
+    torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=0, atol=2e-4)
+    assert (ours.detach() - start).abs().max() > 5e-3
+
+
+def test_a_convolution_moves_as_its_matrix():
+    torch.manual_seed(0)
+    conv = nn.Parameter(torch.randn(8, 4, 3, 3))
+    flat = nn.Parameter(conv.detach().flatten(1).clone())
+    optimizers = [Muon([{"params": [p], "lr": 0.02, "muon": True}], 0.0) for p in (conv, flat)]
+    for gradient in gradients((8, 4, 3, 3)):
+        conv.grad, flat.grad = gradient, gradient.flatten(1)
+        for optimizer in optimizers:
+            optimizer.step()
+    assert torch.equal(conv.flatten(1), flat)
+
+
+@pytest.mark.parametrize("shape", [(48, 12), (12, 48), (20, 20)])
+def test_the_update_is_nearly_orthogonal(shape):
+    values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(3))))
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+
+
+def test_the_rest_moves_as_with_adamw():
+    torch.manual_seed(0)
+    ours = nn.Parameter(torch.randn(7))
+    theirs = nn.Parameter(ours.detach().clone())
+    mine = Muon([{"params": [ours], "lr": 0.01, "muon": False, "betas": (0.8, 0.9)}], weight_decay=0.1)
+    other = torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.9), weight_decay=0.1)
+    for gradient in gradients((7,), 6):
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        mine.step()
+        other.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_which_weights_are_matrices():
+    net = CodeFormer(preset("tiny"))
+    net.decoder.requires_grad_(False)
+    optimizer = make_optimizer(net, OptimConfig(lr=1e-3, adam_share=0.5))
+    names = {id(p): name for name, p in net.named_parameters()}
+    muon, rest = ({names[id(p)] for p in group["params"]} for group in optimizer.param_groups)
+    assert "transformer.layers.0.linear1.weight" in muon
+    assert "encoder.levels.1.blocks.0.conv1.weight" in muon
+    assert {"encoder.stem.weight", "transformer.positions", "codebook.vectors", "encoder.norm.bias"} <= rest
+    assert not any(name.startswith("decoder.") for name in muon | rest)
+    assert muon | rest == {name for name, p in net.named_parameters() if p.requires_grad}
+    assert not muon & rest
+    assert [group.get("share", 1.0) for group in optimizer.param_groups] == [1.0, 0.5]
+
+
+def test_state_goes_on_bit_for_bit():
+    def run(stop):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 4))
+        optimizer = make_optimizer(net, OptimConfig(lr=1e-2))
+        for step in range(6):
+            if step == stop:
+                kept = {k: v.clone() for k, v in net.state_dict().items()}, optimizer.state_dict()
+                net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 4))
+                net.load_state_dict(kept[0])
+                optimizer = make_optimizer(net, OptimConfig(lr=1e-2))
+                optimizer.load_state_dict(kept[1])
+            generator = torch.Generator().manual_seed(step)
+            net(torch.randn(5, 3, 8, 8, generator=generator)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return net.state_dict()
+
+    whole, stopped = run(None), run(3)
+    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
