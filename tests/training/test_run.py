@@ -370,6 +370,17 @@ def test_a_run_of_some_minutes_ends_in_time_with_the_rate_fallen(
     """The clock jumps to .5, .95 and 1.2 of the time behind the first three of a thousand steps."""
     import facemend.training.run as module
 
+    changes: dict[str, Any] = {"minutes": 1.0, "optim": {"lr": 1e-3, "final": 0.0}}
+    if stage == "stage1":
+        phases = [{"steps": 1000, "size": SIDE, "batch": 2}]
+    else:
+        changes["stage1"] = request.getfixturevalue("stage1").path
+        phases = [{"steps": 1000, "batch": 2, "degradation": "medium"}]
+    if stage == "stage3":
+        changes["stage2"] = request.getfixturevalue("stage2").path
+        phases[0]["w"] = [0.0, 1.0]
+    config = settings(stage, tmp_path / "run", phases=phases, **changes)
+
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     rates = []
@@ -384,16 +395,6 @@ def test_a_run_of_some_minutes_ends_in_time_with_the_rate_fallen(
         return rates[-1]
 
     monkeypatch.setattr(module, "learning_rate", keep)
-    changes: dict[str, Any] = {"minutes": 1.0, "optim": {"lr": 1e-3, "final": 0.0}}
-    if stage == "stage1":
-        phases = [{"steps": 1000, "size": SIDE, "batch": 2}]
-    else:
-        changes["stage1"] = request.getfixturevalue("stage1").path
-        phases = [{"steps": 1000, "batch": 2, "degradation": "medium"}]
-    if stage == "stage3":
-        changes["stage2"] = request.getfixturevalue("stage2").path
-        phases[0]["w"] = [0.0, 1.0]
-    config = settings(stage, tmp_path / "run", phases=phases, **changes)
     train(config, jump)
     assert load_checkpoint(config.out / "model.safetensors").info["step"] == 3
     steps = list(dict.fromkeys(round(rate / 1e-3, 3) for rate in rates))
