@@ -44,6 +44,12 @@ def test_a_row_for_each_setup_and_batch(options):
         assert 20 < row["peak_mb"] < 600
 
 
+def test_two_models_in_one_run(options, tiny_model, task_model):
+    other = str(task_model("restoration"))
+    rows = measure_network(options(models=(str(tiny_model), other), batches=(1,)))
+    assert [row["model"] for row in rows] == [str(tiny_model), other]
+
+
 def test_photos_tell_their_parts(options, photo, monkeypatch):
     (row,) = measure_photos(options(photos=(photo,)))
     assert (row["width"], row["height"], row["faces"]) == (320, 400, 1)

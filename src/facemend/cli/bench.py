@@ -24,7 +24,9 @@ def bench(
         list[Path] | None,
         typer.Argument(metavar="[PHOTO]...", help="Photos; default: a portrait, and a made-up group photo."),
     ] = None,
-    model: Annotated[str, typer.Option(help="Model to measure.")] = DEFAULTS.model,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model to measure; several times for several.")
+    ] = None,
     backend: Annotated[list[str] | None, typer.Option(help="onnx, torch; several times for several.")] = None,
     device: Annotated[str, typer.Option(help="See `facemend doctor`.")] = DEFAULTS.device,
     precision: Annotated[
@@ -51,7 +53,8 @@ def bench(
 
     try:
         options = BenchOptions(
-            restore=RestoreOptions(model=model, device=device, backend=(backend or ["onnx"])[0]),  # type: ignore[arg-type]
+            restore=RestoreOptions(device=device, backend=(backend or ["onnx"])[0]),  # type: ignore[arg-type]
+            models=tuple(model or ()),
             backends=tuple(backend or ["onnx"]),
             precisions=tuple(precision or ["fp32"]),
             threads=tuple(threads or [0]),
@@ -81,9 +84,10 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
     steps = ("encode", "decode", "decode_w0", "whole")
     heads = (*steps, "faces/s", "w0/whole", "redo/whole", "peak MB")
     yield ""
-    yield _line(f"network {result['model']}", "batch", heads)
+    yield _line("network", "batch", heads)
     for row in result["network"]:
-        how = f"{row['backend']} {row['device']} {row['precision']}, {row['threads']} threads"
+        model = Path(row["model"]).name  # a folder's path would not fit
+        how = f"{model} {row['backend']} {row['device']} {row['precision']}, {row['threads']} threads"
         shares = (row["faces_per_s"], row["w0_share"], row["redo_share"], row["peak_mb"])
         yield _line(how, row["batch"], (*(row["ms"][step] for step in steps), *shares))
     parts = ("detect", "encode", "decode", "mask", "paste", "whole")
@@ -101,4 +105,4 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
 
 def _line(name: str, number: object, values: tuple[object, ...]) -> str:
     cells = "".join(f"{'-' if value is None else value:>11}" for value in values)
-    return f"{name:<34}{number:>6}{cells}"
+    return f"{name:<46}{number:>6}{cells}"

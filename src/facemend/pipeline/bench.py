@@ -45,7 +45,8 @@ class BenchOptions:
     """What to measure; each of several values with each of the others.
 
     Attributes:
-        restore: model, device and the rest; its backend, precision and threads are replaced by those below.
+        restore: device and the rest; its model, backend, precision and threads are replaced by those below.
+        models: networks; photos are restored with the first. None: that of `restore`.
         backends: "onnx", "torch".
         precisions: "fp32", "bf16"; bf16 is measured with torch only.
         threads: CPU threads; 0: automatic.
@@ -59,6 +60,7 @@ class BenchOptions:
     """
 
     restore: RestoreOptions
+    models: tuple[str, ...] = ()
     backends: tuple[str, ...] = ("onnx",)
     precisions: tuple[str, ...] = ("fp32",)
     threads: tuple[int, ...] = (0,)
@@ -80,8 +82,13 @@ class BenchOptions:
     def setups(self) -> list[RestoreOptions]:
         """The ways to run the network."""
         return [
-            make_options(self.restore, {"backend": backend, "precision": precision, "threads": threads})
-            for backend, precision, threads in product(self.backends, self.precisions, self.threads)
+            make_options(
+                self.restore,
+                {"model": model, "backend": backend, "precision": precision, "threads": threads},
+            )
+            for model, backend, precision, threads in product(
+                self.models or (self.restore.model,), self.backends, self.precisions, self.threads
+            )
             if precision == "fp32" or backend == "torch"
         ]
 
@@ -98,7 +105,6 @@ def run_bench(options: BenchOptions) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "model": options.restore.model,
         "repeats": options.repeats,
         "network": measure_network(options),
         "photos": measure_photos(options),
@@ -142,7 +148,12 @@ def measure_network(options: BenchOptions) -> list[dict[str, Any]]:
                 "whole": partial(_pass, network, faces),
             }
             works |= {f"{len(rows)} {part}": work for part, work in parts.items()}
-            how = {"backend": setup.backend, "device": network.device, "precision": setup.precision}
+            how = {
+                "model": setup.model,
+                "backend": setup.backend,
+                "device": network.device,
+                "precision": setup.precision,
+            }
             rows.append({**how, "threads": setup.threads or usable_cores(), "batch": batch})
             rows[-1]["peak_mb"] = apart(setup.model, _network_peak, setup, faces)
     seconds = interleaved(works, options.repeats)
