@@ -278,7 +278,10 @@ def test_file_names_of_another_folder_are_left_out(tmp_path):
     assert faces.weights.tolist() == [1, 1, 0.5, 0.5]
     assert faces.fine.tolist() == [True, True, False, False]
     # The limit counts what is left, and does not bring a person in twice.
-    assert read_faces([large, small], 32, limit=1).names == ("large/0.png", "small/1.png")
+    few = read_faces([large, small], 32, limit=1)
+    assert few.names == ("large/0.png", "small/1.png")
+    assert [file.parent.name + "/" + file.name for file in few.files] == list(few.names)
+    assert few.sides.tolist() == [32, 16]
     with pytest.raises(InputError, match=r"large: nothing is left of it without the pictures in .*small"):
         read_faces([Folder(tmp_path / "large", 1.0, tmp_path / "small")], 16)
     with pytest.raises(InputError, match="nowhere: no such folder"):

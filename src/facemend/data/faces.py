@@ -143,9 +143,10 @@ def read_faces(
             found = [file for file in found if file.name not in taken]
             if not found:
                 raise InputError(f"{folder}: nothing is left of it without the pictures in {without}")
-        files += found[:limit]
-        names += [f"{folder.name}/{file.name}" for file in found[:limit]]
-        weights += [weight] * len(found[:limit])
+        found = found[:limit]
+        files += found
+        names += [f"{folder.name}/{file.name}" for file in found]
+        weights += [weight] * len(found)
     sides = np.array([_side(file, size) for file in files])
     return FaceSet(tuple(names), tuple(files), sides, np.array(weights), size, FaceCache(cache_mb << 20))
 
