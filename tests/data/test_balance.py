@@ -1,9 +1,12 @@
 """Sampling weights from a table of pictures."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from facemend.data.balance import weighted
+from facemend.data.face_cache import FaceCache
 from facemend.data.faces import FaceSet
 from facemend.errors import ConfigError, InputError
 
@@ -17,10 +20,14 @@ b,other.png,elsewhere,0.9
 NAMES = ("a/front.png", "a/left.png", "a/half.png", "a/unknown.png", "a/missing.png")
 
 
+def named(names, weights):
+    files = tuple(Path(name) for name in names)  # only their names count
+    return FaceSet(tuple(names), files, np.full(len(names), 8), np.array(weights), 8, FaceCache(0))
+
+
 @pytest.fixture
 def faces():
-    picture = np.zeros((8, 8, 3), np.uint8)
-    return FaceSet(NAMES, (picture,) * 5, np.array([1.0, 1.0, 1.0, 0.5, 1.0]))
+    return named(NAMES, [1.0, 1.0, 1.0, 0.5, 1.0])
 
 
 @pytest.fixture
@@ -43,19 +50,32 @@ def test_sources_multiply(faces, table):
 
 
 def test_unknown_source_and_no_picture_left(faces, table):
-    with pytest.raises(ConfigError, match="no picture of wbe in"):
-        weighted(faces, table, 1.0, {"wbe": 2.0})
-    only = FaceSet(NAMES[:1], faces.pictures[:1], np.ones(1))
+    with pytest.raises(ConfigError, match=r"no row of wbe in .*; its sources: elsewhere, studio, web$"):
+        weighted(faces, table, 1.0, {"wbe": 2.0, "web": 1.0})
     with pytest.raises(ConfigError, match="weight 0"):
-        weighted(only, table, 1.0, {"studio": 0.0})
+        weighted(faces.part([0]), table, 1.0, {"studio": 0.0})
+    # One that the table knows may be missing among the pictures: a few of them, or another folder.
+    np.testing.assert_allclose(weighted(faces, table, 1.0, {"elsewhere": 2.0}).weights, faces.weights)
+
+
+def test_the_same_picture_in_another_folder(table):
+    """A row is found by its file where its folder is another, unless two rows have that file."""
+    with table.open("a") as file:
+        file.write("c,left.png,studio,0.9\n")
+    faces = named(
+        ["large/half.png", "large/left.png", "a/left.png", "c/left.png", "large/new.png"], [1.0] * 5
+    )
+    found = weighted(faces, table, 3.0, {"web": 10.0, "studio": 0.5})
+    np.testing.assert_allclose(found.weights, [20, 1, 30, 1.5, 1])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("file,yaw\nfront.png,0\n", "columns folder and file"),
-        ("folder,file\nz,front.png\n", "none of its rows"),
+        ("folder,file\na,nobody.png\n", "none of its rows"),
         (TABLE.replace("-0.7", "left"), "yaw of a/left.png is not a number: 'left'"),
+        (TABLE.replace("-0.7", "nan"), "yaw of a/left.png is not a number: 'nan'"),
         ("", "columns folder and file"),
     ],
 )

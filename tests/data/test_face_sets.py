@@ -1,16 +1,20 @@
 """Folders of faces, the split, and streams of samples that do not depend on order or workers."""
 
+import hashlib
 import itertools
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from facemend.data.augment import Augmentation
+from facemend.data.augment import Augmentation, augment
 from facemend.data.faces import (
-    FaceSet,
     FaceStream,
+    Folder,
     batches,
     fixed_batch,
     read_faces,
@@ -18,22 +22,41 @@ from facemend.data.faces import (
     to_signed,
     to_unit,
 )
-from facemend.degradations import preset
+from facemend.degradations import apply, preset
 from facemend.errors import ConfigError, InputError
+from facemend.imaging import read_picture
 
 LIVELY = Augmentation(crop=(0.6, 1.1), rotate=10, shift=0.05, light=0.2)
 
 
-def face_set(count, size=24, weights=None, names=None):
-    rng = np.random.default_rng(7)
-    coarse = rng.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
-    pictures = tuple(cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC) for picture in coarse)
-    names = tuple(names or (f"set/{i:03}.png" for i in range(count)))
-    return FaceSet(names, pictures, np.ones(count) if weights is None else np.array(weights, float))
+@pytest.fixture
+def face_set(tmp_path):
+    """`face_set(count)`: a set of made-up pictures in files, the same at every call."""
+
+    def make(count, size=24, weights=None, names=None):
+        rng = np.random.default_rng(7)
+        rough = rng.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
+        shutil.rmtree(tmp_path / "set", ignore_errors=True)
+        for name, picture in zip(names or [f"{i:03}.png" for i in range(count)], rough, strict=True):
+            save(tmp_path / "set" / name, cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC))
+        faces = read_faces([Folder(tmp_path / "set")], size)
+        return faces if weights is None else replace(faces, weights=np.array(weights, float))
+
+    return make
+
+
+def pictures_of(faces):
+    return [faces.picture(number) for number in range(len(faces))]
+
+
+def uniform(folder, side, *colours):
+    for number, colour in enumerate(colours):
+        save(folder / f"{number}.png", np.full((side, side, 3), colour, np.uint8))
+    return read_faces([Folder(folder)], side)
 
 
 @pytest.fixture
-def stream():
+def stream(face_set):
     return FaceStream(face_set(5), 16, LIVELY, preset("mixed"), seed=3)
 
 
@@ -46,7 +69,7 @@ def save(path, array):
     assert cv2.imwrite(str(path), np.ascontiguousarray(array[..., ::-1]))
 
 
-def test_a_sample_is_a_function_of_seed_and_index(stream):
+def test_a_sample_is_a_function_of_seed_and_index(stream, face_set):
     forward = [stream[i] for i in range(6)]
     backward = [stream[i] for i in reversed(range(6))][::-1]
     again = FaceStream(face_set(5), 16, LIVELY, preset("mixed"), seed=3)
@@ -62,11 +85,11 @@ def test_another_seed_gives_other_samples(stream):
 
 def test_samples_are_pairs_of_bytes(stream):
     sample = stream[0]
-    assert sample.keys() == {"hq", "lq", "face", "mirrored"}
+    assert sample.keys() == {"hq", "lq", "face", "mirrored", "fine"}
     assert all(sample[name].shape == (3, 16, 16) for name in ("hq", "lq"))
     assert all(sample[name].dtype == torch.uint8 for name in ("hq", "lq"))
     assert not torch.equal(sample["hq"], sample["lq"])
-    assert FaceStream(stream.faces, 16, LIVELY, None, seed=3)[0].keys() == {"hq", "face", "mirrored"}
+    assert FaceStream(stream.faces, 16, LIVELY, None, seed=3)[0].keys() == sample.keys() - {"lq"}
 
 
 def test_a_recipe_does_not_change_the_hq_view(stream):
@@ -74,15 +97,14 @@ def test_a_recipe_does_not_change_the_hq_view(stream):
     assert all(torch.equal(stream[i]["hq"], plain[i]["hq"]) for i in range(5))
 
 
-def test_channels_are_rgb_in_front():
-    red = FaceSet(("red",), (np.full((8, 8, 3), (255, 0, 10), np.uint8),), np.ones(1))
+def test_channels_are_rgb_in_front(tmp_path):
+    red = uniform(tmp_path / "red", 8, (255, 0, 10))
     hq = FaceStream(red, 8, Augmentation(), None, seed=0)[0]["hq"]
     assert hq[:, 4, 4].tolist() == [255, 0, 10]
 
 
-def test_weights_are_shares_of_the_draws():
-    pictures = tuple(np.full((4, 4, 3), value, np.uint8) for value in (0, 100, 200))
-    faces = FaceSet(("a", "b", "c"), pictures, np.array([3.0, 0.0, 1.0]))
+def test_weights_are_shares_of_the_draws(tmp_path):
+    faces = replace(uniform(tmp_path / "a", 4, 0, 100, 200), weights=np.array([3.0, 0.0, 1.0]))
     stream = FaceStream(faces, 4, Augmentation(), None, seed=0)
     drawn = [int(stream[i]["hq"][0, 0, 0]) for i in range(800)]
     assert drawn.count(100) == 0
@@ -110,59 +132,123 @@ def test_leaving_a_batch_loop_early(stream):
     loop.close()
 
 
-def test_an_error_in_a_worker_arrives():
-    broken = FaceStream(
-        FaceSet(("a",), (np.zeros((4, 4), np.uint8),), np.ones(1)), 16, LIVELY, preset("mixed"), seed=0
-    )
-    with pytest.raises(ValueError, match="axes"):
-        next(batches(broken, batch=1, start=0, steps=1, workers=1))
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_file_that_vanishes_in_a_run_is_named(face_set, workers):
+    faces = face_set(3)
+    faces.files[1].unlink()
+    stream = FaceStream(faces, 16, LIVELY, None, seed=0)
+    with pytest.raises(InputError, match=r"^\S*set/001\.png: no such file$"):
+        list(batches(stream, batch=2, start=0, steps=20, workers=workers))
 
 
-def test_fixed_batch_shows_every_face_once():
-    faces = face_set(4, size=16)
+def test_a_file_that_changes_in_a_run_is_named(face_set):
+    faces = face_set(3)
+    save(faces.files[2], np.zeros((20, 24, 3), np.uint8))
+    stream = FaceStream(faces, 16, LIVELY, None, seed=0)
+    with pytest.raises(InputError, match=r"set/002\.png: was 24 px wide and high .* is now 24 x 20"):
+        list(batches(stream, batch=2, start=0, steps=20, workers=2))
+
+
+def test_a_file_that_cannot_be_decoded_is_named(face_set):
+    faces = face_set(3)
+    content = faces.files[0].read_bytes()
+    faces.files[0].write_bytes(content[: len(content) // 2])
+    again = read_faces([Folder(faces.files[0].parent)], 24)  # its header is whole
+    with pytest.raises(InputError, match=r"set/000\.png: damaged"):
+        again.picture(0)
+
+
+def test_fixed_batch_shows_every_face_once(face_set):
+    faces = face_set(4, size=16, weights=[0, 1, 2, 3])
     batch = fixed_batch(faces, 16, preset("heavy"), seed=1)
-    for hq, picture in zip(batch["hq"], faces.pictures, strict=True):
+    for hq, picture in zip(batch["hq"], pictures_of(faces), strict=True):
         assert np.array_equal(hq.permute(1, 2, 0).numpy(), picture)
     assert same(batch, fixed_batch(faces, 16, preset("heavy"), seed=1))
     assert not torch.equal(batch["lq"], fixed_batch(faces, 16, preset("heavy"), seed=2)["lq"])
 
 
-def test_split_is_a_partition():
+def test_split_is_a_partition(face_set):
     faces = face_set(20, weights=np.arange(20) + 1)
     train, held = split(faces, 6)
     assert len(train) == 14
     assert len(held) == 6
     assert sorted(train.names + held.names) == sorted(faces.names)
     for part in (train, held):
-        for name, picture, weight in zip(part.names, part.pictures, part.weights, strict=True):
+        for name, picture, weight, side in zip(
+            part.names, pictures_of(part), part.weights, part.sides, strict=True
+        ):
             at = faces.names.index(name)
-            assert picture is faces.pictures[at]
-            assert weight == faces.weights[at]
+            assert picture is faces.picture(at)  # one cache for all parts
+            assert (weight, side) == (faces.weights[at], faces.sides[at])
 
 
-def test_split_goes_by_name_not_by_order():
+def test_split_goes_by_name_not_by_order(face_set):
     faces = face_set(20)
-    shuffled = face_set(20, names=faces.names[::-1])
-    assert set(split(faces, 6)[1].names) == set(split(shuffled, 6)[1].names)
+    shuffled = faces.part(range(19, -1, -1))
+    assert split(faces, 6)[1].names == split(shuffled, 6)[1].names
+    # Where all are fine it is the hash alone.
+    by_hash = sorted(faces.names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    assert split(faces, 6)[1].names == tuple(by_hash[:6])
 
 
-def test_no_training_face_becomes_held_out_when_faces_are_added():
+def test_fine_faces_are_held_out_as_long_as_there_are_enough(face_set):
+    faces = face_set(20)
+    mixed = replace(faces, sides=np.where(np.arange(20) % 3, 20, 24))  # seven are fine
+    fine = set(mixed.names[::3])
+    train, held = split(mixed, 5)
+    assert set(held.names) < fine
+    assert len(train) == 15
+    only_fine = mixed.part(range(0, 20, 3))
+    assert held.names == split(only_fine, 5)[1].names  # coarse ones do not move the choice
+    assert fine < set(split(mixed, 9)[1].names)
+
+
+def test_no_training_face_becomes_held_out_when_faces_are_added(face_set):
     faces = face_set(20)
     more = face_set(40)
     assert set(more.names) > set(faces.names)
     assert not set(split(faces, 6)[0].names) & set(split(more, 6)[1].names)
 
 
-def test_split_must_leave_something():
+def test_split_must_leave_something(face_set):
     with pytest.raises(ConfigError, match=r"data\.holdout = 5"):
         split(face_set(5), 5)
 
 
-def test_digest_sees_names_and_pixels():
-    one, same_again, renamed = face_set(3), face_set(3), face_set(3, names=["x", "y", "z"])
-    assert one.digest == same_again.digest != renamed.digest
-    same_again.pictures[1][0, 0, 0] ^= 1
-    assert one.digest != same_again.digest
+def test_digest_sees_names_and_files(face_set):
+    one, same_again, renamed = (
+        face_set(3, names=names).digest for names in (None, None, ["x.png", "y.png", "z.png"])
+    )
+    assert one == same_again != renamed
+    faces = face_set(3)
+    with faces.files[1].open("ab") as file:
+        file.write(b"x")
+    assert faces.digest != one
+    expected = hashlib.sha256()
+    for name, file in zip(faces.names, faces.files, strict=True):
+        expected.update(name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    assert faces.digest == expected.hexdigest()[:16]
+
+
+def test_digest_reads_every_file_once(face_set, monkeypatch):
+    faces = face_set(3)
+    read = []
+    real = Path.open
+
+    def counted(file, *mode):
+        read.append(file)
+        return real(file, *mode)
+
+    monkeypatch.setattr(Path, "open", counted)
+    assert len({faces.digest for _ in range(4)}) == 1
+    assert read == list(faces.files)
+
+
+def test_digest_of_a_set_with_a_gap_names_the_file(face_set):
+    faces = face_set(3)
+    faces.files[1].unlink()
+    with pytest.raises(InputError, match=r"001\.png: cannot be read \(No such file"):
+        _ = faces.digest
 
 
 def test_read_faces(tmp_path, rng):
@@ -171,32 +257,115 @@ def test_read_faces(tmp_path, rng):
     save(tmp_path / "a/1.png", small)
     save(tmp_path / "b/1.png", large)
     (tmp_path / "a/notes.txt").write_text("no picture")
-    faces = read_faces([(tmp_path / "a", 1.0), (tmp_path / "b", 0.5)], size=32)
+    faces = read_faces([Folder(tmp_path / "a"), Folder(tmp_path / "b", 0.5)], size=32)
     assert faces.names == ("a/1.png", "a/2.png", "b/1.png")
     assert faces.weights.tolist() == [1.0, 1.0, 0.5]
-    assert np.array_equal(faces.pictures[1], large)
-    assert faces.pictures[0].shape == (32, 32, 3)  # enlarged to the network's size
-    assert len(read_faces([(tmp_path / "a", 1.0)], size=32, limit=1)) == 1
+    assert faces.sides.tolist() == [20, 40, 40]
+    assert faces.fine.tolist() == [False, True, True]
+    assert np.array_equal(faces.picture(1), large)
+    enlarged = cv2.resize(small, (32, 32), interpolation=cv2.INTER_CUBIC)  # to the network's size
+    assert np.array_equal(faces.picture(0), enlarged)
+    assert len(read_faces([Folder(tmp_path / "a")], size=32, limit=1)) == 1
+
+
+def test_file_names_of_another_folder_are_left_out(tmp_path):
+    uniform(tmp_path / "small", 16, 1, 2, 3, 4)
+    uniform(tmp_path / "large", 32, 1, 2)
+    (tmp_path / "large/1.png").rename(tmp_path / "large/2.png")
+    large, small = Folder(tmp_path / "large"), Folder(tmp_path / "small", 0.5, tmp_path / "large")
+    faces = read_faces([large, small], 32)
+    assert faces.names == ("large/0.png", "large/2.png", "small/1.png", "small/3.png")
+    assert faces.weights.tolist() == [1, 1, 0.5, 0.5]
+    assert faces.fine.tolist() == [True, True, False, False]
+    # The limit counts what is left, and does not bring a person in twice.
+    few = read_faces([large, small], 32, limit=1)
+    assert few.names == ("large/0.png", "small/1.png")
+    assert [file.parent.name + "/" + file.name for file in few.files] == list(few.names)
+    assert few.sides.tolist() == [32, 16]
+    with pytest.raises(InputError, match=r"large: nothing is left of it without the pictures in .*small"):
+        read_faces([Folder(tmp_path / "large", 1.0, tmp_path / "small")], 16)
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        read_faces([Folder(tmp_path / "small", 1.0, tmp_path / "nowhere")], 16)
+
+
+def test_samples_say_whether_their_files_are_large_enough(tmp_path):
+    uniform(tmp_path / "small", 16, 0, 10)
+    uniform(tmp_path / "large", 32, 200, 210)
+    faces = read_faces([Folder(tmp_path / "small"), Folder(tmp_path / "large")], 32)
+    full = [FaceStream(faces, 32, LIVELY, None, seed=0)[i] for i in range(30)]
+    assert all(bool(sample["fine"]) == (int(sample["face"]) >= 2) for sample in full)
+    assert {bool(sample["fine"]) for sample in full} == {True, False}
+    half = FaceStream(faces, 16, LIVELY, None, seed=0)  # a phase at half the network's size
+    assert all(half[i]["fine"] for i in range(30))
+    (batch,) = batches(FaceStream(faces, 32, LIVELY, None, seed=0), 30, 0, 1, workers=2)
+    assert batch["fine"].dtype == torch.bool
+    assert batch["fine"].tolist() == [bool(sample["fine"]) for sample in full]
+
+
+@pytest.mark.parametrize("cache_mb", [0, 2048])
+def test_samples_are_what_they_were_when_all_faces_were_in_memory(tmp_path, rng, cache_mb):
+    """Against a stream written out: the same draws in the same order, from pictures read beforehand."""
+    for number, side in enumerate((40, 32, 24, 12)):
+        save(tmp_path / f"a/{number}.png", rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+    weights = np.array([1.0, 2.0, 0.5, 1.0])
+    faces = read_faces([Folder(tmp_path / "a")], 32, cache_mb=cache_mb)
+    stream = FaceStream(replace(faces, weights=weights), 24, LIVELY, preset("mixed"), seed=5)
+    memory = [read_picture(file).pixels for file in sorted((tmp_path / "a").iterdir())]
+    memory = [
+        pixels if len(pixels) >= 32 else cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_CUBIC)
+        for pixels in memory
+    ]
+    for index in range(20):
+        draw = np.random.default_rng((5, index))
+        which = int(np.searchsorted(np.cumsum(weights) / weights.sum(), draw.random(), side="right"))
+        hq, mirrored = augment(memory[which], LIVELY, 24, draw)
+        lq = apply(hq, preset("mixed").draw(draw, 24))
+        sample = stream[index]
+        assert (int(sample["face"]), bool(sample["mirrored"])) == (which, mirrored)
+        assert np.array_equal(sample["hq"].permute(1, 2, 0).numpy(), hq)
+        assert np.array_equal(sample["lq"].permute(1, 2, 0).numpy(), lq)
 
 
 def test_sixteen_bits_become_eight(tmp_path):
     save(tmp_path / "a/1.png", np.full((16, 16, 3), 257 * 77, np.uint16))
-    (picture,) = read_faces([(tmp_path / "a", 1.0)], size=16).pictures
+    picture = read_faces([Folder(tmp_path / "a")], size=16).picture(0)
     assert picture.dtype == np.uint8
     assert (picture == 77).all()
 
 
-@pytest.mark.parametrize(("shape", "match"), [((40, 30), "30 x 40"), ((15, 15), "at least 16 px")])
+@pytest.mark.parametrize(
+    ("shape", "match"), [((40, 30), "30 x 40"), ((11, 11), "at least 12 px; this one is 11 x 11")]
+)
 def test_wrong_faces_are_named(tmp_path, shape, match):
     save(tmp_path / "a/bad.png", np.zeros((*shape, 3), np.uint8))
-    with pytest.raises(InputError, match=rf"bad\.png: .*square.*{match}|bad\.png: .*{match}"):
-        read_faces([(tmp_path / "a", 1.0)], size=32)
+    with pytest.raises(InputError, match=rf"bad\.png: training faces must be square.*{match}"):
+        read_faces([Folder(tmp_path / "a")], size=32)
+
+
+def test_three_eighths_of_the_networks_side_will_do(tmp_path):
+    assert uniform(tmp_path / "a", 12, 0).sides.tolist() == [12]
+    assert read_faces([Folder(tmp_path / "a")], 32).picture(0).shape == (32, 32, 3)
+    assert read_faces([Folder(tmp_path / "a")], 31).fine.tolist() == [False]
+    with pytest.raises(InputError, match="at least 13 px"):
+        read_faces([Folder(tmp_path / "a")], 33)
+
+
+def test_a_file_that_is_no_picture_is_named_at_the_start(tmp_path):
+    uniform(tmp_path / "a", 32, 0)
+    for name, content in (("b.png", b"no picture"), ("b.png", b""), ("b.webp", b"RIFF....WEBPVP8 ")):
+        (tmp_path / "a" / name).write_bytes(content)
+        with pytest.raises(InputError, match=rf"a/{name}: (not a picture|the file is empty|damaged)"):
+            read_faces([Folder(tmp_path / "a")], 32)
+        (tmp_path / "a" / name).unlink()
+    (tmp_path / "a/gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(InputError, match=r"gone\.png: no such file"):
+        read_faces([Folder(tmp_path / "a")], 32)
 
 
 def test_missing_and_empty_folders(tmp_path):
     for folder in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match="no such folder, or no pictures"):
-            read_faces([(folder, 1.0)], size=32)
+            read_faces([Folder(folder)], size=32)
 
 
 def test_ranges():
@@ -217,13 +386,13 @@ def test_processes_share_every_stretch(stream):
         assert same(batch, joined)
 
 
-def test_samples_say_which_face_and_whether_mirrored():
+def test_samples_say_which_face_and_whether_mirrored(face_set):
     faces = face_set(5)
-    stream = FaceStream(faces, faces.pictures[0].shape[0], Augmentation(), None, seed=0)
+    stream = FaceStream(faces, 24, Augmentation(), None, seed=0)
     seen = set()
     for index in range(40):
         sample = stream[index]
-        picture = torch.from_numpy(faces.pictures[int(sample["face"])]).permute(2, 0, 1)
+        picture = torch.tensor(faces.picture(int(sample["face"]))).permute(2, 0, 1)
         mirrored = bool(sample["mirrored"])
         assert torch.equal(sample["hq"], picture.flip(2) if mirrored else picture)
         seen.add((int(sample["face"]), mirrored))

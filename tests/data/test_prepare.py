@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from facemend.data import prepare as module
 from facemend.data.balance import weighted
-from facemend.data.faces import read_faces
+from facemend.data.faces import Folder, read_faces
 from facemend.data.prepare import (
     Photo,
     PrepareOptions,
@@ -109,7 +109,7 @@ def test_the_manifest_says_what_is_known(done):
 
 def test_training_reads_faces_and_table(done):
     out, _, _ = done
-    faces = read_faces([(out / "faces", 1.0)], 128)
+    faces = read_faces([Folder(out / "faces")], 128)
     found = weighted(faces, out / "manifest.csv", 1.0, {"web": 3.0})
     np.testing.assert_allclose(found.weights, [3.0])
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from facemend.data.augment import Augmentation
-from facemend.data.faces import FaceStream, read_faces, split, to_signed
+from facemend.data.faces import FaceStream, Folder, read_faces, split, to_signed
 from facemend.errors import ConfigError
 from facemend.models.config import preset
 from facemend.training import code_cache, train
@@ -24,7 +24,7 @@ def teacher(stage1):
 
 @pytest.fixture(scope="module")
 def pictures(faces):
-    return split(read_faces([(faces, 1.0)], SIDE), 2)[0]
+    return split(read_faces([Folder(faces)], SIDE), 2)[0]
 
 
 def test_codes_are_the_teachers(teacher, pictures, tmp_path):

@@ -188,3 +188,17 @@ def test_weights_by_pose_need_the_table(write):
     text = STAGE1.replace("[data]", "[data]\nturned = 3")
     with pytest.raises(ConfigError, match=r"turned and sources need data\.table"):
         load_config(write(text))
+
+
+@pytest.mark.parametrize("weight", ["-1", '"often"', "nan", "inf"])
+def test_weights_are_numbers(write, weight):
+    table = STAGE1.replace("[data]", f'[data]\ntable = "a.csv"\nsources = {{ web = {weight} }}')
+    with pytest.raises(ConfigError, match=r"^[^\n]*data\.sources\.web: [^\n]*$"):
+        load_config(write(table))
+    with pytest.raises(ConfigError, match=r"data\.folders\.1\.weight: "):
+        load_config(write(STAGE1.replace("weight = 0.5", f"weight = {weight}")))
+
+
+def test_a_folder_without_the_pictures_of_another(write):
+    config = load_config(write(STAGE1.replace("weight = 0.5", 'without = "faces"')))
+    assert [folder.without for folder in config.data.folders] == [None, Path("faces")]

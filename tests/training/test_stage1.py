@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facemend.data.faces import read_faces, split
+from facemend.data.faces import Folder, read_faces, split
 from facemend.models.config import preset
 
 SIDE = 64
@@ -80,8 +80,10 @@ def test_preview_shows_the_held_out_faces_unchanged(stage1):
     grid = np.asarray(Image.open(previews[-1]))
     assert grid.shape == (2 * SIDE, 2 * SIDE, 3)
     data = stage1.config.data
-    _, held_out = split(read_faces([(data.folders[0].path, 1.0)], SIDE), data.holdout)
-    np.testing.assert_array_equal(grid[:, :SIDE], np.concatenate(held_out.pictures))
+    _, held_out = split(read_faces([Folder(data.folders[0].path)], SIDE), data.holdout)
+    np.testing.assert_array_equal(
+        grid[:, :SIDE], np.concatenate([held_out.picture(i) for i in range(len(held_out))])
+    )
     assert (grid[:, SIDE:] != grid[:, :SIDE]).any()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,49 +17,68 @@ from facemend.errors import ConfigError, InputError
 # |yaw| of a frontal and of a turned face, about -1..1 by landmark asymmetry; weights grow in between.
 FRONTAL, TURNED = 0.1, 0.4
 
+Row = Mapping[str, str]
+
 
 def weighted(faces: FaceSet, table: Path, turned: float, sources: Mapping[str, float]) -> FaceSet:
     """Change the weights of faces by what a table knows of them.
 
     Args:
         faces: pictures named "folder/file".
-        table: CSV with the columns folder and file, and yaw and source where they are to count. A face
-            that is not in it, or whose yaw is empty, keeps its weight.
+        table: CSV with the columns folder and file, and yaw and source where they are to count. A face is
+            found by folder and file, else by its file if only one row has it (the same picture at another
+            size). One that is not found, or whose yaw is empty, keeps its weight.
         turned: factor for |yaw| of at least 0.4; grows from 1 at 0.1.
         sources: factors by the column source.
 
     Raises:
-        InputError: the table cannot be read, or names none of the faces.
-        ConfigError: a source has a factor and no picture, or no picture is left.
+        InputError: the table cannot be read, names none of the faces, or has a yaw that is no number.
+        ConfigError: a source has a factor and no row, or no picture is left.
     """
     rows = _rows(table)
-    if not any(name in rows for name in faces.names):
+    known = {row.get("source") or "" for row in rows}
+    if unknown := sorted(set(sources) - known):
+        there = ", ".join(sorted(known - {""})) or "none"
+        raise ConfigError(f"data.sources: no row of {', '.join(unknown)} in {table}; its sources: {there}")
+    found = _found(faces.names, rows)
+    if not any(found):
         raise InputError(f"{table}: none of its rows names one of the {len(faces)} training pictures")
     weights = faces.weights.copy()
-    seen: set[str] = set()
-    for index, name in enumerate(faces.names):
-        row = rows.get(name, {})
-        source = row.get("source") or ""
-        seen.add(source)
-        weights[index] *= sources.get(source, 1.0)
-        try:
-            yaw = abs(float(row.get("yaw") or 0))
-        except ValueError:
-            raise InputError(f"{table}: yaw of {name} is not a number: {row['yaw']!r}") from None
+    for index, row in enumerate(found):
+        yaw = abs(_number(row, "yaw", table))
+        weights[index] *= sources.get(row.get("source") or "", 1.0)
         weights[index] *= 1 + (turned - 1) * np.clip((yaw - FRONTAL) / (TURNED - FRONTAL), 0, 1)
-    if unknown := sorted(set(sources) - seen):
-        raise ConfigError(f"data.sources: no picture of {', '.join(unknown)} in {table}")
     if not weights.sum() > 0:
         raise ConfigError("data.sources: every picture has weight 0")
     return replace(faces, weights=weights)
 
 
-def _rows(table: Path) -> dict[str, dict[str, str]]:
+def _found(names: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+    """The row of each face, empty where there is none."""
+    exact = {f"{row['folder']}/{row['file']}": row for row in rows}
+    times = Counter(row["file"] for row in rows)
+    by_file = {row["file"]: row for row in rows if times[row["file"]] == 1}
+    return [exact.get(name) or by_file.get(name.split("/")[-1]) or {} for name in names]
+
+
+def _number(row: Row, column: str, table: Path) -> float:
+    """A number of a row; 0 where it is empty."""
+    text = row.get(column) or "0"
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{table}: {column} of {row['folder']}/{row['file']} is not a number: {text!r}")
+    return number
+
+
+def _rows(table: Path) -> list[Row]:
     try:
         with table.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if not {"folder", "file"} <= set(reader.fieldnames or ()):
                 raise InputError(f"{table}: needs the columns folder and file")
-            return {f"{row['folder']}/{row['file']}": row for row in reader}
+            return list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: cannot read the table of pictures ({error})") from None

@@ -1,17 +1,21 @@
 """Training pictures: aligned HQ faces in folders, and the LQ faces made from them.
 
-A sample is a pure function of (seed, index): which picture, which view, which degradation. A run that resumes
-at index n sees what it would have seen without the stop, whatever the number of workers.
+Faces stay in their files and are read when they are needed. A sample is a pure function of (seed, index):
+which picture, which view, which degradation. A run that resumes at index n sees what it would have seen
+without the stop, whatever the number of workers.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,90 +24,163 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facemend.data.augment import Augmentation, augment
+from facemend.data.face_cache import CACHE_MB, FaceCache
 from facemend.degradations import Recipe, apply
 from facemend.errors import ConfigError, InputError
-from facemend.imaging import SUFFIXES, Picture, from_float, read_picture
+from facemend.imaging import SUFFIXES, read_size
 
 # Batches kept ready.
 AHEAD = 4
+# Smallest side of a picture as a share of the network's: 192 px for 512.
+SMALLEST = 3 / 8
+
+
+class Folder(NamedTuple):
+    """A folder of faces, the sampling weight of each, and a folder whose file names are left out."""
+
+    path: Path
+    weight: float = 1.0
+    without: Path | None = None
 
 
 @dataclass(frozen=True)
 class FaceSet:
-    """HQ faces in memory.
+    """HQ faces in files.
 
     Attributes:
-        names: file names, for messages and manifests.
-        pictures: (S, S, 3) uint8 RGB each; S may differ.
-        weights: sampling weight of each picture.
+        names: "folder/file", for messages and manifests.
+        files: where they are.
+        sides: (N,) stored side of each, pixels.
+        weights: (N,) sampling weight of each.
+        size: side of the network's picture, pixels. Smaller faces are coarse: enlarged when read.
+        cache: what reads and keeps pictures; parts of a set share it.
     """
 
     names: tuple[str, ...]
-    pictures: tuple[NDArray[np.uint8], ...]
+    files: tuple[Path, ...]
+    sides: NDArray[np.int64]
     weights: NDArray[np.float64]
+    size: int
+    cache: FaceCache
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
+    def fine(self) -> NDArray[np.bool_]:
+        """(N,) whether each face is stored with at least the network's side."""
+        return self.sides >= self.size
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        """(S, S, 3) uint8 RGB of one face, S at least `size`; read-only.
+
+        Raises:
+            InputError: the file is gone, damaged, or has another size than at the start.
+        """
+        file, side = self.files[number], int(self.sides[number])
+        pixels = self.cache[file]
+        height, width = pixels.shape[:2]
+        if (height, width) != (side, side):
+            raise InputError(
+                f"{file}: was {side} px wide and high when the run started and is now {width} x {height}; "
+                "put the picture back, or start a new run"
+            )
+        if side >= self.size:
+            return pixels
+        return np.asarray(cv2.resize(pixels, (self.size, self.size), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+    def part(self, numbers: Sequence[int]) -> FaceSet:
+        """Some of the faces, in the given order."""
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in numbers),
+            files=tuple(self.files[i] for i in numbers),
+            sides=self.sides[list(numbers)],
+            weights=self.weights[list(numbers)],
+        )
+
+    @cached_property
     def digest(self) -> str:
-        """Hash of names and pixels: two runs with the same digest saw the same pictures."""
+        """Hash of names and files: two runs with the same digest saw the same pictures.
+
+        Every file is read for it, once for a set.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
         digest = hashlib.sha256()
-        for name, picture in zip(self.names, self.pictures, strict=True):
+        for name, file in zip(self.names, self.files, strict=True):
             digest.update(name.encode())
-            digest.update(picture.tobytes())
+            try:
+                with file.open("rb") as content:
+                    digest.update(hashlib.file_digest(content, "sha256").digest())
+            except OSError as error:
+                raise InputError(f"{file}: cannot be read ({error.strerror})") from None
         return digest.hexdigest()[:16]
 
 
-def read_faces(folders: Sequence[tuple[Path, float]], size: int, limit: int | None = None) -> FaceSet:
-    """Read every picture of the folders, (folder, sampling weight of each of its pictures).
+def read_faces(
+    folders: Sequence[Folder], size: int, limit: int | None = None, cache_mb: int = CACHE_MB
+) -> FaceSet:
+    """The pictures of folders; only their headers are looked at.
+
+    Args:
+        folders: where the faces are.
+        size: side of the network's picture, pixels.
+        limit: of each folder only the first so many pictures.
+        cache_mb: memory for decoded pictures, 2^20 bytes each.
 
     Raises:
         InputError: a folder is missing or empty, or a picture is not square or too small for the network.
     """
+    files: list[Path] = []
     names: list[str] = []
-    pictures: list[NDArray[np.uint8]] = []
     weights: list[float] = []
-    for folder, weight in folders:
-        files = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
-        if not files:
-            raise InputError(f"{folder}: no such folder, or no pictures in it")
-        for file in files[:limit]:
-            pixels = _eight_bits(read_picture(file))
-            height, width = pixels.shape[:2]
-            if height != width or height * 2 < size:
-                raise InputError(
-                    f"{file}: training faces must be square and aligned, at least {size // 2} px; "
-                    f"this one is {width} x {height}"
-                )
-            if height < size:
-                pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_CUBIC)
-            names.append(f"{folder.name}/{file.name}")
-            pictures.append(pixels)
-            weights.append(weight)
-    return FaceSet(tuple(names), tuple(pictures), np.array(weights))
+    for folder, weight, without in folders:
+        found = _pictures(folder)
+        if without is not None:
+            taken = {file.name for file in _pictures(without)}
+            found = [file for file in found if file.name not in taken]
+            if not found:
+                raise InputError(f"{folder}: nothing is left of it without the pictures in {without}")
+        found = found[:limit]
+        files += found
+        names += [f"{folder.name}/{file.name}" for file in found]
+        weights += [weight] * len(found)
+    sides = np.array([_side(file, size) for file in files])
+    return FaceSet(tuple(names), tuple(files), sides, np.array(weights), size, FaceCache(cache_mb << 20))
 
 
-def _eight_bits(picture: Picture) -> NDArray[np.uint8]:
-    if picture.pixels.dtype == np.uint8:
-        return picture.pixels.astype(np.uint8, copy=False)
-    return from_float(picture.as_float()).astype(np.uint8, copy=False)
+def _pictures(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    if not files:
+        raise InputError(f"{folder}: no such folder, or no pictures in it")
+    return files
+
+
+def _side(file: Path, size: int) -> int:
+    """Side of a face, by its header."""
+    width, height = read_size(file)
+    if height != width or height < size * SMALLEST:
+        raise InputError(
+            f"{file}: training faces must be square and aligned, at least {math.ceil(size * SMALLEST)} px; "
+            f"this one is {width} x {height}"
+        )
+    return height
 
 
 def split(faces: FaceSet, holdout: int) -> tuple[FaceSet, FaceSet]:
-    """Training part and a fixed held-out part, chosen by the hash of the file name.
+    """Training part and a fixed held-out part, chosen by the hash of the file name; coarse faces come last.
 
     The choice does not move when other pictures are added, so figures of different runs compare.
     """
-    order = sorted(range(len(faces)), key=lambda i: hashlib.sha256(faces.names[i].encode()).digest())
+    coarse = ~faces.fine
+    order = sorted(
+        range(len(faces)), key=lambda i: (coarse[i], hashlib.sha256(faces.names[i].encode()).digest())
+    )
     if holdout >= len(faces):
         raise ConfigError(f"data.holdout = {holdout} leaves no training faces: there are {len(faces)}")
-    parts = (sorted(order[holdout:]), order[:holdout])
-    train, held = (
-        FaceSet(tuple(faces.names[i] for i in p), tuple(faces.pictures[i] for i in p), faces.weights[list(p)])
-        for p in parts
-    )
-    return train, held
+    return faces.part(sorted(order[holdout:])), faces.part(order[:holdout])
 
 
 class FaceStream:
@@ -120,14 +197,20 @@ class FaceStream:
         self._edges = np.cumsum(faces.weights) / faces.weights.sum()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """HQ (and LQ) as (3, size, size) uint8; "face" and "mirrored" say which face it is, as int64."""
+        """One sample.
+
+        Returns:
+            "hq" (and "lq"), (3, size, size) uint8 RGB; "face" and "mirrored", which face it is, int64;
+            "fine", bool: its file has at least `size` pixels a side.
+        """
         rng = np.random.default_rng((self.seed, index))
         which = min(int(np.searchsorted(self._edges, rng.random(), side="right")), len(self.faces) - 1)
-        hq, mirrored = augment(self.faces.pictures[which], self.augmentation, self.size, rng)
+        hq, mirrored = augment(self.faces.picture(which), self.augmentation, self.size, rng)
         sample = {
             "hq": _channels_first(hq),
             "face": torch.tensor(which),
             "mirrored": torch.tensor(int(mirrored)),
+            "fine": torch.tensor(bool(self.faces.sides[which] >= self.size)),
         }
         if self.recipe is not None:
             sample["lq"] = _channels_first(apply(hq, self.recipe.draw(rng, self.size)))
@@ -142,8 +225,8 @@ def fixed_batch(faces: FaceSet, size: int, recipe: Recipe | None, seed: int) -> 
     """Every face once, without augmentation, with a fixed degradation each: for validation."""
     plain = Augmentation(flip=0.0)
     samples = [
-        FaceStream(FaceSet((name,), (picture,), np.ones(1)), size, plain, recipe, seed)[i]
-        for i, (name, picture) in enumerate(zip(faces.names, faces.pictures, strict=True))
+        FaceStream(replace(faces.part([i]), weights=np.ones(1)), size, plain, recipe, seed)[i]
+        for i in range(len(faces))
     ]
     return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
 
@@ -151,11 +234,11 @@ def fixed_batch(faces: FaceSet, size: int, recipe: Recipe | None, seed: int) -> 
 def batches(
     stream: FaceStream, batch: int, start: int, steps: int, workers: int, stride: int | None = None
 ) -> Iterator[dict[str, Tensor]]:
-    """`steps` batches of samples start, start + 1, ...; uint8 tensors (B, 3, size, size).
+    """`steps` batches of samples start, start + 1, ...: each entry of a sample stacked, (B, ...).
 
     The next batch begins `stride` samples later (default: where the last one ended): of several processes
-    each takes its part of every stretch. Batches are made ahead by threads: OpenCV and numpy let go of the
-    interpreter while they work, and the pictures in memory need not be copied to other processes.
+    each takes its part of every stretch. Batches are made ahead by threads, which read the faces too: OpenCV
+    and numpy let go of the interpreter while they work, and all share one cache of pictures.
     """
 
     def make(first: int) -> dict[str, Tensor]:

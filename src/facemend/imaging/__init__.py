@@ -1,5 +1,6 @@
 """Pictures in and out: files, colour, resizing. Knows nothing of faces or models."""
 
+from facemend.imaging.bare import read_rgb, read_size
 from facemend.imaging.color import (
     Pixels,
     from_float,
@@ -45,6 +46,8 @@ __all__ = [
     "read_content",
     "read_header",
     "read_picture",
+    "read_rgb",
+    "read_size",
     "resize",
     "rgb_to_ycbcr",
     "take_chroma",

@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
 
 Image.init()
-_READABLE = tuple(name.upper() for name in FORMATS if name.upper() in Image.OPEN)
-_ANY = frozenset(name.lower() for name in _READABLE) | {"heif", "mpo"}  # Pillow opens MPO as JPEG
+READABLE = tuple(name.upper() for name in FORMATS if name.upper() in Image.OPEN)
+_ANY = frozenset(name.lower() for name in READABLE) | {"heif", "mpo"}  # Pillow opens MPO as JPEG
 
 SUFFIXES = frozenset(suffix for name in _ANY for suffix in FORMATS[name].suffixes)
 """Lower-case suffixes of files that `read_picture` may be able to read, HEIC with its extra."""
@@ -162,7 +162,7 @@ def _why_unknown(data: bytes) -> str:
 @contextmanager
 def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
     """The picture with its header read; refused if it is too large."""
-    with Image.open(io.BytesIO(data), formats=_READABLE) as image:
+    with Image.open(io.BytesIO(data), formats=READABLE) as image:
         width, height = image.size
         check_size(name, width, height, max_pixels)
         if image.format in ("JPEG", "MPO"):

@@ -97,7 +97,7 @@ def _codes(
     """(faces, 2, tokens) codes of whole pictures and their mirror images."""
     shown = []
     for number in numbers:
-        picture = faces.pictures[number]
+        picture = faces.picture(number)
         middle = picture.shape[0] / 2
         views = (View(1.0, 0.0, (middle, middle), mirror, 1.0, 0.0) for mirror in (False, True))
         shown += [render(picture, view, size) for view in views]

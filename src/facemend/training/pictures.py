@@ -12,7 +12,16 @@ from torch import Tensor
 
 from facemend.data.augment import Augmentation
 from facemend.data.balance import weighted
-from facemend.data.faces import FaceSet, FaceStream, batches, fixed_batch, read_faces, split, to_signed
+from facemend.data.faces import (
+    FaceSet,
+    FaceStream,
+    Folder,
+    batches,
+    fixed_batch,
+    read_faces,
+    split,
+    to_signed,
+)
 from facemend.degradations import preset as recipe
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
@@ -20,7 +29,7 @@ from facemend.training.engine import Engine
 
 @dataclass(frozen=True)
 class TrainingFaces:
-    """Pictures in memory.
+    """The faces of a run and how they are drawn.
 
     Attributes:
         config: the run's settings.
@@ -35,10 +44,13 @@ class TrainingFaces:
     engine: Engine
 
     def facts(self) -> dict[str, Any]:
-        """What the run learns from: how many faces, and the hash of their names and pixels."""
+        """What the run learns from: how many faces, and the hash of their names and files."""
+        fine = int(self.faces.fine.sum())
         folders = Counter(name.split("/")[0] for name in self.faces.names)
         return {
             "faces": len(self.faces),
+            "fine": fine,
+            "coarse": len(self.faces) - fine,
             "held_out": len(self.probe["hq"]),
             "digest": self.faces.digest,
             "folders": dict(folders),
@@ -65,7 +77,8 @@ class TrainingFaces:
             shared: each process gets its own part of every batch; else all get the batches of all.
 
         Yields:
-            "hq" and perhaps "lq" (B, 3, size, size) in [-1, 1]; "face" and "mirrored" (B,).
+            "hq" and perhaps "lq" (B, 3, size, size) in [-1, 1]; "face", "mirrored" and "fine" (B,): "fine"
+            is False for faces whose files have less than `size` pixels a side.
         """
         data, engine = self.config.data, self.engine
         view = Augmentation(data.crop, data.rotate, data.shift, data.light, data.flip, data.occlude)
@@ -84,7 +97,7 @@ class TrainingFaces:
 
 
 def open_faces(config: RunConfig, size: int, degradation: str | None, engine: Engine) -> TrainingFaces:
-    """Read the folders of a run and keep the probe aside.
+    """Find the faces of a run and keep the probe aside.
 
     Args:
         config: the run's settings.
@@ -93,7 +106,8 @@ def open_faces(config: RunConfig, size: int, degradation: str | None, engine: En
         engine: the processes that share the samples.
     """
     data = config.data
-    faces = read_faces([(folder.path, folder.weight) for folder in data.folders], size, data.limit)
+    folders = [Folder(folder.path, folder.weight, folder.without) for folder in data.folders]
+    faces = read_faces(folders, size, data.limit, data.cache_mb)
     if data.table is not None:
         faces = weighted(faces, data.table, data.turned, data.sources)
     faces, held_out = split(faces, data.holdout)

@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 import cv2
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -95,7 +96,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         record = self.folder / "config.json"
         text = self.config.model_dump_json(indent=1)
-        if record.exists() and _essence(record.read_text()) != _essence(text):
+        if record.exists() and _essence(self._filled(record.read_text())) != _essence(text):
             raise ConfigError(
                 f"{self.folder}: holds a run with other settings; choose another 'out' or delete it"
             )
@@ -114,6 +115,13 @@ class Run:
             "precision": "bf16" if self._bf16 else "fp32",
         }
         self.note("environment.json", environment)
+
+    def _filled(self, text: str) -> str:
+        """A config with defaults where it is older than a setting; as it is if it is of another kind."""
+        try:
+            return type(self.config).model_validate_json(text).model_dump_json()
+        except ValidationError:
+            return text
 
     def note(self, name: str, values: Mapping[str, Any]) -> None:
         """Keep facts about the run as a JSON file of its folder."""
@@ -316,6 +324,6 @@ def _essence(text: str) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(text)
     for name in ("out", "log_every", "save_every", "preview_every", "threads", "minutes"):
         values.pop(name, None)
-    for table, name in (("data", "workers"), ("optim", "lr"), ("optim", "clip")):
+    for table, name in (("data", "workers"), ("data", "cache_mb"), ("optim", "lr"), ("optim", "clip")):
         values[table].pop(name, None)
     return values

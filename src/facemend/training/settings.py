@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from facemend.data.face_cache import CACHE_MB
 from facemend.degradations import PRESETS as DEGRADATIONS
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -26,7 +27,10 @@ class FolderConfig(Settings):
     """A folder of aligned HQ faces and how often each of its pictures is drawn against others."""
 
     path: Path
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    without: Path | None = Field(
+        default=None, description="a folder: pictures whose file names are in it too are left out here"
+    )
 
 
 class DataConfig(Settings):
@@ -36,6 +40,9 @@ class DataConfig(Settings):
     holdout: int = Field(default=64, gt=0)
     limit: Positive | None = None
     workers: int = Field(default=1, ge=0)
+    cache_mb: int = Field(
+        default=CACHE_MB, ge=0, description="memory of a process for decoded faces; the rest is read again"
+    )
     crop: tuple[float, float] = (1.0, 1.0)
     rotate: float = Field(default=0.0, ge=0)
     shift: float = 0.0
@@ -45,8 +52,13 @@ class DataConfig(Settings):
     table: Path | None = Field(
         default=None, description="CSV with folder and file, and yaw and source for the weights below"
     )
-    turned: float = Field(default=1.0, gt=0, description="how often a turned face is drawn against a frontal")
-    sources: dict[str, Annotated[float, Field(ge=0)]] = {}
+    turned: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="how often a turned face is drawn against a frontal",
+    )
+    sources: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
 
     @property
     def views(self) -> bool:
