@@ -47,8 +47,8 @@ def test_values_and_defaults(write):
     assert config.network == "compact-256"
     assert [folder.weight for folder in config.data.folders] == [1.0, 0.5]
     assert config.phases[0].size == 256
-    assert config.adversary.weight == 0.8
-    assert load_config(write(STAGE3)).adversary.weight == 0.1
+    assert config.adversary[0].weight == 0.8
+    assert load_config(write(STAGE3)).adversary[0].weight == 0.1
 
 
 def test_stage_chooses_the_kind(write):

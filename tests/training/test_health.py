@@ -24,6 +24,7 @@ SICK = [
     ("adversary_silent", {"lambda": 1e-6}, 5),
     ("adversary_wins", {"critic": 0.01, "real": 2.0, "fake": -2.0}, 5),
     ("adversary_lost", {"real": 0.001, "fake": 0.002}, 20),
+    ("adversary_at_chance", {"critic": 1.95}, 20),
     ("codebook_unused", {"perplexity": 1.2}, 5),
     ("codes_by_chance", {"token": 4.15}, 5),
     ("always_clipped", {"gradient": 30.0}, 5),

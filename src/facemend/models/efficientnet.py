@@ -1,7 +1,7 @@
 """EfficientNet-lite0, as far as its features are wanted: the trunk of the projected discriminator.
 
-Inverted residual blocks (MobileNetV2) sized by compound scaling (Tan and Le, "EfficientNet", ICML 2019), in the
-"lite" form: ReLU6 and no squeeze-and-excitation. Batch normalisation is folded into the convolutions.
+Inverted residual blocks (MobileNetV2) sized by compound scaling (Tan and Le, "EfficientNet", ICML 2019), in
+the "lite" form: ReLU6 and no squeeze-and-excitation. Batch normalisation is folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class EfficientNetLite0(nn.Module):
     """The stem and the sixteen blocks.
 
     Args:
-        weights: `convs.{i}.weight` and `convs.{i}.bias` of the 48 convolutions in the order of the network; by
-            default the published ones, fetched on the first use.
+        weights: `convs.{i}.weight` and `convs.{i}.bias` of the 48 convolutions in the order of the network;
+            by default the published ones, fetched on the first use.
 
     Weights are buffers that belong to no checkpoint: they never train. Gradients flow to the pictures.
 
@@ -55,7 +55,7 @@ class EfficientNetLite0(nn.Module):
             if weight is None or bias is None or weight.shape != shape or bias.shape != shape[:1]:
                 raise WeightsError(f"efficientnet-lite0: the weights do not fit (convolution {index})")
             self.convs.append(_SameConv(weight, bias, stride))
-        for expansion, _, stride, _, repeats in STAGES:
+        for expansion, _, _, _, repeats in STAGES:
             self._expanded += [expansion > 1] * repeats
             self._residual += [repeat > 0 for repeat in range(repeats)]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
@@ -67,7 +67,7 @@ class EfficientNetLite0(nn.Module):
             image: (N, 3, H, W) RGB in [-1, 1].
 
         Returns:
-            Four maps with `TAP_CHANNELS` channels; sides are those of the picture over 4, 8, 16, 32, rounded up.
+            Four maps with `TAP_CHANNELS` channels; sides are the picture's over 4, 8, 16 and 32, rounded up.
         """
         convs = iter(self.convs)
         # (v - 127) / 128 for v in [0, 255], which is what the network was trained on.
@@ -101,7 +101,7 @@ def conv_shapes() -> Iterator[tuple[torch.Size, int]]:
 
 
 class _SameConv(nn.Module):
-    """A convolution with TensorFlow's "same" padding, which is lopsided where the stride is 2 and the side even."""
+    """A convolution with TensorFlow's "same" padding: lopsided where the stride is 2 and the side even."""
 
     weight: Tensor
     bias: Tensor

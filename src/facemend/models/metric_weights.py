@@ -169,8 +169,8 @@ def read_efficientnet(path: Path) -> dict[str, Tensor]:
     for block in range(_EFFICIENTNET_BLOCKS):
         # The first block does not expand.
         parts = ("expand", "depthwise", "project") if block else ("depthwise", "project")
-        for norm, part in enumerate(parts, 3 - len(parts)):
-            pairs.append((f"_blocks.{block}._{part}_conv", f"_blocks.{block}._bn{norm}"))
+        for number, part in enumerate(parts, 3 - len(parts)):
+            pairs.append((f"_blocks.{block}._{part}_conv", f"_blocks.{block}._bn{number}"))
     state: dict[str, Tensor] = {}
     try:
         raw = torch.load(path, map_location="cpu", weights_only=True)

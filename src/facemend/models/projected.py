@@ -1,13 +1,14 @@
-"""Projected discriminator: judges pictures by the features of a frozen network (Sauer et al., "Projected GANs
-Converge Faster", NeurIPS 2021, arXiv 2111.01007).
+"""Projected discriminator: judges pictures by the features of a frozen network.
 
-A trunk trained on ImageNet gives features at four scales. Fixed random convolutions mix their channels and then,
-from coarse to fine, the scales, so that no head can rest on a few strong features. Only the heads are trained.
+After Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021, arXiv 2111.01007. A trunk trained on
+ImageNet gives features at four scales. Fixed random convolutions mix their channels and then, from coarse to
+fine, the scales, so that no head can rest on a few strong features. Only the heads are trained.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +25,8 @@ class ProjectedDiscriminator(nn.Module):
 
     Args:
         generator: draws the random projections, which are kept with the weights (CPU).
-        trunk: the frozen network; by default EfficientNet-lite0 with its published weights, fetched on the first
-            use. It is not part of the state dict.
+        trunk: the frozen network; by default EfficientNet-lite0 with its published weights, fetched on the
+            first use. It is not part of the state dict.
 
     Raises:
         WeightsError: if the trunk's weights cannot be fetched.
@@ -37,14 +38,14 @@ class ProjectedDiscriminator(nn.Module):
         channels = PROJECTED_CHANNELS
         for level, (before, after) in enumerate(zip(TAP_CHANNELS, channels, strict=True)):
             self.register_buffer(f"mix{level}", _random_kernel(after, before, 1, generator))
-        for level, (finer, coarser) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
+        for level, (finer, coarser) in enumerate(pairwise(channels)):
             self.register_buffer(f"down{level}", _random_kernel(finer, coarser, 3, generator))
         halvings = range(len(channels) - 1, -1, -1)
         self.heads = nn.ModuleList(_head(*sizes) for sizes in zip(channels, halvings, strict=True))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """What the heads look at: four maps with `PROJECTED_CHANNELS` channels, sides over 4, 8, 16 and 32."""
+        """What the heads see: four maps with `PROJECTED_CHANNELS` channels, sides over 4, 8, 16 and 32."""
         taps = self.trunk(image)
         maps = [F.conv2d(tap, self.get_buffer(f"mix{level}")) for level, tap in enumerate(taps)]
         for level in range(len(maps) - 2, -1, -1):
@@ -59,7 +60,7 @@ class ProjectedDiscriminator(nn.Module):
 
 
 def _random_kernel(out: int, before: int, side: int, generator: torch.Generator) -> Tensor:
-    """(out, before, side, side), scaled so that signals keep their size (He et al., 2015, without rectifier)."""
+    """(out, before, side, side), scaled so that signals keep their size."""
     return torch.randn(out, before, side, side, generator=generator) / math.sqrt(before * side * side)
 
 

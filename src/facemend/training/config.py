@@ -16,6 +16,7 @@ from facemend.errors import ConfigError
 from facemend.models.config import PRESETS as NETWORKS
 from facemend.training.settings import (
     AdversaryConfig,
+    AdversaryConfigs,
     CodebookConfig,
     CodeLossConfig,
     DataConfig,
@@ -77,7 +78,7 @@ class Stage1Config(RunConfig):
     pixel_weight: float = 1.0
     perceptual: Perceptual = (PerceptualConfig(),)
     codebook: CodebookConfig = CodebookConfig()
-    adversary: AdversaryConfig = AdversaryConfig()
+    adversary: AdversaryConfigs = (AdversaryConfig(),)
 
     @model_validator(mode="after")
     def _accumulate(self) -> Self:
@@ -129,7 +130,7 @@ class Stage3Config(RunConfig):
         default=0.0, ge=0, description="squared distance of face embeddings; ours, not in the paper"
     )
     codes: CodeLossConfig = CodeLossConfig()
-    adversary: AdversaryConfig = AdversaryConfig(weight=0.1)
+    adversary: AdversaryConfigs = (AdversaryConfig(weight=0.1),)
 
     @model_validator(mode="after")
     def _accumulate(self) -> Self:
