@@ -18,6 +18,8 @@ from facemend.models.efficientnet import TAP_CHANNELS, EfficientNetLite0
 
 PROJECTED_CHANNELS = (64, 64, 128, 256)
 HEAD_WIDTH = 64
+MIN_SIDE = 32
+"""Smallest side of a picture, pixels, that leaves a place at the coarsest scale."""
 
 
 class ProjectedDiscriminator(nn.Module):
@@ -55,7 +57,13 @@ class ProjectedDiscriminator(nn.Module):
         return maps
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Logits of the heads, finest scale first."""
+        """Logits of the heads, finest scale first.
+
+        Raises:
+            ValueError: the picture is smaller than `MIN_SIDE`.
+        """
+        if min(image.shape[2:]) < MIN_SIDE:
+            raise ValueError(f"a projected discriminator needs sides >= {MIN_SIDE}, got {tuple(image.shape)}")
         return [head(found) for head, found in zip(self.heads, self.features(image), strict=True)]
 
 

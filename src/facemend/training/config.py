@@ -85,6 +85,13 @@ class Stage1Config(RunConfig):
         _parts(self, self.phases)
         return self
 
+    @model_validator(mode="after")
+    def _large_enough(self) -> Self:
+        projected = any(adversary.kind == "projected" for adversary in self.adversary)
+        if projected and any(phase.adversary and phase.size < 64 for phase in self.phases):
+            raise ValueError("a projected adversary needs phases with size >= 64: it looks at half of that")
+        return self
+
 
 class Stage2Config(RunConfig):
     """Stage II: code prediction, codebook and decoder frozen."""
