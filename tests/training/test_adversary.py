@@ -229,7 +229,7 @@ def test_two_processes_are_one_with_the_double_batch(make, fine):
     fine = torch.tensor(fine, dtype=torch.bool)
     adversaries = [PATCH | {"norm": "none", "penalty": 1.0}, PROJECTED | {"gate": False}]
     one, *ranks = (make(*adversaries) for _ in range(3))
-    pair, results = Pair(), {}
+    pair, results, before = Pair(), {}, weights(one)
 
     def step(who, scene, fine):
         gradient = who.gradient(scene.image, scene.layer, scene.reconstruction, draws(), fine)
@@ -252,12 +252,14 @@ def test_two_processes_are_one_with_the_double_batch(make, fine):
         for name, value in whole[kind].items():
             mean = (parts[0][kind][name] + parts[1][kind][name]) / 2
             torch.testing.assert_close(mean, value, rtol=1e-3, atol=1e-5)
-    reached = weights(one)
+    # By how far they moved: Adam makes whole steps of the rounding noise of a gradient that is truly 0, and
+    # each process has its own estimates of singular vectors.
+    reached = {name: value for name, value in weights(one).items() if not name.endswith(("_u", "_v"))}
+    moved = sum(float((reached[name] - before[name]).abs().sum()) for name in reached)
     for who in ranks:
         found = weights(who)
-        for name in reached:
-            if not name.endswith(("_u", "_v")):  # estimates of singular vectors, each process's own
-                torch.testing.assert_close(found[name], reached[name], rtol=1e-2, atol=1e-4)
+        apart = sum(float((found[name] - reached[name]).abs().sum()) for name in reached)
+        assert apart < 0.01 * moved
 
 
 def test_a_gate_opens_when_the_discriminator_has_learned(make):
@@ -311,15 +313,11 @@ def test_the_penalty_of_one_patch_is_the_squared_length_of_its_gradient():
     torch.testing.assert_close(gradient_penalty(F.conv2d(wide, weight, stride=8), wide).detach(), penalty)
 
 
-def save(adversaries, path, **info):
-    save_checkpoint(path, adversaries.state_dict(), preset("tiny"), info)
-    return path
-
-
 def test_discriminators_are_loaded_by_name(make, tmp_path, caplog):
     caplog.set_level(logging.INFO, "facemend")
     saved = make(PATCH, PROJECTED)
-    path = save(saved, tmp_path / "d.safetensors", adversaries=saved.names)
+    path = tmp_path / "d.safetensors"
+    save_checkpoint(path, saved.state_dict(), preset("tiny"), {"adversaries": saved.names})
     other = make(PATCH | {"name": "texture"}, PROJECTED, seed=5)
     fresh, held = weights(other), weights(saved)
     other.load(path)
