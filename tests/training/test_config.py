@@ -47,8 +47,8 @@ def test_values_and_defaults(write):
     assert config.network == "compact-256"
     assert [folder.weight for folder in config.data.folders] == [1.0, 0.5]
     assert config.phases[0].size == 256
-    assert config.adversary.weight == 0.8
-    assert load_config(write(STAGE3)).adversary.weight == 0.1
+    assert config.adversary[0].weight == 0.8
+    assert load_config(write(STAGE3)).adversary[0].weight == 0.1
 
 
 def test_stage_chooses_the_kind(write):
@@ -182,6 +182,48 @@ def test_perceptual_terms_are_one_table_or_several(write):
         write(STAGE1 + '[[perceptual]]\nnet = "alex"\n[[perceptual]]\nnet = "vgg"\nwindow = 128')
     )
     assert [(term.net, term.window) for term in two.perceptual] == [("alex", 0), ("vgg", 128)]
+
+
+PROJECTED = '[[adversary]]\nkind = "projected"\n'
+
+
+def test_adversaries_are_one_table_or_several(write):
+    (one,) = load_config(write(STAGE1 + "[adversary]\nwidth = 8")).adversary
+    assert (one.kind, one.name, one.width, one.views, one.gate) == ("patch", "patch", 8, ("whole",), False)
+    two = load_config(
+        write(STAGE3 + "[[adversary]]\n" + PROJECTED + 'views = ["half"]\nweight = 0.5')
+    ).adversary
+    assert [(a.kind, a.name, a.weight) for a in two] == [
+        ("patch", "patch", 0.8),
+        ("projected", "projected", 0.5),
+    ]
+    assert two[1].views == ("half",)
+    (alone,) = load_config(write(STAGE1 + PROJECTED)).adversary
+    assert alone.views == ("half", "window", "features")
+    assert alone.gate
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ('[[adversary]]\nkind = "wavelet"', r"adversary\.0\.kind: .*'patch' or 'projected'"),
+        ("[[adversary]]\n[[adversary]]", "two with the name 'patch'"),
+        (PROJECTED + '[[adversary]]\nname = "projected"', "two with the name 'projected'"),
+        ('[[adversary]]\nviews = ["nose"]', r"adversary\.0\.views\.0"),
+        ("[[adversary]]\nviews = []", "cannot be empty"),
+        (PROJECTED + "width = 8\nnorm = 'none'", "width, norm: for kind = 'patch' only"),
+        ("[[adversary]]\nname = 'a.b'", r"adversary\.0\.name"),
+        (PROJECTED + "[[phases]]\nsteps = 1\nsize = 48\nbatch = 1\nadversary = true", "size >= 64"),
+    ],
+)
+def test_wrong_adversaries(write, text, match):
+    with pytest.raises(ConfigError, match=match):
+        load_config(write(STAGE1 + text))
+
+
+def test_what_is_recorded_of_a_run_reads_back(write):
+    config = load_config(write(STAGE1 + "[[adversary]]\n" + PROJECTED))
+    assert Stage1Config.model_validate_json(config.model_dump_json()) == config
 
 
 def test_weights_by_pose_need_the_table(write):

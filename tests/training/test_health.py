@@ -24,6 +24,7 @@ SICK = [
     ("adversary_silent", {"lambda": 1e-6}, 5),
     ("adversary_wins", {"critic": 0.01, "real": 2.0, "fake": -2.0}, 5),
     ("adversary_lost", {"real": 0.001, "fake": 0.002}, 20),
+    ("adversary_at_chance", {"critic": 1.95}, 20),
     ("codebook_unused", {"perplexity": 1.2}, 5),
     ("codes_by_chance", {"token": 4.15}, 5),
     ("always_clipped", {"gradient": 30.0}, 5),
@@ -48,6 +49,21 @@ def test_a_symptom_speaks_once_and_when_it_lasts(name, change, lines, health):
     health.look(3000, HEALTHY)
     again = [list(health.look(4000 + k, HEALTHY | change)) for k in range(lines)]
     assert again[-1] == [name]
+
+
+def test_each_of_several_discriminators_is_watched(settings, tmp_path):
+    several = [{"width": 8}, {"name": "texture", "width": 8}]
+    phases = [{"steps": 1, "size": 64, "batch": 2}]
+    health = Health(settings("stage1", tmp_path, phases=phases, adversary=several))
+    line = {
+        f"{k}_{n}": HEALTHY[k] for k in ("lambda", "critic", "real", "fake") for n in ("patch", "texture")
+    }
+    assert not any(health.look(step, line) for step in range(0, 1000, 20))
+    spoken = [health.look(1000 + k, line | {"critic_texture": 2.0, "lambda_patch": 0.0}) for k in range(25)]
+    assert list(spoken[4]) == ["adversary_silent_patch"]
+    assert list(spoken[19]) == ["adversary_at_chance_texture"]
+    assert spoken[19]["adversary_at_chance_texture"].startswith("adversary 'texture': ")
+    assert sum(map(len, spoken)) == 2
 
 
 @pytest.mark.parametrize(("name", "change", "lines"), SICK)

@@ -211,6 +211,20 @@ def test_how_often_it_reports_may_change(unbroken, stage1_settings):
     train(stage1_settings(unbroken.out, log_every=5, save_every=3, preview_every=7))
 
 
+def test_a_folder_from_before_there_were_several_adversaries_goes_on(settings, tmp_path):
+    phases = [{"steps": 4, "size": SIDE, "batch": 2, "adversary": True}]
+    config = settings("stage1", tmp_path / "run", phases=phases, save_every=2)
+    stop_at(config, 3)
+    record = config.out / "config.json"
+    values = json.loads(record.read_text())
+    (adversary,) = values["adversary"]
+    values["adversary"] = {k: adversary[k] for k in ("weight", "limit", "width", "layers", "norm", "lr")}
+    record.write_text(json.dumps(values))
+    reports = []
+    train(config, lambda report: reports.append(report.step))
+    assert reports == [3, 4]
+
+
 def test_reports(settings, tmp_path):
     reports = []
     config = settings(

@@ -95,6 +95,19 @@ def test_the_page_shows_the_run(run):
     assert "optim.lr" in text
 
 
+def test_each_of_several_discriminators_has_its_curves(run):
+    several = [{"kind": "patch", "name": "patch"}, {"kind": "projected", "name": "far"}]
+    (run / "config.json").write_text(json.dumps(CONFIG | {"adversary": several}))
+    names = ["lambda", "real", "fake", "critic"]
+    line = {f"{name}_{which}": 0.5 for name in names for which in ("patch", "far")}
+    with (run / "log.jsonl").open("w") as file:
+        file.writelines(json.dumps({"step": step, "gate_far": 1.0} | line) + "\n" for step in (10, 20))
+    text = write_report(run).read_text(encoding="utf-8")
+    assert Page(text).headings == ["Discriminator patch", "Discriminator far", "Adaptive weight"]
+    for name in (*line, "gate_far"):
+        assert f"{name} <b>" in text
+
+
 def test_it_is_self_contained(run):
     text = write_report(run).read_text(encoding="utf-8")
     assert all(source.startswith("data:image/jpeg;base64,") for source in Page(text).sources)

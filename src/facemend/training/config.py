@@ -16,6 +16,7 @@ from facemend.errors import ConfigError
 from facemend.models.config import PRESETS as NETWORKS
 from facemend.training.settings import (
     AdversaryConfig,
+    AdversaryConfigs,
     CodebookConfig,
     CodeLossConfig,
     DataConfig,
@@ -83,11 +84,18 @@ class Stage1Config(RunConfig):
     pixel_weight: float = 1.0
     perceptual: Perceptual = (PerceptualConfig(),)
     codebook: CodebookConfig = CodebookConfig()
-    adversary: AdversaryConfig = AdversaryConfig()
+    adversary: AdversaryConfigs = (AdversaryConfig(),)
 
     @model_validator(mode="after")
     def _accumulate(self) -> Self:
         _parts(self, self.phases)
+        return self
+
+    @model_validator(mode="after")
+    def _large_enough(self) -> Self:
+        projected = any(adversary.kind == "projected" for adversary in self.adversary)
+        if projected and any(phase.adversary and phase.size < 64 for phase in self.phases):
+            raise ValueError("a projected adversary needs phases with size >= 64: it looks at half of that")
         return self
 
 
@@ -139,7 +147,7 @@ class Stage3Config(RunConfig):
         default=0.0, ge=0, description="squared distance of face embeddings; ours, not in the paper"
     )
     codes: CodeLossConfig = CodeLossConfig()
-    adversary: AdversaryConfig = AdversaryConfig(weight=0.1)
+    adversary: AdversaryConfigs = (AdversaryConfig(weight=0.1),)
 
     @model_validator(mode="after")
     def _accumulate(self) -> Self:

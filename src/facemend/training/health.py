@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from facemend.losses.adversarial import NEAR_CHANCE
 from facemend.models.config import preset
 from facemend.training.config import RunConfig
+from facemend.training.settings import figure_suffixes
 
 Figures = Mapping[str, float]
 
@@ -41,6 +43,8 @@ class Health:
     def __init__(self, config: RunConfig) -> None:
         codes = preset(config.network).autoencoder.codebook_size
         self._rules = _rules(codes, config.optim.clip)
+        for suffix in figure_suffixes(getattr(config, "adversary", ())):
+            self._rules |= _adversary_rules(suffix)
         self._held = dict.fromkeys(self._rules, 0)
 
     def look(self, step: int, figures: Figures) -> dict[str, str]:
@@ -55,28 +59,47 @@ class Health:
         return found
 
 
-def _rules(codes: int, clip: float) -> dict[str, Rule]:
-    chance = math.log(codes)
+def _adversary_rules(suffix: str) -> dict[str, Rule]:
+    """For one discriminator, whose figures end with `suffix`."""
+    balance, critic, real, fake = (name + suffix for name in ("lambda", "critic", "real", "fake"))
     rules = {
-        "adversary_silent": Rule(
-            lambda f: f["lambda"] < 1e-4,
-            ("lambda",),
+        "silent": Rule(
+            lambda f: f[balance] < 1e-4,
+            (balance,),
             "the adaptive weight is near 0, so the adversary changes nothing: its gradient outweighs the "
             "image losses by far. Start it later, or lower adversary.lr",
         ),
-        "adversary_wins": Rule(
-            lambda f: f["critic"] < 0.05 and f["real"] - f["fake"] > 2,
-            ("critic", "real", "fake"),
+        "wins": Rule(
+            lambda f: f[critic] < 0.05 and f[real] - f[fake] > 2,
+            (critic, real, fake),
             "the discriminator tells every picture apart and teaches no more. Lower adversary.lr or "
             "adversary.width, or use adversary.norm = 'spectral'",
         ),
-        "adversary_lost": Rule(
-            lambda f: abs(f["real"] - f["fake"]) < 0.01,
-            ("real", "fake"),
+        "lost": Rule(
+            lambda f: abs(f[real] - f[fake]) < 0.01,
+            (real, fake),
             "the discriminator cannot tell real from made. Raise adversary.lr, or give it more steps before "
             "judging the pictures",
             lines=20,
         ),
+        "at_chance": Rule(
+            lambda f: f[critic] > NEAR_CHANCE,
+            (critic,),
+            "the discriminator's loss stays near 2, which is chance: its gradient is noise that draws "
+            "patterns into the picture. Do not raise adversary.weight; set adversary.gate, raise "
+            "adversary.lr, use kind = 'projected', or norm = 'none' with a small penalty",
+            lines=20,
+        ),
+    }
+    named = f"adversary '{suffix[1:]}': " if suffix else ""
+    return {
+        f"adversary_{name}{suffix}": replace(rule, text=named + rule.text) for name, rule in rules.items()
+    }
+
+
+def _rules(codes: int, clip: float) -> dict[str, Rule]:
+    chance = math.log(codes)
+    rules = {
         "codebook_unused": Rule(
             lambda f: f["perplexity"] < 0.05 * codes,
             ("perplexity",),

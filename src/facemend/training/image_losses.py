@@ -121,18 +121,37 @@ WANDER = 1 / 16  # how far a window on them strays, as a share of the side
 def _place(term: PerceptualConfig, size: Sequence[int], generator: torch.Generator) -> tuple[slice, slice]:
     """Rows and columns that a perceptual term compares."""
     if term.window:
-        sides = [min(term.window, side) for side in size]
-        rooms = [side - taken for side, taken in zip(size, sides, strict=True)]
-        if term.focus and float(torch.rand((), generator=generator)) < term.focus:
-            stray = (torch.rand(2, generator=generator) * 2 - 1) * WANDER + torch.tensor(FEATURES)
-            starts = [
-                min(max(0, round(float(at) * side - taken / 2)), room)
-                for at, side, taken, room in zip(stray, size, sides, rooms, strict=True)
-            ]
-            return slice(starts[0], starts[0] + sides[0]), slice(starts[1], starts[1] + sides[1])
-    else:
-        rooms = [term.jitter, term.jitter]
-        sides = list(size)
+        return place_window(term.window, term.focus, size, generator)
+    return _drawn_place(size, (term.jitter, term.jitter), generator)
+
+
+def place_window(
+    side: int, focus: float, size: Sequence[int], generator: torch.Generator
+) -> tuple[slice, slice]:
+    """Rows and columns of a square window.
+
+    Args:
+        side: pixels; no more than the picture has.
+        focus: probability that it lies on eyes, nose and mouth (aligned faces only) instead of anywhere.
+        size: height and width of the picture.
+        generator: draws (CPU).
+    """
+    sides = [min(side, whole) for whole in size]
+    rooms = [whole - taken for whole, taken in zip(size, sides, strict=True)]
+    if focus and float(torch.rand((), generator=generator)) < focus:
+        stray = (torch.rand(2, generator=generator) * 2 - 1) * WANDER + torch.tensor(FEATURES)
+        starts = [
+            min(max(0, round(float(at) * whole - taken / 2)), room)
+            for at, whole, taken, room in zip(stray, size, sides, rooms, strict=True)
+        ]
+        return slice(starts[0], starts[0] + sides[0]), slice(starts[1], starts[1] + sides[1])
+    return _drawn_place(sides, rooms, generator)
+
+
+def _drawn_place(
+    sides: Sequence[int], rooms: Sequence[int], generator: torch.Generator
+) -> tuple[slice, slice]:
+    """Slices of given lengths whose starts are drawn from what room there is."""
     starts = [int(torch.randint(room + 1, (), generator=generator)) for room in rooms]
     first, second = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
     return first, second

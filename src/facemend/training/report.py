@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class Plot:
     log: bool = False
 
 
-PLOTS = (
+LOSSES = (
     Plot(
         "Picture losses",
         ("l1", "lpips", "lpips_alex", "lpips_vgg", "identity"),
@@ -56,18 +56,21 @@ PLOTS = (
         ("perplexity",),
         "How many codes are in use, evenly counted. Below a twentieth of the codebook the rest is dead.",
     ),
-    Plot(
-        "Discriminator",
-        ("real", "fake", "critic"),
-        "Its answers to real and made pictures, and its loss. A small gap that stays is healthy; a gap above "
-        "2 with a loss near 0 means that it teaches no more.",
-    ),
-    Plot(
-        "Adaptive weight",
-        ("lambda",),
-        "Balance between the adversary and the picture losses, at most 1. Near 0 for long: no adversary.",
-        log=True,
-    ),
+)
+DISCRIMINATOR = Plot(
+    "Discriminator",
+    ("real", "fake", "critic", "gate"),
+    "Its answers to real and made pictures, and its loss. A small gap that stays is healthy; a gap above 2 "
+    "with a loss near 0 means that it teaches no more, a loss that stays near 2 that it knows nothing. gate "
+    "is the share of steps in which its gradient was used.",
+)
+ADAPTIVE_WEIGHT = Plot(
+    "Adaptive weight",
+    ("lambda",),
+    "Balance between the adversary and the picture losses, at most 1. Near 0 for long: no adversary.",
+    log=True,
+)
+PROGRESS = (
     Plot(
         "Gradient",
         ("gradient",),
@@ -110,7 +113,7 @@ def write_report(folder: Path, out: Path | None = None, title: str | None = None
         title=title or folder.resolve().name,
         facts=_facts(folder, config, lines),
         warnings=_json_lines(folder / "warnings.jsonl"),
-        plots=_plots(lines, boundaries),
+        plots=_plots(config, lines, boundaries),
         phases=_phases(config),
         previews=_previews(folder / "previews"),
         settings=_flat(config),
@@ -177,9 +180,30 @@ def _curves(lines: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[
     return curves
 
 
-def _plots(lines: Sequence[Mapping[str, float]], boundaries: Sequence[int]) -> list[dict[str, Any]]:
+def _adversary_plots(config: Mapping[str, Any]) -> list[Plot]:
+    """One of each discriminator of the run, and their weights together."""
+    adversaries = config.get("adversary")
+    suffixes = [""]
+    # Older runs had one, in a table of its own.
+    if isinstance(adversaries, list) and len(adversaries) > 1:
+        suffixes = [f"_{adversary['name']}" for adversary in adversaries]
+    plots = [
+        replace(
+            DISCRIMINATOR,
+            title=f"{DISCRIMINATOR.title} {suffix[1:]}".strip(),
+            names=tuple(name + suffix for name in DISCRIMINATOR.names),
+        )
+        for suffix in suffixes
+    ]
+    weights = tuple(name + suffix for name in ADAPTIVE_WEIGHT.names for suffix in suffixes)
+    return [*plots, replace(ADAPTIVE_WEIGHT, names=weights)]
+
+
+def _plots(
+    config: Mapping[str, Any], lines: Sequence[Mapping[str, float]], boundaries: Sequence[int]
+) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for plot in PLOTS:
+    for plot in (*LOSSES, *_adversary_plots(config), *PROGRESS):
         if curves := _curves(lines, plot.names):
             found.append(_drawn(plot.title, plot.text, curves, boundaries, len(found), log=plot.log))
     logged = {name for line in lines for name in line if name.startswith("held_out/")}

@@ -6,6 +6,7 @@ optimisers and the step. With several processes the first one writes; all of the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -96,7 +97,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         record = self.folder / "config.json"
         text = self.config.model_dump_json(indent=1)
-        if record.exists() and _essence(self._filled(record.read_text())) != _essence(text):
+        if record.exists() and self._recorded(record) != _essence(text):
             raise ConfigError(
                 f"{self.folder}: holds a run with other settings; choose another 'out' or delete it"
             )
@@ -116,12 +117,13 @@ class Run:
         }
         self.note("environment.json", environment)
 
-    def _filled(self, text: str) -> str:
-        """A config with defaults where it is older than a setting; as it is if it is of another kind."""
-        try:
-            return type(self.config).model_validate_json(text).model_dump_json()
-        except ValidationError:
-            return text
+    def _recorded(self, record: Path) -> dict[str, Any]:
+        """What the folder's run was, read as settings of today: those that it lacked have their default."""
+        text = record.read_text()
+        # One of another stage, or of a version that knew other settings, stays as it is.
+        with contextlib.suppress(ValidationError):
+            text = type(self.config).model_validate_json(text).model_dump_json()
+        return _essence(text)
 
     def note(self, name: str, values: Mapping[str, Any]) -> None:
         """Keep facts about the run as a JSON file of its folder."""

@@ -5,10 +5,11 @@ Lists of phases are data, so that a schedule can be read (and tested) without ru
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from facemend.data.face_cache import CACHE_MB
 from facemend.degradations import PRESETS as DEGRADATIONS
@@ -135,15 +136,83 @@ def _listed(value: object) -> object:
 Perceptual = Annotated[tuple[PerceptualConfig, ...], BeforeValidator(_listed)]
 
 
-class AdversaryConfig(Settings):
-    """Patch discriminator, its weight and its learning rate."""
+View = Literal["whole", "half", "window", "features"]
 
+_VIEWS = {"patch": ("whole",), "projected": ("half", "window", "features")}
+
+
+class AdversaryConfig(Settings):
+    """A discriminator: what it is, where it looks, its weight and its learning rate."""
+
+    kind: Literal["patch", "projected"] = Field(
+        default="patch", description="on pixels, or on the features of a frozen EfficientNet-lite0"
+    )
+    name: str = Field(
+        default="", pattern=r"^\w*$", description="for its figures and its weights; by default its kind"
+    )
     weight: float = Field(default=0.8, ge=0)
     limit: float = Field(default=1.0, gt=0, description="upper bound of the adaptive weight")
-    width: Positive = 64
-    layers: Positive = 4
-    norm: Literal["batch", "spectral"] = "spectral"
+    views: tuple[View, ...] = Field(
+        default=(),
+        description="the whole face, the face at half size, a window of 256 px anywhere, or one on eyes, "
+        "nose and mouth; by default the whole for a patch one and the others for a projected one",
+    )
+    views_per_step: int = Field(
+        default=0, ge=0, description="how many of them are drawn in a step: fewer cost less; 0 = all"
+    )
+    gate: bool = Field(
+        default=False,
+        description="its gradient is left out while its running hinge loss is above 1.9 (2 is chance); by "
+        "default on for a projected one, off for a patch one",
+    )
     lr: float = Field(default=1e-4, gt=0)
+    warmup: int = Field(default=0, ge=0, description="steps of its own over which lr rises from 0")
+    width: Positive = Field(default=64, description="patch only")
+    layers: Positive = Field(default=4, description="patch only")
+    norm: Literal["batch", "spectral", "none"] = Field(default="spectral", description="patch only")
+    penalty: float = Field(
+        default=0.0,
+        ge=0,
+        description="patch only: weight of the squared gradient of a patch at real pictures (R1)",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_kind(cls, values: Any) -> Any:
+        """What is left out follows the kind."""
+        if not isinstance(values, dict):
+            return values
+        kind = values.get("kind", "patch")
+        known = {"name": kind, "views": _VIEWS[kind], "gate": kind == "projected"} if kind in _VIEWS else {}
+        return known | values
+
+    @model_validator(mode="after")
+    def _patch_only(self) -> Self:
+        fields = type(self).model_fields
+        changed = [n for n in ("width", "layers", "norm", "penalty") if getattr(self, n) != fields[n].default]
+        if self.kind != "patch" and changed:
+            raise ValueError(f"{', '.join(changed)}: for kind = 'patch' only")
+        if not self.name or not self.views:
+            raise ValueError("name and views cannot be empty")
+        return self
+
+
+def _told_apart(adversaries: tuple[AdversaryConfig, ...]) -> tuple[AdversaryConfig, ...]:
+    names = [adversary.name for adversary in adversaries]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two with the name '{twice[0]}': give each a name of its own")
+    return adversaries
+
+
+AdversaryConfigs = Annotated[
+    tuple[AdversaryConfig, ...], Field(min_length=1), BeforeValidator(_listed), AfterValidator(_told_apart)
+]
+
+
+def figure_suffixes(adversaries: Sequence[AdversaryConfig]) -> tuple[str, ...]:
+    """What the names of each one's figures end with: nothing if there is only one."""
+    return ("",) if len(adversaries) == 1 else tuple(f"_{adversary.name}" for adversary in adversaries)
 
 
 class CodebookConfig(Settings):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facemend.losses.codes import code_loss
 from facemend.models.autoencoder import VQAutoencoder
@@ -17,7 +17,7 @@ from facemend.models.checkpoint import autoencoder_state, load_checkpoint, load_
 from facemend.models.codebook import code_usage
 from facemend.models.config import preset
 from facemend.models.perceptual import LPIPS
-from facemend.training.adversary import Adversary
+from facemend.training.adversary import Adversaries
 from facemend.training.codebook_care import CodebookCare
 from facemend.training.config import Stage1Config
 from facemend.training.ema import EMA
@@ -45,18 +45,17 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
     if config.init is not None:
         load_into(net, autoencoder_state(load_checkpoint(config.init).state), config.init)
     judge = LPIPS("alex").to(run.device)
-    adversary = Adversary(config.adversary, run)
+    adversary = Adversaries(config.adversary, run)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual).to(run.device)
     care = CodebookCare(net.codebook, config.codebook, run.engine)
     average = EMA(net, config.ema)
     optimizer = make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {
         "net": net,
-        "critic": adversary.net,
         "care": care,
         "ema": average,
         "optimizer": optimizer,
-        "critic_optimizer": adversary.optimizer,
+        **adversary.parts(),
     }
     step = run.resume(state)
 
@@ -81,7 +80,9 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
                     figures["code"] = code.detach()
                     if phase.adversary:
                         last_layer = net.decoder.out.weight
-                        adversarial, gan_figures = adversary.gradient(out.image, last_layer, image_gradient)
+                        adversarial, gan_figures = adversary.gradient(
+                            out.image, last_layer, image_gradient, generator, part.get("fine")
+                        )
                         image_gradient = image_gradient + adversarial
                         figures |= gan_figures
                 tensors, gradients = [out.image], [image_gradient]
@@ -99,7 +100,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
                     revived = care.revive(torch.cat(z), run.generator(step))
                     total.add({"revived": float(revived)})
             if phase.adversary:
-                total.add(adversary.train(hq, out.image))
+                total.add(adversary.train(hq, out.image, generator, part.get("fine")))
             average.update(net)
             step += 1
 
@@ -118,7 +119,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
                 _validate(net, average, probe, judge, run, step)
             if run.due(step, config.save_every):
                 # The product first: a run that is stopped between the two does the step again.
-                _save_product(net, average, adversary.net, config, run, step, pictures.faces.digest)
+                _save_product(net, average, adversary, config, run, step, pictures.faces.digest)
                 run.save_state(step, state)
             if run.over(step):
                 return run.folder / "model.safetensors"
@@ -149,7 +150,7 @@ def _validate(net: VQAutoencoder, average: EMA, probe: Tensor, lpips: LPIPS, run
 def _save_product(
     net: VQAutoencoder,
     average: EMA,
-    critic: nn.Module,
+    adversary: Adversaries,
     config: Stage1Config,
     run: Run,
     step: int,
@@ -158,4 +159,5 @@ def _save_product(
     info = {"stage": "stage1", "step": step, "faces": faces_seen(config.phases, step), "data": digest}
     sizes = preset(config.network)
     save_checkpoint(run.folder / "model.safetensors", _averaged(net, average).state_dict(), sizes, info)
-    save_checkpoint(run.folder / "discriminator.safetensors", critic.state_dict(), sizes, info)
+    info["adversaries"] = adversary.names
+    save_checkpoint(run.folder / "discriminator.safetensors", adversary.state_dict(), sizes, info)

@@ -16,7 +16,7 @@ from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoi
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import preset
 from facemend.models.perceptual import LPIPS
-from facemend.training.adversary import Adversary
+from facemend.training.adversary import Adversaries
 from facemend.training.config import Stage3Config
 from facemend.training.ema import EMA
 from facemend.training.image_losses import ImageLosses
@@ -51,9 +51,9 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
         freeze(net.decoder)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual, config.identity_weight).to(run.device)
     judge = LPIPS("alex").to(run.device)
-    adversary = Adversary(config.adversary, run)
+    adversary = Adversaries(config.adversary, run)
     if config.discriminator is not None:
-        load_into(adversary.net, load_checkpoint(config.discriminator).state, config.discriminator)
+        adversary.load(config.discriminator)
     elif any(phase.adversary for phase in config.phases):
         logger.info("no discriminator named: it starts fresh")
     # Where the adaptive weight is measured: the last trained layer before the picture.
@@ -64,10 +64,9 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     optimizer = make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {
         "net": net,
-        "critic": adversary.net,
         "ema": average,
         "optimizer": optimizer,
-        "critic_optimizer": adversary.optimizer,
+        **adversary.parts(),
     }
     step = run.resume(state)
 
@@ -97,7 +96,9 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
                         )
                         figures |= image_figures
                         if phase.adversary:
-                            adversarial, gan_figures = adversary.gradient(image, last_layer, gradient)
+                            adversarial, gan_figures = adversary.gradient(
+                                image, last_layer, gradient, generator, part.get("fine")
+                            )
                             gradient = gradient + adversarial
                             figures |= gan_figures
                         tensors.append(image)
@@ -106,7 +107,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
                 total.add(figures)
             norm = run.update(optimizer, config.optim, step)
             if phase.image_losses and phase.adversary:
-                total.add(adversary.train(hq, image))
+                total.add(adversary.train(hq, image, generator, part.get("fine")))
             average.update(net)
             step += 1
 
