@@ -21,10 +21,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facemend.errors import ConfigError
-from facemend.training import train
-from facemend.training.config import load_config
+import torch
 
+from facemend.data.faces import to_unit
+from facemend.degradations import PRESETS
+from facemend.errors import ConfigError
+from facemend.metrics import dists, niqe
+from facemend.models.autoencoder import VQAutoencoder
+from facemend.models.checkpoint import load_checkpoint, load_into
+from facemend.models.codeformer import CodeFormer
+from facemend.models.perceptual import LPIPS
+from facemend.training import train
+from facemend.training.config import Stage1Config, Stage2Config, Stage3Config, load_config
+from facemend.training.engine import Engine
+from facemend.training.pictures import open_faces
+from facemend.training.validate import compare, in_batches, reconstruction
+
+DAMAGES = [name for name in ("heavy", "medium", "scan") if name in PRESETS]
 FOLDER = Path("configs/ablations")
 OUT = Path("runs/ablate")
 
@@ -75,20 +88,60 @@ def run(arm: Arm) -> None:
         done.write_text(f"{(time.monotonic() - start) / 60:.1f}")
 
 
-def figures(arm: Arm) -> dict[str, str]:
-    """Held-out figures of the last training's last step, and the minutes of all."""
+def judge(arm: Arm) -> dict[str, str]:
+    """Figures of the last training's product on its held-out faces, and the minutes of all trainings."""
     times = [arm.folder / f"{number}.minutes" for number in range(len(arm.trainings))]
     if not all(path.exists() for path in times):
         return {}
-    lines = (arm.folder / str(len(times) - 1) / "log.jsonl").read_text().splitlines()
-    last = [line for line in map(json.loads, lines) if any(k.startswith("held_out/") for k in line)][-1]
-    row = {k.removeprefix("held_out/"): f"{v:.4g}" for k, v in last.items() if k.startswith("held_out/")}
+    kept = arm.folder / "figures.json"
+    if not kept.exists():
+        config = load_config(*arm.trainings[-1])
+        found = held_out_stage1(config) if config.stage == "stage1" else held_out_codes(config)
+        kept.write_text(json.dumps(found))
+    row = {name: f"{value:.4g}" for name, value in json.loads(kept.read_text()).items()}
     return {**row, "minutes": f"{sum(float(path.read_text()) for path in times):.0f}"}
 
 
+@torch.no_grad()
+def held_out_stage1(config: Stage1Config) -> dict[str, float]:
+    """What the codebook and decoder can hold, with measures that no loss uses."""
+    loaded = load_checkpoint(config.out / "model.safetensors")
+    net = VQAutoencoder(loaded.config.autoencoder).eval()
+    load_into(net, loaded.state, config.out)
+    faces = open_faces(config, loaded.config.autoencoder.image_size, None, Engine())
+    figures, restored = reconstruction(net, faces.probe["hq"], LPIPS("alex"))
+    pairs = [
+        (to_unit(a), to_unit(b)) for a, b in zip(restored.split(1), faces.probe["hq"].split(1), strict=True)
+    ]
+    figures["dists"] = sum(float(dists(a, b)) for a, b in pairs) / len(pairs)
+    figures["niqe"] = sum(float(niqe(a)) for a, _ in pairs) / len(pairs)
+    return figures
+
+
+@torch.no_grad()
+def held_out_codes(config: Stage2Config | Stage3Config) -> dict[str, float]:
+    """Restorations of each kind of damage: at w = 0 from stage II, at three w from stage III."""
+    loaded = load_checkpoint(config.out / "model.safetensors")
+    net = CodeFormer(loaded.config).eval()
+    load_into(net, loaded.state, config.out)
+    ws = (0.0,) if config.stage == "stage2" else (0.0, 0.5, 1.0)
+    lpips, figures = LPIPS("alex"), {}
+    for damage in DAMAGES:
+        probe = open_faces(config, loaded.config.autoencoder.image_size, damage, Engine()).probe
+        for w in ws:
+            made = in_batches(
+                lambda x, w=w: net(x, torch.full((len(x),), w), adain=False).float(), probe["lq"]
+            )
+            for name, value in compare(made, probe["hq"], lpips).items():
+                figures[f"{damage} {name.removesuffix('_alex')}" + (f" w={w:g}" if len(ws) > 1 else "")] = (
+                    value
+                )
+    return figures
+
+
 def table(arms: list[Arm]) -> str:
-    rows = {arm.name: figures(arm) for arm in arms}
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row if not name.endswith("_lq")))
+    rows = {arm.name: judge(arm) for arm in arms}
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += [
         f"| {name} | " + " | ".join(row.get(column, "") for column in columns) + " |"

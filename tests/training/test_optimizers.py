@@ -101,3 +101,28 @@ def test_state_goes_on_bit_for_bit():
 
     whole, stopped = run(None), run(3)
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+@pytest.mark.parametrize("kind", ["patch", "projected"])
+def test_a_discriminator_can_learn_by_muon(kind):
+    from facemend.models.discriminator import PatchDiscriminator
+    from facemend.training.adversary import _optimizer
+    from facemend.training.settings import AdversaryConfig
+
+    if kind == "patch":
+        net = PatchDiscriminator(8, 2, "spectral")
+    else:
+        from facemend.models.projected import ProjectedDiscriminator
+
+        net = ProjectedDiscriminator(torch.Generator().manual_seed(0))
+    config = AdversaryConfig(kind=kind, optimizer="muon", lr=1e-3)
+    optimizer = _optimizer(net, config)
+    assert isinstance(optimizer, Muon)
+    chosen = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert chosen == {id(p) for p in net.parameters() if p.requires_grad}
+    before = [p.detach().clone() for p in net.parameters() if p.requires_grad]
+    logits = net(torch.rand(2, 3, 64, 64) * 2 - 1)
+    sum(x.mean() for x in ([logits] if isinstance(logits, torch.Tensor) else logits)).backward()
+    optimizer.step()
+    after = [p for p in net.parameters() if p.requires_grad]
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -23,6 +23,7 @@ from facemend.losses.differentiable_augment import Augmentation, augment, draw_a
 from facemend.models.checkpoint import load_checkpoint, load_into
 from facemend.models.discriminator import PatchDiscriminator
 from facemend.models.projected import ProjectedDiscriminator
+from facemend.training.optimizers import make_optimizer
 from facemend.training.run import Run, Stateful
 from facemend.training.settings import AdversaryConfig, OptimConfig, figure_suffixes
 from facemend.training.views import Look, draw_look
@@ -311,4 +312,4 @@ def _net(config: AdversaryConfig, seed: int) -> nn.Module:
 
 def _optimizer(net: nn.Module, config: AdversaryConfig) -> torch.optim.Optimizer:
     """The one place where a discriminator's optimiser is made."""
-    return torch.optim.AdamW(net.parameters(), lr=config.lr, betas=(0.5, 0.99), weight_decay=0)
+    return make_optimizer(net, OptimConfig(kind=config.optimizer, lr=config.lr, betas=(0.5, 0.99)))

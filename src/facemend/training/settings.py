@@ -165,6 +165,7 @@ class AdversaryConfig(Settings):
         description="its gradient is left out while its running hinge loss is above 1.9 (2 is chance); by "
         "default on for a projected one, off for a patch one",
     )
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(default=1e-4, gt=0)
     warmup: int = Field(default=0, ge=0, description="steps of its own over which lr rises from 0")
     width: Positive = Field(default=64, description="patch only")
