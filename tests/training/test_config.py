@@ -68,7 +68,7 @@ def test_stage_chooses_the_kind(write):
         (STAGE1.replace("steps = 10", "steps = 0"), r"phases\.0\.steps"),
         (STAGE1.replace("batch = 2", ""), r"phases\.0\.batch: Field required"),
         ('network = "huge"' + STAGE1, "no network 'huge': one of .*compact-256"),
-        (STAGE3.replace("mixed", "nasty"), "no degradation 'nasty': one of .*mixed"),
+        (STAGE3.replace("mixed", "nasty"), "degradation: .*preset 'nasty': choose one of .*mixed"),
         (STAGE1 + '[perceptual]\nnet = "resnet"', r"perceptual\.0\.net"),
     ],
 )
