@@ -44,8 +44,8 @@ class Tint:
         check(self, (("hue", 0, 1), ("strength", 0, 1), ("paper", 0, 1)))
 
 
-SEPIA = Tint(0.7, (0.08, 0.14), (0.02, 0.2), (0.0, 0.14))
-CYAN = Tint(0.15, (0.54, 0.68), (0.02, 0.3), (0.0, 0.06))
+SEPIA = Tint(0.7, (0.075, 0.125), (0.01, 0.14), (0.0, 0.09))
+CYAN = Tint(0.15, (0.54, 0.68), (0.02, 0.25), (0.0, 0.05))
 SELENIUM = Tint(0.15, (0.88, 0.99), (0.01, 0.06), (0.0, 0.01))
 
 
@@ -78,19 +78,19 @@ class OldPhoto:
     soft_sigma: Range = (4.0, 16.0)
     soft_share: Range = (0.1, 0.6)
     grain_probability: float = 0.0
-    grain_strength: Range = (2.0, 14.0)
+    grain_strength: Range = (2.0, 12.0)
     grain_size: Range = (0.4, 2.5)
     halftone_probability: float = 0.0
     halftone_pitch: Range = (2.5, 6.5)
-    halftone_hardness: Range = (0.15, 1.5)
+    halftone_hardness: Range = (0.15, 1.2)
     halftone_angle: Range = (0.5, 1.1)
     paper_probability: float = 0.0
-    paper_strength: Range = (0.01, 0.05)
+    paper_strength: Range = (0.005, 0.035)
     paper_size: Range = (1.0, 4.0)
     levels_probability: float = 0.0
     levels_black: Range = (-0.1, 0.25)
     levels_white: Range = (0.8, 1.15)
-    levels_gamma: Range = (0.7, 1.4)
+    levels_gamma: Range = (0.6, 1.3)
     scratch_probability: float = 0.0
     scratch_count: tuple[int, int] = (1, 10)
     scratch_width: Range = (0.5, 2.0)
@@ -107,16 +107,16 @@ class OldPhoto:
     fold_opacity: Range = (0.2, 0.7)
     sharpen_probability: float = 0.0
     sharpen_sigma: Range = (0.6, 2.0)
-    sharpen_amount: Range = (0.4, 2.5)
+    sharpen_amount: Range = (0.3, 2.0)
     again_probability: float = 0.0
     again_count: tuple[int, int] = (1, 2)
     again_scale: Range = (0.7, 1.0)
     again_quality: tuple[int, int] = (50, 92)
 
     def __post_init__(self) -> None:
-        check(self, _BOUNDS)
         if not self.tints:
             raise ConfigError("degradation recipe: tints must name at least one kind of toning")
+        check(self, _BOUNDS)
 
     def draw_print(self, rng: np.random.Generator, scale: float, pixel: float) -> Print:
         """How the original was made.
