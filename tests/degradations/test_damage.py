@@ -113,11 +113,13 @@ def test_folds_run_from_edge_to_edge_with_a_light_and_a_dark_side() -> None:
         side = np.sign(np.median(dark))
         assert np.mean(dark * side > -2) > 0.95
         assert np.mean(light * side < 2) > 0.95
-        # From the crack, the lightest line, to the deepest shade: x e^(-x^2) is largest at 1 / sqrt(2).
+        # The shading is .6 * .8 * u e^(-u^2) at u widths from the axis.
+        shading = 0.48 * (u := np.linspace(0, 3, 3001)) * np.exp(-(u**2))
+        assert np.percentile(values, 1) == pytest.approx(0.5 - shading.max(), abs=0.01)
         bins = np.round(distance).astype(int)
         profile = {place: values[bins == place].mean() for place in np.unique(bins)}
-        crack, deepest = max(profile, key=profile.__getitem__), min(profile, key=profile.__getitem__)
-        assert abs(deepest - crack) == pytest.approx(6 / math.sqrt(2), abs=2)
+        marked = [place for place, mean in profile.items() if abs(mean - 0.5) > 0.05]
+        assert max(marked) - min(marked) == pytest.approx(2 * 6 * u[shading > 0.05].max(), abs=2)
 
 
 @pytest.mark.parametrize(
