@@ -224,7 +224,7 @@ _BOUNDS = (
     ("dust_hairs", 0, 64),
     ("dust_size", 0.1, 16),
     ("dust_opacity", 0, 1),
-    ("fold_count", 0, 16),
+    ("fold_count", 0, 8),
     ("fold_width", 0.1, 16),
     ("fold_opacity", 0, 1),
     ("sharpen_sigma", 0.1, 16),

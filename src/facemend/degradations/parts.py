@@ -178,8 +178,8 @@ class Dust:
 class Folds:
     """Creases across the picture: how many, width of the shading in pixels, opacity, seed."""
 
-    count: Annotated[int, Field(ge=0, le=16)]
-    width: _Length
+    count: Annotated[int, Field(ge=0, le=8)]
+    width: Annotated[float, Field(ge=LEAST_LENGTH, le=512)]
     opacity: Share
     seed: Seed = 0
     __pydantic_config__ = Strict
@@ -192,7 +192,7 @@ class Folds:
 class Sharpening:
     """Unsharp mask: standard deviation in pixels of the scan (after `Plan.down`), amount."""
 
-    sigma: Annotated[float, Field(ge=LEAST_LENGTH, le=64)]
+    sigma: Annotated[float, Field(ge=LEAST_LENGTH, le=16)]
     amount: Annotated[float, Field(ge=0, le=100)]
     __pydantic_config__ = Strict
 
