@@ -22,7 +22,7 @@ from facemend.data.faces import (
     to_signed,
     to_unit,
 )
-from facemend.degradations import apply, preset
+from facemend.degradations import apply, preset, recipe_of
 from facemend.errors import ConfigError, InputError
 from facemend.imaging import read_picture
 
@@ -81,6 +81,16 @@ def test_a_sample_is_a_function_of_seed_and_index(stream, face_set):
 def test_another_seed_gives_other_samples(stream):
     other = FaceStream(stream.faces, 16, LIVELY, preset("mixed"), seed=4)
     assert not same(stream[0], other[0])
+
+
+def test_a_mixture_degrades_as_its_parts_do():
+    faces = face_set(1)
+    mixed, scan, both = (
+        [FaceStream(faces, 16, LIVELY, recipe_of(how), seed=3)[i] for i in range(12)]
+        for how in ({"mixed": 1}, {"scan": 1}, {"mixed": 1, "scan": 1})
+    )
+    sources = [(same(c, a), same(c, b)) for a, b, c in zip(mixed, scan, both, strict=True)]
+    assert set(sources) == {(True, False), (False, True)}
 
 
 def test_samples_are_pairs_of_bytes(stream):

@@ -11,6 +11,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from facemend.degradations import PRESETS, GaussianBlur, MotionBlur, Plan, apply, degrade
+from facemend.degradations.parts import (
+    Damage,
+    Dust,
+    Folds,
+    Grain,
+    Halftone,
+    JpegGeneration,
+    Levels,
+    Paper,
+    Print,
+    Scratches,
+    Sharpening,
+    SoftFocus,
+    Tone,
+)
 from facemend.errors import ConfigError
 
 Pixels = NDArray[np.uint8]
@@ -25,7 +40,7 @@ def image() -> Pixels:
 
 
 NEUTRAL = Plan(size=96)
-SETTINGS = {
+SETTINGS: dict[str, dict[str, object]] = {
     "translate x": {"translate": (3, 0)},
     "translate y": {"translate": (0, -3)},
     "motion": {"motion": MotionBlur(9, 0.4, 0.2)},
@@ -55,7 +70,60 @@ SETTINGS = {
     "hue": {"jitter": (("hue", 0.08),)},
     "order": {"jitter": (("contrast", 0.3), ("brightness", 2.0))},
     "other order": {"jitter": (("brightness", 2.0), ("contrast", 0.3))},
+    "sharpening": {"sharpening": Sharpening(1.5, 1.0)},
+    "sharpening sigma": {"sharpening": Sharpening(2.5, 1.0)},
+    "sharpening amount": {"sharpening": Sharpening(1.5, 2.0)},
+    "earlier jpeg": {"generations": (JpegGeneration(0.8, 60),)},
+    "earlier jpeg scale": {"generations": (JpegGeneration(0.6, 60),)},
+    "earlier jpeg quality": {"generations": (JpegGeneration(0.8, 30),)},
+    "two earlier jpegs": {"generations": (JpegGeneration(0.8, 60), JpegGeneration(0.9, 40))},
 }
+PRINTS = {
+    "soft focus": Print(soft_focus=SoftFocus(6, 0.5)),
+    "soft focus sigma": Print(soft_focus=SoftFocus(3, 0.5)),
+    "soft focus share": Print(soft_focus=SoftFocus(6, 0.3)),
+    "tone": Print(tone=Tone(0.1, 0.2, 0)),
+    "tone hue": Print(tone=Tone(0.6, 0.2, 0)),
+    "tone strength": Print(tone=Tone(0.1, 0.1, 0)),
+    "tone paper": Print(tone=Tone(0.1, 0.2, 0.2)),
+    "grain": Print(grain=Grain(10, 1)),
+    "grain strength": Print(grain=Grain(15, 1)),
+    "grain size": Print(grain=Grain(10, 2)),
+    "grain seed": Print(grain=Grain(10, 1, 5)),
+    "halftone": Print(halftone=Halftone(5, 1, (0.8,))),
+    "halftone pitch": Print(halftone=Halftone(6, 1, (0.8,))),
+    "halftone hardness": Print(halftone=Halftone(5, 2, (0.8,))),
+    "halftone angle": Print(halftone=Halftone(5, 1, (0.6,))),
+    "three inks": Print(halftone=Halftone(5, 1, (0.8, 0.2, 1.0))),
+    "four inks": Print(halftone=Halftone(5, 1, (0.8, 0.2, 1.0, 0.5))),
+    "paper": Print(paper=Paper(0.1, 2)),
+    "paper strength": Print(paper=Paper(0.2, 2)),
+    "paper size": Print(paper=Paper(0.1, 3)),
+    "paper seed": Print(paper=Paper(0.1, 2, 3)),
+    "black": Print(levels=Levels(0.2, 1, 1)),
+    "white": Print(levels=Levels(0, 0.8, 1)),
+    "gamma": Print(levels=Levels(0, 1, 1.4)),
+}
+AGES = {
+    "scratches": Damage(scratches=Scratches(60, 2, 0.8, 0.1)),
+    "scratches count": Damage(scratches=Scratches(80, 2, 0.8, 0.1)),
+    "scratches width": Damage(scratches=Scratches(60, 4, 0.8, 0.1)),
+    "scratches opacity": Damage(scratches=Scratches(60, 2, 0.4, 0.1)),
+    "scratches slant": Damage(scratches=Scratches(60, 2, 0.8, 0.4)),
+    "scratches seed": Damage(scratches=Scratches(60, 2, 0.8, 0.1, 1)),
+    "specks": Damage(dust=Dust(200, 0, 2, 0.8)),
+    "hairs": Damage(dust=Dust(0, 60, 2, 0.8)),
+    "dust size": Damage(dust=Dust(200, 0, 3, 0.8)),
+    "dust opacity": Damage(dust=Dust(200, 0, 2, 0.4)),
+    "dust seed": Damage(dust=Dust(200, 0, 2, 0.8, 1)),
+    "folds": Damage(folds=Folds(2, 8, 0.8)),
+    "folds count": Damage(folds=Folds(3, 8, 0.8)),
+    "folds width": Damage(folds=Folds(2, 12, 0.8)),
+    "folds opacity": Damage(folds=Folds(2, 8, 0.4)),
+    "folds seed": Damage(folds=Folds(2, 8, 0.8, 1)),
+}
+SETTINGS |= {name: {"print": part} for name, part in PRINTS.items()}
+SETTINGS |= {name: {"damage": part} for name, part in AGES.items()}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -75,6 +143,52 @@ def test_the_neutral_plan_changes_nothing(image: Pixels) -> None:
     assert not np.shares_memory(result, image)
 
 
+NOTHING = {
+    "no print": {"print": Print()},
+    "no damage": {"damage": Damage()},
+    "soft focus": {"print": Print(soft_focus=SoftFocus(6, 0))},
+    "grain": {"print": Print(grain=Grain(0, 1))},
+    "halftone": {"print": Print(halftone=Halftone(5, 0, (0.8,)))},
+    "four inks": {"print": Print(halftone=Halftone(5, 0, (0.8, 0.2, 1.0, 0.5)))},
+    "paper": {"print": Print(paper=Paper(0, 2))},
+    "levels": {"print": Print(levels=Levels())},
+    "scratches": {"damage": Damage(scratches=Scratches(0, 2, 1, 0.1))},
+    "scratches opacity": {"damage": Damage(scratches=Scratches(9, 2, 0, 0.1))},
+    "dust": {"damage": Damage(dust=Dust(0, 0, 2, 1))},
+    "folds": {"damage": Damage(folds=Folds(0, 8, 1))},
+    "folds opacity": {"damage": Damage(folds=Folds(2, 8, 0))},
+    "sharpening": {"sharpening": Sharpening(2, 0)},
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_neutral_numbers_of_a_part_change_nothing(name: str, image: Pixels) -> None:
+    plan = replace(NEUTRAL, **NOTHING[name])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(apply(image, plan), image)
+
+
+def test_plans_of_earlier_versions_load(image: Pixels) -> None:
+    text = (
+        '{"size": 96, "translate": [2, 0], "motion": null, "blur": {"radius": 3, "sigma_x": 1.5, '
+        '"sigma_y": 1.5, "rotation": 0.0}, "down": 3.0, "noise_sigma": 4.0, "noise_seed": 7, '
+        '"jpeg_quality": 60, "shift": null, "gray": true, "jitter": [["contrast", 1.2]]}'
+    )
+    plan = Plan.from_json(text)
+    assert (plan.print, plan.damage, plan.sharpening, plan.generations) == (None, None, None, ())
+    same = Plan(
+        size=96,
+        translate=(2, 0),
+        blur=GaussianBlur(3, 1.5, 1.5, 0),
+        down=3,
+        noise_sigma=4,
+        noise_seed=7,
+        jpeg_quality=60,
+        gray=True,
+        jitter=(("contrast", 1.2),),
+    )
+    np.testing.assert_array_equal(apply(image, plan), apply(image, same))
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_replay_through_json_is_bit_exact(name: str, image: Pixels) -> None:
     for seed in range(5):
@@ -88,9 +202,11 @@ def test_replay_through_json_is_bit_exact(name: str, image: Pixels) -> None:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_setting_survives_json(name: str) -> None:
+def test_every_setting_survives_json(name: str, image: Pixels) -> None:
     plan = replace(NEUTRAL, **SETTINGS[name])  # type: ignore[arg-type]
-    assert Plan.from_json(plan.to_json()) == plan
+    again = Plan.from_json(plan.to_json())
+    assert again == plan
+    np.testing.assert_array_equal(apply(image, again), apply(image, plan))
     if name not in {"order", "other order"}:
         assert str(plan) != str(NEUTRAL)
 
@@ -104,6 +220,10 @@ def test_a_plan_prints_its_numbers() -> None:
         assert part in text
 
 
+def part(group: str, name: str, **numbers: object) -> str:
+    return json.dumps({"size": 8, group: {name: numbers}})
+
+
 @pytest.mark.parametrize(
     ("text", "where"),
     [
@@ -114,6 +234,29 @@ def test_a_plan_prints_its_numbers() -> None:
         ('{"size": 8, "jpeg_quality": 101}', "jpeg_quality"),
         ('{"size": 8, "motion": {"length": 1e9, "angle": 0, "bend": 0}}', "length"),
         ('{"size": 8, "jitter": [["warmth", 1]]}', "jitter"),
+        (part("print", "soft_focus", sigma=1e9, share=0.5), "sigma"),
+        (part("print", "soft_focus", sigma=5, share=1.5), "share"),
+        (part("print", "tone", hue=2), "hue"),
+        (part("print", "grain", strength=1e9, size=1), "strength"),
+        (part("print", "grain", strength=5, size=0), "size"),
+        (part("print", "grain", strength=5, size=1e9), "size"),
+        (part("print", "halftone", pitch=0, hardness=1, angles=[0]), "pitch"),
+        (part("print", "halftone", pitch=4, hardness=1, angles=[0, 1]), "angles"),
+        (part("print", "halftone", pitch=4, hardness=-1, angles=[0]), "hardness"),
+        (part("print", "paper", strength=2, size=1), "strength"),
+        (part("print", "levels", gamma=0), "gamma"),
+        (part("print", "levels", black=-9), "black"),
+        (part("print", "levels", surprise=1), "surprise"),
+        (part("damage", "scratches", count=10**6, width=1, opacity=1, slant=0), "count"),
+        (part("damage", "scratches", count=1, width=1e6, opacity=1, slant=0), "width"),
+        (part("damage", "dust", specks=10**6, hairs=0, size=1, opacity=1), "specks"),
+        (part("damage", "dust", specks=0, hairs=10**6, size=1, opacity=1), "hairs"),
+        (part("damage", "folds", count=10**6, width=1, opacity=1), "count"),
+        ('{"size": 8, "sharpening": {"sigma": 1e6, "amount": 1}}', "sigma"),
+        ('{"size": 8, "sharpening": {"sigma": 1, "amount": NaN}}', "amount"),
+        ('{"size": 8, "generations": [{"scale": 9, "quality": 50}]}', "scale"),
+        ('{"size": 8, "generations": [{"scale": 0.5, "quality": 0}]}', "quality"),
+        (json.dumps({"size": 8, "generations": 5 * [{"scale": 0.5, "quality": 50}]}), "generations"),
         ("{}", "size"),
         ("[]", "text"),
         ("not json", "text"),
@@ -160,6 +303,7 @@ def test_gray_has_equal_channels(image: Pixels) -> None:
     np.testing.assert_array_equal(result[..., 0], result[..., 2])
     luma = image @ np.array([0.299, 0.587, 0.114])
     assert np.abs(result[..., 0] - luma).max() <= 0.51
+    np.testing.assert_array_equal(apply(image, replace(NEUTRAL, print=Print(tone=Tone()))), result)
 
 
 def test_jitter_matches_closed_forms(image: Pixels) -> None:

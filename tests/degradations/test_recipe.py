@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facemend.degradations import PRESETS, Plan, Recipe, preset
+from facemend.degradations import PRESETS, OldPhoto, Plan, Recipe, preset
+from facemend.degradations.old_photo import Tint
 from facemend.errors import ConfigError
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -29,6 +32,7 @@ PUBLISHED = {
     "difface": ((0.1, 15), (0.8, 32), (0, 20), (30, 100)),
     "colorize": ((1, 15), (4, 30), (0, 20), (30, 80)),
     "mixed": ((0.1, 15), (1, 30), (0, 20), (30, 100)),
+    "scan": ((0.1, 2.5), (1, 8), (0, 6), (40, 95)),
 }
 
 
@@ -89,6 +93,104 @@ def test_mixed_spans_untouched_to_heavy() -> None:
         assert 0.02 < np.mean([bool(u) for u in used]) < 0.09
 
 
+# Of the plans that these presets drew, and of the number that the generator gives next, before there were
+# parts for old photographs.
+DRAWN_BEFORE = {
+    "heavy": "c1de28111c55058d",
+    "medium": "9e92f00b2fb5d485",
+    "small": "9e92f00b2fb5d485",
+    "gfpgan": "3ee84b5eb9165611",
+    "restoreformer": "5314fb71f6821b46",
+    "daefr": "884d975ca3c0314b",
+    "difface": "8e279e16cc22cd4e",
+    "colorize": "7bd59b9cc8af6b3b",
+    "mixed": "269e70d635ff541a",
+}
+
+
+@pytest.mark.parametrize("name", DRAWN_BEFORE)
+def test_old_presets_draw_what_they_always_drew(name: str) -> None:
+    digest = hashlib.sha256()
+    for seed in range(40):
+        for size in (256, 512):
+            rng = np.random.default_rng(seed)
+            numbers = asdict(preset(name).draw(rng, size))
+            assert numbers.pop("print") is numbers.pop("damage") is numbers.pop("sharpening") is None
+            assert numbers.pop("generations") == ()
+            drawn = [[key, value] for key, value in numbers.items()] + [rng.random()]
+            digest.update(json.dumps(drawn).encode())
+    assert digest.hexdigest()[:16] == DRAWN_BEFORE[name]
+
+
+def test_scan_draws_every_part_as_often_as_it_says() -> None:
+    old = preset("scan").old
+    assert old is not None
+    plans = [draw("scan", seed) for seed in range(2000)]
+    prints = [p.print for p in plans if p.print]
+    assert len(prints) == len(plans)
+    shares = {
+        "gray": [p.tone for p in prints],
+        "soft": [p.soft_focus for p in prints],
+        "grain": [p.grain for p in prints],
+        "paper": [p.paper for p in prints],
+        "levels": [p.levels for p in prints],
+        "scratch": [p.damage and p.damage.scratches for p in plans],
+        "dust": [p.damage and p.damage.dust for p in plans],
+        "fold": [p.damage and p.damage.folds for p in plans],
+        "sharpen": [p.sharpening for p in plans],
+        "again": [p.generations for p in plans],
+    }
+    for name, used in shares.items():
+        wanted = getattr(old, f"{name}_probability")
+        assert np.mean([bool(u) for u in used]) == pytest.approx(wanted, abs=0.04), name
+    tones = [p.tone for p in prints if p.tone]
+    assert np.mean([not tone.neutral for tone in tones]) == pytest.approx(old.tone_probability, abs=0.04)
+    sepia, cyan = (
+        np.mean([low <= t.hue <= high for t in tones if not t.neutral])
+        for low, high in ((0.05, 0.15), (0.5, 0.7))
+    )
+    assert sepia == pytest.approx(0.7, abs=0.08)
+    assert cyan == pytest.approx(0.15, abs=0.06)
+
+
+def test_screens_finer_than_the_grid_are_left_out() -> None:
+    recipe = replace(preset("scan"), old=OldPhoto(halftone_probability=1.0, halftone_pitch=(2, 8)))
+    for size in (256, 512):
+        plans = [draw(recipe, seed, size) for seed in range(200)]
+        pairs = [(p.print.halftone.pitch, p.down) for p in plans if p.print and p.print.halftone]
+        assert 0 < len(pairs) < 200
+        assert all(pitch >= 2 * max(1, down) for pitch, down in pairs)
+        assert max(pitch for pitch, _ in pairs) > 7 * size / 512
+
+
+def test_lengths_of_old_photographs_scale_with_the_face() -> None:
+    every = OldPhoto(
+        **{name: 1.0 for name in OldPhoto.__dataclass_fields__ if name.endswith("_probability")},  # type: ignore[arg-type]
+        halftone_pitch=(40, 60),
+    )
+    recipe = replace(preset("scan"), old=every)
+    for seed in range(20):
+        large, small = draw(recipe, seed, 512), draw(recipe, seed, 256)
+        assert large.print
+        assert small.print
+        assert large.damage
+        assert small.damage
+        for group in ("print", "damage"):
+            there, here = asdict(large)[group], asdict(small)[group]
+            for name, numbers in there.items():
+                for key, value in numbers.items():
+                    length = (name, key) in {
+                        ("soft_focus", "sigma"), ("grain", "size"), ("halftone", "pitch"), ("paper", "size"),
+                        ("scratches", "width"), ("dust", "size"), ("folds", "width"),
+                    }  # fmt: skip
+                    assert here[name][key] == (pytest.approx(value / 2) if length else value), (name, key)
+        assert small.generations == large.generations
+        assert large.sharpening
+        assert small.sharpening
+        shrunk = min(1, large.down / 2)  # the scan of a small face has this share of the pixels
+        assert small.sharpening.sigma == pytest.approx(large.sharpening.sigma * shrunk)
+
+
 def test_severity_zero_draws_the_mild_ends() -> None:
     plan = draw(replace(preset("mixed"), severity=(0, 0)), 5)
     assert plan.blur is not None
@@ -131,11 +233,13 @@ def test_enlarging_factors_act_from_the_reference_size_on() -> None:
     assert draw(recipe, 0, 256).noise_sigma == pytest.approx(4)
 
 
-@pytest.mark.parametrize("size", [1, 2, 16, 1024])
-def test_any_size_can_be_drawn_for(size: int) -> None:
-    plan = draw("heavy", 1, size)
-    assert plan.size == size
-    assert Plan.from_json(plan.to_json()) == plan
+@pytest.mark.parametrize("name", ["heavy", "scan"])
+@pytest.mark.parametrize("size", [1, 2, 16, 1024, 8192])
+def test_any_size_can_be_drawn_for(name: str, size: int) -> None:
+    for seed in range(50):
+        plan = draw(name, seed, size)
+        assert plan.size == size
+        assert Plan.from_json(plan.to_json()) == plan
 
 
 @pytest.mark.parametrize(
@@ -156,6 +260,32 @@ def test_any_size_can_be_drawn_for(size: int) -> None:
 def test_impossible_ranges_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
         replace(preset("heavy"), **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"grain_probability": -0.1},
+        {"levels_gamma": (2, 1)},
+        {"halftone_pitch": (0, 4)},
+        {"scratch_count": (1, 10**6)},
+        {"again_count": (1, 9)},
+        {"again_quality": (0, 50)},
+        {"sharpen_amount": (0, float("inf"))},
+        {"tints": ()},
+    ],
+    ids=str,
+)
+def test_impossible_old_photographs_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        OldPhoto(**change)  # type: ignore[arg-type]
+
+
+def test_impossible_tints_are_refused() -> None:
+    with pytest.raises(ConfigError, match="weight of a tint"):
+        Tint(0, (0, 1), (0, 1), (0, 1))
+    with pytest.raises(ConfigError, match="hue"):
+        Tint(1, (0, 2), (0, 1), (0, 1))
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:

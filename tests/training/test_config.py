@@ -68,7 +68,13 @@ def test_stage_chooses_the_kind(write):
         (STAGE1.replace("steps = 10", "steps = 0"), r"phases\.0\.steps"),
         (STAGE1.replace("batch = 2", ""), r"phases\.0\.batch: Field required"),
         ('network = "huge"' + STAGE1, "no network 'huge': one of .*compact-256"),
-        (STAGE3.replace("mixed", "nasty"), "no degradation 'nasty': one of .*mixed"),
+        (STAGE3.replace("mixed", "nasty"), "degradation: .*preset 'nasty': choose one of .*mixed"),
+        (STAGE3.replace('"mixed"', "{ mixed = 0.5, nasty = 1 }"), "degradation: .*preset 'nasty'"),
+        (STAGE3.replace('"mixed"', "{ mixed = 0.5, scan = -1 }"), "degradation: .*above 0, got -1"),
+        (STAGE3.replace('"mixed"', "{ mixed = nan }"), "degradation: .*above 0, got nan"),
+        (STAGE3.replace('"mixed"', '{ mixed = "a" }'), "degradation: .*above 0, got a;"),
+        (STAGE3.replace('"mixed"', "{}"), "degradation: .*no recipe in it"),
+        (STAGE3.replace('"mixed"', "3"), "degradation: .*name of a preset, or a table"),
         (STAGE1 + '[perceptual]\nnet = "resnet"', r"perceptual\.0\.net"),
     ],
 )
@@ -77,6 +83,14 @@ def test_mistakes_are_named(write, text, match):
         load_config(write(text))
     assert "run.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_degradation_is_a_name_or_weights(write):
+    assert load_config(write(STAGE3)).phases[0].degradation == "mixed"
+    mixture = STAGE3.replace('"mixed"', "{ mixed = 0.6, scan = 1 }")
+    assert load_config(write(mixture)).phases[0].degradation == {"mixed": 0.6, "scan": 1}
+    override = "phases=[{steps=1, batch=1, degradation={scan=1, heavy=2}}]"
+    assert load_config(write(STAGE3), [override]).phases[0].degradation == {"scan": 1, "heavy": 2}
 
 
 def test_all_mistakes_at_once(write):

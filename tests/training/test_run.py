@@ -110,7 +110,7 @@ def test_stage2_goes_on_as_if_it_had_not_stopped(settings, stage1, tmp_path):
             save_every=2,
             phases=[
                 {"steps": 3, "batch": 2, "degradation": "heavy"},
-                {"steps": 2, "batch": 3, "degradation": "mixed"},
+                {"steps": 2, "batch": 3, "degradation": {"mixed": 0.5, "scan": 1}},
             ],
         )
         for name in ("stopped", "unbroken")

@@ -11,8 +11,12 @@ from facemend.cli.console import plural, progress, say, shown, warn
 from facemend.errors import ConfigError, FacemendError, InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from facemend.degradations import Plan, Recipe
     from facemend.imaging import Picture
+    from facemend.pipeline.batch import Batch, Outputs
 
 app = typer.Typer()
 
@@ -22,33 +26,61 @@ MAX_PLAN_BYTES = 1 << 16
 @app.command()
 def degrade(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File or folder to write.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File or folder to write. Not needed with --sheet.")
+    ] = None,
     preset: Annotated[
-        str, typer.Option(help="Recipe to draw from, such as heavy, medium or mixed.")
+        str, typer.Option(help="Recipe to draw from, such as heavy, medium, mixed or scan.")
     ] = "heavy",
     seed: Annotated[int, typer.Option(min=0, help="Seed; the k-th picture is drawn with seed + k.")] = 0,
     plan: Annotated[Path | None, typer.Option(help="Replay this saved plan instead of drawing one.")] = None,
     save_plan: Annotated[
         bool, typer.Option("--save-plan", help="Write each plan beside its picture (NAME.plan.json).")
     ] = False,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="Write a contact sheet: the clean faces, and draws with seed, seed + 1 and so on."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
-    """Degrade pictures: blur, downsampling, noise, JPEG. The same seed gives the same pixels.
+    """Degrade pictures: blur, downsampling, noise, JPEG, old prints. The same seed gives the same pixels.
 
     Into a folder, pictures are written as PNG: a JPEG would add a loss that is not in the plan.
     """
     from facemend.degradations import preset as find_preset
-    from facemend.imaging import read_picture
     from facemend.pipeline.batch import Outputs, plan_batch
 
+    if output is None and sheet is None:
+        raise typer.BadParameter("say where to write: -o FILE or FOLDER, --sheet FILE, or both")
+    if sheet is not None and plan is not None:
+        raise typer.BadParameter("a sheet shows draws: it does not go with --plan")
+    if output is None and save_plan:
+        raise typer.BadParameter("--save-plan writes beside pictures: it needs -o")
     try:
-        how: Recipe | Plan = find_preset(preset)
+        recipe = find_preset(preset)
         batch = plan_batch(photos, output, extension=".png")
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
-    if plan is not None:
-        how = _read_plan(plan)
+    how = recipe if plan is None else _read_plan(plan)
     outputs = Outputs(batch.inputs, overwrite=overwrite)
+    if not batch.jobs:
+        warn("facemend: no pictures found")
+        raise typer.Exit(1)
+    failed = 0
+    if sheet is not None:
+        failed += _write_sheet(batch, recipe, seed, outputs, sheet)
+    if output is not None:
+        failed += _write_pictures(batch, how, seed, outputs, save_plan)
+        if len(batch.jobs) > 1:
+            say(f"{plural(len(batch.jobs) - failed, 'picture')} degraded, {failed} failed -> {shown(output)}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _write_pictures(batch: Batch, how: Recipe | Plan, seed: int, outputs: Outputs, save_plan: bool) -> int:
+    """One output a picture; how many failed."""
+    from facemend.imaging import read_picture
+
     failed = 0
     with progress("degrading", len(batch.jobs)) as advance:
         for number, job in enumerate(batch.jobs):
@@ -67,23 +99,48 @@ def degrade(
                 failed += 1
                 warn(f"facemend: {error}")
             advance()
-    if not batch.jobs:
-        warn("facemend: no pictures found")
-    elif len(batch.jobs) > 1:
-        say(f"{plural(len(batch.jobs) - failed, 'picture')} degraded, {failed} failed -> {shown(output)}")
-    if failed or not batch.jobs:
-        raise typer.Exit(1)
+    return failed
+
+
+def _write_sheet(batch: Batch, recipe: Recipe, seed: int, outputs: Outputs, path: Path) -> int:
+    """Draws of the first pictures side by side; how many could not be read.
+
+    Raises:
+        OutputError: the sheet cannot be written, or may not be.
+    """
+    from facemend.degradations.sheet import MOST, draw_sheet
+    from facemend.imaging import Picture, read_picture
+
+    outputs.claim(path)
+    faces = []
+    jobs = batch.jobs[:MOST]
+    for job in jobs:
+        try:
+            faces.append(_eight_bits(read_picture(job.source)))
+        except FacemendError as error:
+            warn(f"facemend: {error}")
+    if faces:
+        outputs.save(path, Picture(pixels=draw_sheet(faces, recipe, seed)))
+        left = len(batch.jobs) - len(jobs)
+        say(f"{shown(path)}: {plural(len(faces), 'face')}" + (f"; no room for {left} more" if left else ""))
+    return len(jobs) - len(faces)
 
 
 def degraded(picture: Picture, how: Recipe | Plan, seed: int = 0) -> tuple[Picture, Plan]:
     """A degraded copy of a picture, and the plan. Alpha and metadata are kept; the colours get 8 bits."""
+    from facemend.degradations import degrade
+    from facemend.imaging import to_float
+
+    pixels, plan = degrade(_eight_bits(picture), how, seed)
+    return picture.with_pixels(to_float(pixels)), plan
+
+
+def _eight_bits(picture: Picture) -> NDArray[np.uint8]:
     import numpy as np
 
-    from facemend.degradations import degrade
-    from facemend.imaging import from_float, to_float
+    from facemend.imaging import from_float
 
-    pixels, plan = degrade(from_float(picture.as_float()).astype(np.uint8, copy=False), how, seed)
-    return picture.with_pixels(to_float(pixels)), plan
+    return from_float(picture.as_float()).astype(np.uint8, copy=False)
 
 
 def _read_plan(path: Path) -> Plan:

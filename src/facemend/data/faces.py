@@ -25,7 +25,7 @@ from torch import Tensor
 
 from facemend.data.augment import Augmentation, augment
 from facemend.data.face_cache import CACHE_MB, FaceCache
-from facemend.degradations import Recipe, apply
+from facemend.degradations import Mixture, Recipe, apply
 from facemend.errors import ConfigError, InputError
 from facemend.imaging import SUFFIXES, read_size
 
@@ -184,10 +184,15 @@ def split(faces: FaceSet, holdout: int) -> tuple[FaceSet, FaceSet]:
 
 
 class FaceStream:
-    """Endless samples: item i is a function of (seed, i). HQ views, and LQ ones where a recipe is given."""
+    """Endless samples: item i is a function of (seed, i). HQ views, and LQ ones where there is a recipe."""
 
     def __init__(
-        self, faces: FaceSet, size: int, augmentation: Augmentation, recipe: Recipe | None, seed: int
+        self,
+        faces: FaceSet,
+        size: int,
+        augmentation: Augmentation,
+        recipe: Recipe | Mixture | None,
+        seed: int,
     ) -> None:
         self.faces = faces
         self.size = size
@@ -221,7 +226,7 @@ def _channels_first(image: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def fixed_batch(faces: FaceSet, size: int, recipe: Recipe | None, seed: int) -> dict[str, Tensor]:
+def fixed_batch(faces: FaceSet, size: int, recipe: Recipe | Mixture | None, seed: int) -> dict[str, Tensor]:
     """Every face once, without augmentation, with a fixed degradation each: for validation."""
     plain = Augmentation(flip=0.0)
     samples = [

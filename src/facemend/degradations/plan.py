@@ -10,42 +10,33 @@ from typing import Annotated, cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from facemend.degradations.blur import gaussian_blur, motion_blur
 from facemend.degradations.color import JitterKind, jitter, shift_channels, to_gray
-from facemend.degradations.jpeg import jpeg
+from facemend.degradations.damage import dust, folds, scratches
+from facemend.degradations.film import grain, levels, soft_focus, tint
+from facemend.degradations.jpeg import jpeg, jpeg_generation
 from facemend.degradations.noise import gaussian_noise
+from facemend.degradations.parts import (
+    Damage,
+    Finite,
+    GaussianBlur,
+    JpegGeneration,
+    MotionBlur,
+    Print,
+    Seed,
+    Sharpening,
+    Strict,
+)
+from facemend.degradations.print import halftone, paper
 from facemend.degradations.resample import bilinear, shrunk_size, translate
+from facemend.degradations.sharpen import unsharp_mask
 from facemend.errors import ConfigError
-from facemend.imaging import to_float
+from facemend.imaging import luma, to_float
+from facemend.types import FloatImage
 
-# Bounds keep a plan from an untrusted file from exhausting memory; no recipe comes near them.
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-_Positive = Annotated[float, Field(gt=0, le=4096, allow_inf_nan=False)]
 _Move = Annotated[int, Field(ge=-65536, le=65536)]
-_STRICT = ConfigDict(extra="forbid")
-
-
-@dataclass(frozen=True)
-class MotionBlur:
-    """Arc of the camera: length in pixels, angle and bend in radians (see `kernels.motion_kernel`)."""
-
-    length: Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)]
-    angle: _Finite
-    bend: _Finite
-    __pydantic_config__ = _STRICT
-
-
-@dataclass(frozen=True)
-class GaussianBlur:
-    """Gaussian blur: radius and both standard deviations in pixels, rotation in radians."""
-
-    radius: Annotated[int, Field(ge=1, le=1024)]
-    sigma_x: _Positive
-    sigma_y: _Positive
-    rotation: _Finite
-    __pydantic_config__ = _STRICT
 
 
 @dataclass(frozen=True)
@@ -56,11 +47,15 @@ class Plan:
         size: side in pixels of the faces that the plan was drawn for; all lengths are in pixels at this size.
         translate: whole-pixel move (right, down).
         motion: motion blur, or None.
+        print: how an old original was made and kept, or None.
+        damage: what age did to it, or None.
         blur: Gaussian blur, or None.
         down: factor by which width and height are divided (below 1: enlarged) before noise and JPEG; the
             picture returns to its own size after them.
         noise_sigma: standard deviation of the noise, 0..255 scale; 0 for none.
         noise_seed: seed of the noise.
+        sharpening: unsharp mask at the size that `down` gives, or None.
+        generations: earlier JPEGs, at most four.
         jpeg_quality: 1..100, or None for no JPEG.
         shift: added to (R, G, B), 0..255 scale, or None.
         gray: whether the colour is taken away.
@@ -70,15 +65,19 @@ class Plan:
     size: Annotated[int, Field(ge=1)]
     translate: tuple[_Move, _Move] = (0, 0)
     motion: MotionBlur | None = None
+    print: Print | None = None
+    damage: Damage | None = None
     blur: GaussianBlur | None = None
     down: Annotated[float, Field(ge=0.125, le=65536, allow_inf_nan=False)] = 1.0
     noise_sigma: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
-    noise_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    noise_seed: Seed = 0
+    sharpening: Sharpening | None = None
+    generations: Annotated[tuple[JpegGeneration, ...], Field(max_length=4)] = ()
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
-    shift: tuple[_Finite, _Finite, _Finite] | None = None
+    shift: tuple[Finite, Finite, Finite] | None = None
     gray: bool = False
-    jitter: tuple[tuple[JitterKind, _Finite], ...] = ()
-    __pydantic_config__ = _STRICT
+    jitter: tuple[tuple[JitterKind, Finite], ...] = ()
+    __pydantic_config__ = Strict
 
     def to_json(self) -> str:
         """The plan as one line of JSON; `from_json` gives back an equal plan."""
@@ -86,7 +85,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Plan:
-        """Read a plan written by `to_json`.
+        """Read a plan written by `to_json`, now or by an earlier version.
 
         Raises:
             ConfigError: the text is not JSON, a key is unknown or missing, or a value is out of range.
@@ -102,15 +101,12 @@ class Plan:
         parts = []
         if self.translate != (0, 0):
             parts.append("move {:+d},{:+d} px".format(*self.translate))
-        if m := self.motion:
-            parts.append(f"motion {m.length:.1f} px at {m.angle:.2f} rad, bend {m.bend:.2f}")
-        if b := self.blur:
-            shape = "" if b.sigma_x == b.sigma_y else f" x {b.sigma_y:.2f} at {b.rotation:.2f} rad"
-            parts.append(f"blur sigma {b.sigma_x:.2f}{shape} radius {b.radius}")
+        parts.extend(str(part) for part in (self.motion, self.print, self.damage, self.blur) if part)
         if self.down != 1:
             parts.append(f"down {self.down:.2f}")
         if self.noise_sigma:
             parts.append(f"noise {self.noise_sigma:.1f} seed {self.noise_seed}")
+        parts.extend(str(part) for part in (self.sharpening, *self.generations) if part)
         if self.jpeg_quality is not None:
             parts.append(f"jpeg {self.jpeg_quality}")
         if self.shift:
@@ -118,7 +114,7 @@ class Plan:
         if self.gray:
             parts.append("gray")
         parts.extend(f"{kind} {value:+.2f}" for kind, value in self.jitter)
-        return f"{self.size} px: " + ("; ".join(parts) or "unchanged")
+        return f"{self.size} px: " + ("; ".join(part for part in parts if part) or "unchanged")
 
 
 @cache
@@ -143,20 +139,18 @@ def apply(image: NDArray[np.uint8], plan: Plan) -> NDArray[np.uint8]:
         raise ConfigError(
             f"degradations take (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}: convert first"
         )
-    height, width = image.shape[:2]
     x = to_float(image)
     if plan.translate != (0, 0):
         x = translate(x, *plan.translate)
     if m := plan.motion:
         x = motion_blur(x, m.length, m.angle, m.bend)
-    if b := plan.blur:
-        x = gaussian_blur(x, b.radius, b.sigma_x, b.sigma_y, b.rotation)
-    x = bilinear(x, shrunk_size(width, height, plan.down))
-    if plan.noise_sigma:
-        x = gaussian_noise(x, plan.noise_sigma, plan.noise_seed)
-    if plan.jpeg_quality is not None:
-        x = jpeg(x, plan.jpeg_quality)
-    x = bilinear(x, (width, height))
+    if plan.print:
+        x = _printed(x, plan.print)
+    if plan.damage:
+        x = _damaged(x, plan.damage)
+    x = _scanned(x, plan)
+    if x.ndim == 2:
+        x = cast(FloatImage, cv2.cvtColor(x, cv2.COLOR_GRAY2RGB))
     if plan.shift:
         x = shift_channels(x, plan.shift)
     if plan.gray:
@@ -164,3 +158,44 @@ def apply(image: NDArray[np.uint8], plan: Plan) -> NDArray[np.uint8]:
     for kind, value in plan.jitter:
         x = jitter(x, kind, value)
     return cast(NDArray[np.uint8], cv2.convertScaleAbs(np.clip(x, 0, 1), alpha=255))  # rounds
+
+
+def _printed(x: FloatImage, how: Print) -> FloatImage:
+    """(H, W, 3), or (H, W) for a plain gray print: a third of the work from here to the end of the scan."""
+    if how.tone:
+        x = luma(x)
+    if how.soft_focus:
+        x = soft_focus(x, how.soft_focus)
+    if how.grain:
+        x = grain(x, how.grain)
+    if how.halftone:
+        x = halftone(x, how.halftone)
+    if how.paper:
+        x = paper(x, how.paper)
+    if how.levels:
+        x = levels(x, how.levels)
+    return tint(x, how.tone) if how.tone and not how.tone.neutral else x
+
+
+def _damaged(x: FloatImage, how: Damage) -> FloatImage:
+    if how.scratches:
+        x = scratches(x, how.scratches)
+    if how.dust:
+        x = dust(x, how.dust)
+    return folds(x, how.folds) if how.folds else x
+
+
+def _scanned(x: FloatImage, plan: Plan) -> FloatImage:
+    height, width = x.shape[:2]
+    if b := plan.blur:
+        x = gaussian_blur(x, b.radius, b.sigma_x, b.sigma_y, b.rotation)
+    x = bilinear(x, shrunk_size(width, height, plan.down))
+    if plan.noise_sigma:
+        x = gaussian_noise(x, plan.noise_sigma, plan.noise_seed)
+    if plan.sharpening:
+        x = unsharp_mask(x, plan.sharpening)
+    for earlier in plan.generations:
+        x = jpeg_generation(x, earlier)
+    if plan.jpeg_quality is not None:
+        x = jpeg(x, plan.jpeg_quality)
+    return bilinear(x, (width, height))

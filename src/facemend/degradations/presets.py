@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from facemend.degradations.old_photo import OldPhoto
 from facemend.degradations.recipe import Recipe
 from facemend.errors import ConfigError
 
@@ -52,6 +53,35 @@ PRESETS: dict[str, Recipe] = {
         saturation=(0.3, 1.3),
         hue=(-0.03, 0.03),
     ),
+    "scan": Recipe(
+        blur_sigma=(0.1, 2.5),
+        down=(1, 8),
+        noise=(0, 6),
+        jpeg=(40, 95),
+        blur_radius=(8, 8),
+        isotropic_probability=0.8,
+        severity=(0.2, 1.6),
+        shift_probability=0.05,
+        shift=6.0,
+        jitter_probability=0.1,
+        brightness=(0.85, 1.2),
+        contrast=(0.8, 1.3),
+        saturation=(0.6, 1.1),
+        old=OldPhoto(
+            gray_probability=0.9,
+            tone_probability=0.25,
+            soft_probability=0.25,
+            grain_probability=0.6,
+            halftone_probability=0.4,
+            paper_probability=0.2,
+            levels_probability=0.6,
+            scratch_probability=0.15,
+            dust_probability=0.25,
+            fold_probability=0.04,
+            sharpen_probability=0.45,
+            again_probability=0.35,
+        ),
+    ),
 }
 """Recipes by name.
 
@@ -64,6 +94,9 @@ PRESETS: dict[str, Recipe] = {
     mixed          ours, for training: from untouched to heavy in one range (half of the draws use the whole
                    range, the others are pulled together towards no degradation), and now and then motion
                    blur, a colour cast, photometric changes, or gray
+    scan           ours, for training: real old photographs, most of them gray: toned, soft, grainy, half-tone
+                   printed, faded or harsh, scratched, dusty, folded, then scanned small, over-sharpened and
+                   compressed more than once; see `OldPhoto`
 """
 
 

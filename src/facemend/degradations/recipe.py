@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from facemend.degradations.color import JITTER_KINDS, JitterKind
 from facemend.degradations.kernels import gaussian_radius
-from facemend.degradations.plan import GaussianBlur, MotionBlur, Plan
-from facemend.errors import ConfigError
+from facemend.degradations.old_photo import OldPhoto
+from facemend.degradations.parts import GaussianBlur, MotionBlur
+from facemend.degradations.plan import Plan
+from facemend.degradations.ranges import Range, check
 
 REFERENCE_SIZE = 512
 """Side of the faces in pixels that published ranges, and ours, are written for."""
 
-Range = tuple[float, float]
 _NEUTRAL: dict[JitterKind, float] = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
 
 
@@ -45,6 +46,7 @@ class Recipe:
         contrast: factor.
         saturation: factor.
         hue: turn as a share of the colour circle.
+        old: what old photographs have beside all this, or None. Drawn last, so it moves no other number.
     """
 
     blur_sigma: Range
@@ -67,19 +69,10 @@ class Recipe:
     contrast: Range = (1.0, 1.0)
     saturation: Range = (1.0, 1.0)
     hue: Range = (0.0, 0.0)
+    old: OldPhoto | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("_probability"):
-                if not 0 <= value <= 1:
-                    raise ConfigError(f"degradation recipe: {field.name} must be in [0, 1], got {value}")
-            elif isinstance(value, tuple) and not value[0] <= value[1]:
-                raise ConfigError(f"degradation recipe: {field.name} must be (low, high), got {value}")
-        for name, low, high in _BOUNDS:
-            value = getattr(self, name)
-            if value[0] < low or value[1] > high:
-                raise ConfigError(f"degradation recipe: {name} must lie in [{low:g}, {high:g}], got {value}")
+        check(self, _BOUNDS)
 
     def draw(self, rng: np.random.Generator, size: int = REFERENCE_SIZE) -> Plan:
         """Draw one plan.
@@ -101,15 +94,15 @@ class Recipe:
         severity = min(1.0, rng.uniform(*self.severity))
         factor = _toward(self.down[0], rng.uniform(*self.down), severity) * scale
         noise = _toward(self.noise[0], rng.uniform(*self.noise), severity)
-        if scale < 1 and factor < 1:
-            noise, factor = noise * factor, 1.0
+        shrunk = factor if scale < 1 and factor < 1 else 1.0
+        noise, factor = noise * shrunk, factor / shrunk
         quality = _toward(self.jpeg[1], int(rng.integers(*self.jpeg, endpoint=True)), severity)
         blur = self._draw_blur(rng, scale, severity)
         motion = self._draw_motion(rng, scale) if rng.random() < self.motion_probability else None
         translate = self._draw_translate(rng, scale) if rng.random() < self.translate_probability else (0, 0)
         shift = self._draw_shift(rng) if rng.random() < self.shift_probability else None
         jitter = self._draw_jitter(rng) if rng.random() < self.jitter_probability else ()
-        return Plan(
+        plan = Plan(
             size=size,
             translate=translate,
             motion=motion,
@@ -121,6 +114,15 @@ class Recipe:
             shift=shift,
             gray=bool(rng.random() < self.gray_probability),
             jitter=jitter,
+        )
+        if self.old is None:
+            return plan
+        return replace(
+            plan,
+            print=self.old.draw_print(rng, scale, max(1.0, factor)),
+            damage=self.old.draw_damage(rng, scale),
+            sharpening=self.old.draw_sharpening(rng, shrunk),
+            generations=self.old.draw_generations(rng),
         )
 
     def _draw_blur(self, rng: np.random.Generator, scale: float, severity: float) -> GaussianBlur:

@@ -22,9 +22,10 @@ from facemend.data.faces import (
     split,
     to_signed,
 )
-from facemend.degradations import preset as recipe
+from facemend.degradations import recipe_of
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
+from facemend.training.settings import Degradation
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class TrainingFaces:
         self,
         size: int,
         batch: int,
-        degradation: str | None,
+        degradation: Degradation | None,
         first_sample: int,
         steps: int,
         shared: bool = True,
@@ -71,7 +72,7 @@ class TrainingFaces:
         Args:
             size: side of the pictures, pixels.
             batch: faces of one process.
-            degradation: preset for LQ faces, or None.
+            degradation: preset for LQ faces, or a mixture of presets, or None.
             first_sample: how many samples each process has had.
             steps: how many batches.
             shared: each process gets its own part of every batch; else all get the batches of all.
@@ -82,7 +83,7 @@ class TrainingFaces:
         """
         data, engine = self.config.data, self.engine
         view = Augmentation(data.crop, data.rotate, data.shift, data.light, data.flip, data.occlude)
-        how = None if degradation is None else recipe(degradation)
+        how = None if degradation is None else recipe_of(degradation)
         stream = FaceStream(self.faces, size, view, how, self.config.seed)
         stretch = batch * engine.processes
         first = first_sample * engine.processes + (engine.rank * batch if shared else 0)
@@ -96,13 +97,15 @@ class TrainingFaces:
         return to_signed(images).to(self.engine.device, memory_format=layout)
 
 
-def open_faces(config: RunConfig, size: int, degradation: str | None, engine: Engine) -> TrainingFaces:
+def open_faces(
+    config: RunConfig, size: int, degradation: Degradation | None, engine: Engine
+) -> TrainingFaces:
     """Find the faces of a run and keep the probe aside.
 
     Args:
         config: the run's settings.
         size: side of the network's picture, pixels.
-        degradation: preset for the probe's LQ faces, or None for HQ only.
+        degradation: preset or mixture of presets for the probe's LQ faces, or None for HQ only.
         engine: the processes that share the samples.
     """
     data = config.data
@@ -111,7 +114,7 @@ def open_faces(config: RunConfig, size: int, degradation: str | None, engine: En
     if data.table is not None:
         faces = weighted(faces, data.table, data.turned, data.sources)
     faces, held_out = split(faces, data.holdout)
-    fixed = fixed_batch(held_out, size, None if degradation is None else recipe(degradation), config.seed)
+    fixed = fixed_batch(held_out, size, None if degradation is None else recipe_of(degradation), config.seed)
     probe: dict[str, Tensor] = {
         name: to_signed(fixed[name]).to(engine.device) for name in ("hq", "lq") if name in fixed
     }

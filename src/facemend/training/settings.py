@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from facemend.data.face_cache import CACHE_MB
-from facemend.degradations import PRESETS as DEGRADATIONS
+from facemend.degradations import recipe_of
+from facemend.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -249,18 +250,27 @@ class Stage1Phase(Settings):
     adversary: bool = False
 
 
+def _known(value: object) -> object:
+    """Whether there is such a degradation."""
+    if not isinstance(value, str | dict):
+        raise ValueError("write the name of a preset, or a table of names and weights")
+    try:
+        recipe_of(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+Degradation = Annotated[str | dict[str, float], BeforeValidator(_known)]
+"""Name of a degradation preset, or a table of names and weights."""
+
+
 class Stage2Phase(Settings):
-    """Some steps with one degradation recipe."""
+    """Some steps with one degradation recipe, or with several in shares by weight."""
 
     steps: Positive
     batch: Positive
-    degradation: str
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        if self.degradation not in DEGRADATIONS:
-            raise ValueError(f"no degradation '{self.degradation}': one of {', '.join(DEGRADATIONS)}")
-        return self
+    degradation: Degradation
 
 
 class Stage3Phase(Stage2Phase):
