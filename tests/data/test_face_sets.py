@@ -83,7 +83,7 @@ def test_another_seed_gives_other_samples(stream):
     assert not same(stream[0], other[0])
 
 
-def test_a_mixture_degrades_as_its_parts_do():
+def test_a_mixture_degrades_as_its_parts_do(face_set):
     faces = face_set(1)
     mixed, scan, both = (
         [FaceStream(faces, 16, LIVELY, recipe_of(how), seed=3)[i] for i in range(12)]
