@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from facemend.errors import WeightsError
 from facemend.losses.adversarial import generator_loss, gradient_penalty
-from facemend.models.checkpoint import load_checkpoint, save_checkpoint
+from facemend.models.checkpoint import save_checkpoint
 from facemend.models.config import preset
 from facemend.models.discriminator import PatchDiscriminator
 from facemend.training.adversary import Adversaries
