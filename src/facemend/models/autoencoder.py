@@ -105,7 +105,7 @@ class Encoder(nn.Module):
         return self.out(self.norm(self.middle(x))).float(), taps
 
     def fine_latents(self, taps: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """Latents (B, code_dim, h, w) of the scales that are finer than z, by side, from the levels' outputs."""
+        """Latents (B, code_dim, h, w) of the scales finer than z, by side, from the levels' outputs."""
         return {int(size): latent(taps[int(size)]).float() for size, latent in self.fine.items()}
 
 

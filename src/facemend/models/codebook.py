@@ -1,8 +1,8 @@
 """The discrete codebook: nearest-neighbour matching with a straight-through gradient (paper section 3.1).
 
-As published there is one table. With `codes_per_position` a latent is cut into parts, each with a table of its
-own; with `scales` (see `facemend.models.scales`) each scale has its own tables. All tables lie one below the
-other in one tensor: scale by scale, part by part.
+As published there is one table. With `codes_per_position` a latent is cut into parts, each with a table of
+its own; with `scales` (see `facemend.models.scales`) each scale has its own tables. All tables lie one below
+the other in one tensor: scale by scale, part by part.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Codebook(nn.Module):
                 (table.square().sum(1) - 2 * part @ table.T).argmin(2)
                 for table, part in zip(tables, flat.chunk(self.parts, 2), strict=True)
             ]
-        return codes[0] if self.parts == 1 else torch.stack(codes, 2).flatten(1)
+        found: Tensor = codes[0] if self.parts == 1 else torch.stack(codes, 2).flatten(1)
+        return found
 
     def rows(self, codes: Tensor, scale: int = 0) -> Tensor:
         """Rows of `vectors` that codes (B, h*w*parts) of a scale mean; the same shape."""
@@ -97,8 +98,8 @@ class Codebook(nn.Module):
 
     def histogram(self, codes: Sequence[Tensor]) -> Tensor:
         """(scales, parts, size) int64: how often each code occurs in the codes of each scale, (B, N) each."""
-        rows = torch.cat([self.rows(own, scale).flatten() for scale, own in enumerate(codes)])
-        counts = torch.bincount(rows, minlength=len(self.vectors))
+        rows = [self.rows(own, scale).flatten() for scale, own in enumerate(codes)]
+        counts = torch.bincount(torch.cat(rows), minlength=len(self.vectors))
         return counts.view(self.scales, self.parts, self.size)
 
 

@@ -6,6 +6,7 @@ Two presets: `codeformer-512` is the published network (arXiv 2206.11253), `comp
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -91,8 +92,8 @@ class AutoencoderConfig:
         )
         if not ascending or not all(fits) or (self.scales and self.scales[0] > grid):
             raise ConfigError(
-                f"autoencoder: scales {self.scales} go from coarse to fine, begin at {grid} or below; those up "
-                f"to {grid} divide it, finer ones are levels of the network ({self.sizes})"
+                f"autoencoder: scales {self.scales} must go from coarse to fine and begin at {grid} or below; "
+                f"those up to {grid} divide it, finer ones are levels of the network ({self.sizes})"
             )
 
     @property
@@ -186,9 +187,13 @@ class CodeFormerConfig:
 
     def _check_attention(self) -> None:
         if self.attention not in ATTENTIONS:
-            raise ConfigError(f"transformer: attention is one of {', '.join(ATTENTIONS)}, not '{self.attention}'")
+            raise ConfigError(
+                f"transformer: attention is one of {', '.join(ATTENTIONS)}, not '{self.attention}'"
+            )
         if self.attention == "split" and self.heads % 2:
-            raise ConfigError(f"transformer: attention 'split' needs an even number of heads, not {self.heads}")
+            raise ConfigError(
+                f"transformer: attention 'split' needs an even number of heads, not {self.heads}"
+            )
         if self.attention != "global" and any(
             side > WINDOW and side % WINDOW for side in self.autoencoder.grids
         ):
@@ -217,6 +222,38 @@ class CodeFormerConfig:
         values = dict(values)
         inner = _build(AutoencoderConfig, values.pop("autoencoder", {}))
         return _build(cls, {**values, "autoencoder": inner})
+
+
+def changed(config: CodeFormerConfig, changes: Mapping[str, Any]) -> CodeFormerConfig:
+    """Other sizes for some of a network's; `autoencoder` is a mapping of its own.
+
+    Raises:
+        ConfigError: names a size that does not exist, has a value of another kind, or does not fit the rest.
+    """
+    inner = changes.get("autoencoder", {})
+    if not isinstance(inner, Mapping):
+        raise ConfigError(f"autoencoder: a table of sizes is wanted, not {inner!r:.40}")
+    autoencoder = dataclasses.replace(config.autoencoder, **_typed(config.autoencoder, inner))
+    outer = _typed(config, {name: value for name, value in changes.items() if name != "autoencoder"})
+    return dataclasses.replace(config, autoencoder=autoencoder, **outer)
+
+
+def _typed(config: AutoencoderConfig | CodeFormerConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes, if they are of the kind that the fields have in every network."""
+    found: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name not in {known.name for known in dataclasses.fields(config)}:
+            raise ConfigError(f"{type(config).__name__} has no '{name}'")
+        kind = type(getattr(config, name))
+        if kind is tuple and isinstance(value, list | tuple):
+            fits = all(type(item) is int for item in value)
+            value = tuple(value)
+        else:
+            fits = type(value) is kind or (kind is float and type(value) is int)
+        if not fits or (kind is int and value < 1):
+            raise ConfigError(f"{name} = {value!r:.40} is not of the kind of {getattr(config, name)!r:.40}")
+        found[name] = value
+    return found
 
 
 def _build(cls: type[T], values: dict[str, Any]) -> T:

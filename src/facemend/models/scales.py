@@ -1,9 +1,9 @@
-"""Codes of several scales: what each grid stands for, how a face is coded by them, and back. Ours, unpublished.
+"""Codes of several scales: what each grid stands for, how a face is coded, and back. Ours, unpublished.
 
-Up to the latent's own grid each scale codes what the coarser ones have left of the latent: the rest is averaged
-over the cells of the grid, matched, enlarged (bilinear) and taken off; the sum of all of them stands for the
-latent. A finer scale codes the latent of a finer level of the encoder by itself. With one scale, the latent's,
-all of this is one lookup.
+Up to the latent's own grid each scale codes what the coarser ones have left of the latent: the rest is
+averaged over the cells of the grid, matched, enlarged (bilinear) and taken off; the sum of all of them stands
+for the latent. A finer scale codes the latent of a finer level of the encoder by itself. With one scale, the
+latent's, all of this is one lookup.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ class CodedFace:
         scales: the lookup of each scale, coarse to fine.
         features: (B, C, h, w) sum of the code vectors up to the latent's grid, gradient straight through.
         fine: the same of each finer scale by its side, (B, C, side, side).
-        codes: (B, T) int64, scale after scale.
     """
 
     scales: tuple[Quantized, ...]
@@ -37,6 +36,7 @@ class CodedFace:
 
     @property
     def codes(self) -> Tensor:
+        """All codes, (B, T) int64: scale after scale."""
         return joined([scale.codes for scale in self.scales])
 
 
@@ -71,7 +71,9 @@ def joined(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
-def code_face(codebook: Codebook, config: AutoencoderConfig, z: Tensor, fine: Mapping[int, Tensor]) -> CodedFace:
+def code_face(
+    codebook: Codebook, config: AutoencoderConfig, z: Tensor, fine: Mapping[int, Tensor]
+) -> CodedFace:
     """Code a face.
 
     Args:
@@ -95,7 +97,7 @@ def code_face(codebook: Codebook, config: AutoencoderConfig, z: Tensor, fine: Ma
 
 
 def look_up(codebook: Codebook, config: AutoencoderConfig, codes: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-    """What codes of full-size faces, (B, T) int64, stand for: the latent's sum, and each finer scale's vectors.
+    """What codes of full-size faces, (B, T) int64, stand for: the latent, and each finer scale's vectors.
 
     Returns:
         (B, C, g, g), and (B, C, side, side) by side.

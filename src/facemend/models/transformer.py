@@ -2,9 +2,9 @@
 
 Floating-point operations of one layer's attention over T tokens of width c (2 for a multiplication and an
 addition, two products): 4 T^2 c for "global", 4 T 64 c for a local layer, the mean of both for "local+global"
-(one layer with the next) and for "split". The linear maps of the layer take 2 T (4 c^2 + 2 c f). `compact-256`
-(T = 256, c = 256, f = 512): 67, 17 and 42 million beside 268; with scales of 8, 16 and 32 (T = 1344): 1850, 88
-and 969 million beside 1409.
+(one layer with the next) and for "split". The linear maps of a layer take 2 T (4 c^2 + 2 c f). `compact-256`
+(T = 256, c = 256, f = 512): 67, 17 and 42 million beside 268; with scales of 8, 16 and 32 (T = 1344): 1850,
+88 and 969 million beside 1409.
 """
 
 from __future__ import annotations
@@ -66,12 +66,17 @@ class TransformerLayer(nn.Module):
     def _attend(self, parts: Sequence[Tensor]) -> Tensor:
         """Attention of query, key and value, (B, heads, T, width / heads) each; the same shape."""
         if not self.local_heads:
-            return F.scaled_dot_product_attention(*parts)
+            return _attention(parts)
         if self.local_heads == self.heads:
             return local_attention(parts, self.grids)
         near = local_attention([part[:, : self.local_heads] for part in parts], self.grids)
-        far = F.scaled_dot_product_attention(*(part[:, self.local_heads :] for part in parts))
+        far = _attention([part[:, self.local_heads :] for part in parts])
         return torch.cat((near, far), 1)
+
+
+def _attention(parts: Sequence[Tensor]) -> Tensor:
+    query, key, value = parts
+    return F.scaled_dot_product_attention(query, key, value)
 
 
 def local_attention(parts: Sequence[Tensor], grids: tuple[int, ...]) -> Tensor:
@@ -87,7 +92,7 @@ def local_attention(parts: Sequence[Tensor], grids: tuple[int, ...]) -> Tensor:
     found = []
     for side, *own in zip(grids, *(part.split(counts, 2) for part in parts), strict=True):
         if side <= WINDOW:
-            found.append(F.scaled_dot_product_attention(*own))
+            found.append(_attention(own))
             continue
         cells, heads, channels = side // WINDOW, own[0].shape[1], own[0].shape[3]
         # (B, h, rows of windows, 8, columns of windows, 8, c) -> (B * windows, h, 64, c)
@@ -97,8 +102,11 @@ def local_attention(parts: Sequence[Tensor], grids: tuple[int, ...]) -> Tensor:
             .reshape(-1, heads, WINDOW**2, channels)
             for part in own
         ]
-        mixed = F.scaled_dot_product_attention(*windows)
-        mixed = mixed.reshape(-1, cells, cells, heads, WINDOW, WINDOW, channels).permute(0, 3, 1, 4, 2, 5, 6)
+        mixed = (
+            _attention(windows)
+            .reshape(-1, cells, cells, heads, WINDOW, WINDOW, channels)
+            .permute(0, 3, 1, 4, 2, 5, 6)
+        )
         found.append(mixed.flatten(2, 5))
     return found[0] if len(found) == 1 else torch.cat(found, 2)
 
@@ -106,8 +114,8 @@ def local_attention(parts: Sequence[Tensor], grids: tuple[int, ...]) -> Tensor:
 class CodeTransformer(nn.Module):
     """LQ features -> logits over the codebook for every token.
 
-    The scales' tokens stand in one row. Each scale has its own rows of `positions`, and its own part of `embed`
-    and of `head`, which lie one below the other; the `codes_per_position` heads of a scale likewise.
+    The scales' tokens stand in one row. Each scale has its own rows of `positions`, and its own part of
+    `embed` and of `head`, which lie one below the other; the `codes_per_position` heads of a scale likewise.
     """
 
     def __init__(self, config: CodeFormerConfig) -> None:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from facemend.models.config import preset
 from facemend.training.config import RunConfig
 
 Figures = Mapping[str, float]
@@ -39,7 +38,7 @@ class Health:
     """The rules of one run, and how long each has held."""
 
     def __init__(self, config: RunConfig) -> None:
-        codes = preset(config.network).autoencoder.codebook_size
+        codes = config.network_sizes.autoencoder.codebook_size
         self._rules = _rules(codes, config.optim.clip)
         self._held = dict.fromkeys(self._rules, 0)
 

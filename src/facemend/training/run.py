@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 import cv2
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -94,7 +95,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         record = self.folder / "config.json"
         text = self.config.model_dump_json(indent=1)
-        if record.exists() and _essence(record.read_text()) != _essence(text):
+        if record.exists() and not _same_run(record.read_text(), self.config):
             raise ConfigError(
                 f"{self.folder}: holds a run with other settings; choose another 'out' or delete it"
             )
@@ -294,9 +295,17 @@ def require(path: Path, what: str) -> Path:
     return path
 
 
-def _essence(text: str) -> dict[str, Any]:
+def _same_run(record: str, config: RunConfig) -> bool:
+    """Whether a recorded config is of the same run; settings that it does not know had their defaults."""
+    try:
+        return _essence(type(config).model_validate_json(record)) == _essence(config)
+    except ValidationError:
+        return False
+
+
+def _essence(config: RunConfig) -> dict[str, Any]:
     """What makes two runs the same: all but how often they report, and what may change after a divergence."""
-    values: dict[str, Any] = json.loads(text)
+    values = config.model_dump()
     for name in ("out", "log_every", "save_every", "preview_every", "threads"):
         values.pop(name, None)
     for table, name in (("data", "workers"), ("optim", "lr"), ("optim", "clip")):

@@ -9,22 +9,21 @@ from pathlib import Path
 
 from facemend.models.checkpoint import save_checkpoint
 from facemend.models.codeformer import CodeFormer
-from facemend.models.config import preset
 from facemend.models.perceptual import LPIPS
 from facemend.training.code_cache import CodeCache
 from facemend.training.config import Stage2Config
 from facemend.training.ema import EMA
 from facemend.training.pictures import open_faces, parts
-from facemend.training.prediction import averaged, prediction_losses, validate
+from facemend.training.prediction import CodeLosses, averaged, validate
 from facemend.training.run import OnStep, Run, Stateful, Tally, adam, freeze
 from facemend.training.schedule import faces_seen, remaining
-from facemend.training.teacher import Teacher, target_entropy
+from facemend.training.teacher import Teacher
 
 
 def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
     """Train stage II; returns the checkpoint. A run that was stopped goes on where its state was saved."""
     run = Run(config, config.phases, on_step)
-    sizes = preset(config.network)
+    sizes = config.network_sizes
     size = sizes.autoencoder.image_size
 
     pictures = open_faces(config, size, config.phases[-1].degradation, run.engine)
@@ -35,15 +34,14 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
     net = run.place(CodeFormer(sizes))
     teacher.start(net)
     freeze(net.fusion)
+    code_losses = CodeLosses(config.codes, teacher)
     lpips = LPIPS("alex").to(run.device)
     average = EMA(net, config.ema)
     optimizer = adam(net, config.optim)
     state: dict[str, Stateful] = {"net": net, "ema": average, "optimizer": optimizer}
     step = run.resume(state)
     if step == 0:
-        codes, _ = teacher.targets(probe["hq"])
-        entropy = target_entropy(codes, sizes.autoencoder.codebook_size)
-        start = {"stage1_psnr": teacher.psnr, "target_entropy": entropy}
+        start = teacher.start_figures(probe["hq"])
         run.log(0, start)
         run.warn(0, run.health.look(0, start))
     cache = CodeCache(run.folder, pictures.faces, size, teacher, run.engine) if config.cache_codes else None
@@ -57,7 +55,7 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
                         codes, vectors = teacher.targets(part["hq"])
                     else:
                         codes, vectors = cache.targets(part["face"], part["mirrored"])
-                    loss, figures = prediction_losses(net.encode(part["lq"]), codes, vectors, config.codes)
+                    loss, figures = code_losses(net.encode(part["lq"]), codes, vectors)
                 (loss / config.accumulate).backward()
                 total.add(figures)
             norm = run.update(optimizer, config.optim, step)
