@@ -79,7 +79,8 @@ class Codebook(nn.Module):
         first = scale * self.parts * self.size
         if self.parts > 1:
             starts = torch.arange(self.parts, device=codes.device) * self.size + first
-            return (codes.unflatten(1, (-1, self.parts)) + starts).flatten(1)
+            within: Tensor = codes.unflatten(1, (-1, self.parts)) + starts
+            return within.flatten(1)
         return codes + first if first else codes
 
     def lookup(self, codes: Tensor, grid: tuple[int, int], scale: int = 0) -> Tensor:

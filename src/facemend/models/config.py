@@ -92,7 +92,7 @@ class AutoencoderConfig:
         )
         if not ascending or not all(fits) or (self.scales and self.scales[0] > grid):
             raise ConfigError(
-                f"autoencoder: scales {self.scales} must go from coarse to fine and begin at {grid} or below; "
+                f"autoencoder: scales {self.scales} must go from coarse to fine and begin at {grid} or less; "
                 f"those up to {grid} divide it, finer ones are levels of the network ({self.sizes})"
             )
 

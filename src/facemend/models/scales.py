@@ -4,6 +4,9 @@ Up to the latent's own grid each scale codes what the coarser ones have left of 
 averaged over the cells of the grid, matched, enlarged (bilinear) and taken off; the sum of all of them stands
 for the latent. A finer scale codes the latent of a finer level of the encoder by itself. With one scale, the
 latent's, all of this is one lookup.
+
+Enlarging by repetition instead leaves more of a latent behind the second of two scales: 1 % more at 8 and 16,
+3 % more at 4 and 16 (512 codes each by k-means, latents of 40 faces by the shipped encoder).
 """
 
 from __future__ import annotations
