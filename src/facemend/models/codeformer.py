@@ -81,7 +81,7 @@ class CodeFormer(nn.Module):
             features: what `encode` kept.
             w: (B,) fidelity weight, 0 = quality, 1 = fidelity; a tensor, never branched on.
             style: (B, code_dim, g, g) encoder output for AdaIN (restoration at inference), or None
-                (training and inpainting).
+                (training and inpainting). Codes of finer scales than z are taken as they are.
 
         Returns:
             (B, 3, S, S) RGB, about [-1, 1], not clamped.
