@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from facemend.losses.codes import code_accuracy, code_loss, feature_loss, token_loss
+from facemend.losses.codes import code_accuracy, code_loss, feature_loss, soft_targets, token_loss
 
 
 @pytest.fixture
@@ -73,3 +73,65 @@ def test_accuracy():
 def test_accuracy_with_fewer_than_five_codes():
     accuracy = code_accuracy(torch.tensor([[[3.0, 2.0, 1.0]]]), torch.tensor([[2]]))
     assert (accuracy.top1, accuracy.top5) == (0.0, 1.0)
+
+
+@pytest.fixture
+def table():
+    return torch.randn(9, 4, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
+def test_soft_targets_by_brute_force(table, temperature):
+    distance = [[float((a - b).double().square().sum()) for b in table] for a in table]
+    unit = sum(min(d for k, d in enumerate(row) if k != s) for s, row in enumerate(distance)) / 9
+    targets = soft_targets(table, temperature)
+    assert targets.shape == (9, 9)
+    for s, row in enumerate(distance):
+        weights = [math.exp(-d / (temperature * unit)) for d in row]
+        wanted = [weight / sum(weights) for weight in weights]
+        assert targets[s].tolist() == pytest.approx(wanted, rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 5.0])
+def test_soft_token_loss_by_brute_force(table, temperature):
+    logits = torch.randn(2, 5, 9, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    codes = torch.randint(9, (2, 5), generator=torch.Generator().manual_seed(4))
+    targets = soft_targets(table, temperature)
+    loss = token_loss(logits, codes, targets)
+    loss.backward()
+    total, slopes = 0.0, torch.zeros(2, 5, 9)
+    for b in range(2):
+        for t in range(5):
+            said = [math.exp(v) for v in logits[b, t].tolist()]
+            wanted = targets[codes[b, t]].tolist()
+            total -= sum(p * math.log(q / sum(said)) for p, q in zip(wanted, said, strict=True)) / 10
+            slopes[b, t] = torch.tensor([(q / sum(said) - p) / 10 for p, q in zip(wanted, said, strict=True)])
+    assert loss.item() == pytest.approx(total, rel=1e-5)
+    torch.testing.assert_close(logits.grad, slopes, atol=1e-6, rtol=1e-4)
+
+
+def test_cold_targets_are_hard(table):
+    logits = torch.randn(2, 5, 9, generator=torch.Generator().manual_seed(3))
+    codes = torch.randint(9, (2, 5), generator=torch.Generator().manual_seed(4))
+    assert torch.equal(soft_targets(table, 1e-4), torch.eye(9))
+    cold = token_loss(logits, codes, soft_targets(table, 1e-4))
+    assert cold.item() == pytest.approx(token_loss(logits, codes).item(), rel=1e-6)
+    warm = token_loss(logits, codes, soft_targets(table, 5.0))
+    assert abs(warm.item() - cold.item()) > 1e-2
+
+
+def test_hot_targets_are_even(table):
+    torch.testing.assert_close(soft_targets(table, 1e6), torch.full((9, 9), 1 / 9), atol=1e-4, rtol=0)
+
+
+def test_codes_at_the_same_place_share_the_target(table):
+    """As dead codes do; a table of nothing else has no unit of distance."""
+    twice = torch.cat((table, table[:1]))
+    torch.testing.assert_close(soft_targets(twice, 1e-4)[0, [0, 9]], torch.tensor([0.5, 0.5]))
+    assert torch.equal(soft_targets(table[:1].expand(4, 4), 1.0), torch.full((4, 4), 0.25))
+
+
+def test_chance_is_the_same_for_soft_targets(table):
+    codes = torch.arange(9)[None]
+    loss = token_loss(torch.zeros(1, 9, 9), codes, soft_targets(table, 1.0))
+    assert loss.item() == pytest.approx(math.log(9), rel=1e-5)

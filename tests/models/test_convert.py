@@ -15,7 +15,7 @@ from facemend.models import convert
 from facemend.models.autoencoder import VQAutoencoder
 from facemend.models.checkpoint import load_into
 from facemend.models.codeformer import CodeFormer
-from facemend.models.config import AutoencoderConfig, CodeFormerConfig, preset
+from facemend.models.config import AutoencoderConfig, CodeFormerConfig, changed, preset
 from facemend.models.convert import (
     PARTS,
     STAGE1_PARTS,
@@ -105,6 +105,17 @@ def test_map_is_one_to_one_and_complete(network):
 def test_networks_of_our_own_form_have_no_published_names(name):
     with pytest.raises(ConfigError, match="patch, middle, upsample"):
         official_keys(preset(name))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"attention": "split"}, {"autoencoder": {"scales": [4, 8]}}, {"autoencoder": {"codes_per_position": 2}}],
+)
+def test_what_the_published_names_would_not_tell_is_refused(changes):
+    with pytest.raises(
+        ConfigError, match=r"no room for this network \((attention|scales|codes_per_position)\)"
+    ):
+        official_keys(changed(SMALL, changes))
 
 
 def test_round_trip(network, official):

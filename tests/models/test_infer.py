@@ -150,10 +150,19 @@ def test_a_giant_is_refused_before_it_is_built():
         replace(SMALL, fuse_hidden="x"),
         replace(SMALL, autoencoder=replace(SMALL.autoencoder, decoder_blocks=(1, 1, 10**9))),
         replace(SMALL, autoencoder=replace(SMALL.autoencoder, code_dim=-1)),
+        replace(SMALL, autoencoder=replace(SMALL.autoencoder, code_dim=4096, codes_per_position=4096)),
+        replace(SMALL, autoencoder=replace(SMALL.autoencoder, codes_per_position=1.0)),
+        replace(SMALL, autoencoder=replace(SMALL.autoencoder, scales=(1, 2.0, 4))),
+        CodeFormerConfig(
+            autoencoder=AutoencoderConfig(
+                image_size=512, widths=(32,), encoder_blocks=(1,), decoder_blocks=(1,)
+            ),
+            fuse_sizes=(),
+        ),
     ],
 )
 def test_sizes_beyond_reason(config):
-    with pytest.raises(WeightsError, match=r"net: \w+(\[2\])? is .*, a usable network has"):
+    with pytest.raises(WeightsError, match=r"net: \w+(\[[12]\])? is .*, a usable network has"):
         check_sizes(config, "net")
 
 

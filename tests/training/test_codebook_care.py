@@ -137,3 +137,48 @@ def test_resuming_changes_nothing(generator):
     care.observe(as_grid(rows), codes)
     resumed.observe(as_grid(rows), codes)
     assert torch.equal(other.vectors, codebook.vectors)
+
+
+def test_each_part_of_a_codebook_is_looked_after():
+    """EMA, k-means and revival of a scale's parts are those of codebooks of their own."""
+    torch.manual_seed(0)
+    config = CodebookConfig(update="ema", decay=0.5)
+    book = Codebook(4, 6, parts=2, scales=2)
+    with torch.no_grad():
+        book.vectors.normal_()
+    before = book.vectors.detach().clone()
+    care = CodebookCare(book, config, Engine(), scale=1)
+    alone = []
+    for part in range(2):
+        own = Codebook(4, 3)
+        with torch.no_grad():
+            own.vectors.copy_(before[8 + 4 * part :][:4])
+        alone.append((own, CodebookCare(own, config, Engine())))
+    for step in range(6):
+        z = torch.randn(2, 6, 2, 2, generator=torch.Generator().manual_seed(step))
+        care.observe(z, book(z, 1).codes)
+        for part, (own, other) in enumerate(alone):
+            mine = z[:, 3 * part : 3 * part + 3]
+            other.observe(mine, own(mine).codes)
+    wanted = torch.cat([own.vectors for own, _ in alone])
+    torch.testing.assert_close(book.vectors[8:], wanted)
+    assert torch.equal(book.vectors[:8], before[:8])
+    usages = [other.usage for _, other in alone]
+    assert care.usage.perplexity == pytest.approx(sum(usage.perplexity for usage in usages) / 2)
+
+    rows = torch.randn(50, 6, generator=torch.Generator().manual_seed(9))
+    care.start_from(rows, torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    for part, (own, other) in enumerate(alone):
+        other.start_from(rows[:, 3 * part : 3 * part + 3], generator)
+        torch.testing.assert_close(book.vectors[8 + 4 * part :][:4], own.vectors)
+
+    care.counts[:] = 1
+    care.counts[[1, 6]] = 0  # a code of each part
+    kept = book.vectors.detach().clone()
+    assert care.revive(z, torch.Generator().manual_seed(2)) == 2
+    moved = (book.vectors != kept).any(1).nonzero().flatten().tolist()
+    assert moved == [8 + 1, 8 + 6]
+    flat = z.permute(0, 2, 3, 1).reshape(-1, 6)
+    assert (flat[:, :3] == book.vectors[9]).all(1).any()
+    assert (flat[:, 3:] == book.vectors[14]).all(1).any()

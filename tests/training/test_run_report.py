@@ -126,6 +126,24 @@ def test_repeated_steps_count_once_and_a_cut_line_not_at_all(run):
     assert lines[3]["l1"] == pytest.approx(1 / 60)
 
 
+def test_scales_are_drawn_beside_their_mean(run):
+    lines = [
+        {"step": step, "token": 3.0, "token_s16": 4.0, "token_s8": 2.0, "tokens_s8": 9.0}
+        for step in (110, 120)
+    ]
+    lines += [{"step": 110, "held_out/top1": 0.2, "held_out/top1_s8": 0.25}]
+    with (run / "log.jsonl").open("a") as file:
+        file.write("\n" + "\n".join(map(json.dumps, lines)))
+    text = write_report(run).read_text()
+    legend = [f"{name} <b>" for name in ("token", "token_s8", "token_s16", "top1", "top1_s8")]
+    drawn = [text.find(entry) for entry in legend]
+    assert drawn == sorted(drawn)
+    assert drawn[0] > 0
+    assert Page(text).headings.count("Held out: top1") == 1
+    assert "Held out: top1_s8" not in Page(text).headings
+    assert "tokens_s8" not in text
+
+
 def test_warnings_come_first(run):
     (run / "warnings.jsonl").write_text(json.dumps({"step": 40, "name": "x", "text": "lower <optim.lr>"}))
     text = write_report(run).read_text(encoding="utf-8")

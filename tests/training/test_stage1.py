@@ -146,3 +146,18 @@ def test_no_face_left_to_train_on(run_to_end, settings, faces: Path, tmp_path, h
     data = {"folders": [{"path": faces}], "holdout": holdout}
     with pytest.raises(ConfigError, match="leaves no training faces"):
         run_to_end(settings("stage1", tmp_path / "run", data=data, phases=PHASE))
+
+
+RECORDED = """
+2 0.62999 0.452608 32.0, 4 0.505209 0.830341 32.0, 6 0.4634 1.020686 32.0, 8 0.431419 0.980542 32.0,
+10 0.412835 1.120504 32.0, 12 0.36546 0.145088 31.992723, 14 0.357581 0.121197 31.968992,
+16 0.335434 0.111309 31.910394
+"""
+
+
+def test_one_scale_learns_as_it_did(stage1):
+    """L1, code loss and perplexity as recorded before there were others, over bypass, k-means and revival."""
+    for line in RECORDED.replace("\n", " ").split(","):
+        step, *wanted = line.split()
+        found = [stage1.figures(name)[int(step)] for name in ("l1", "code", "perplexity")]
+        assert found == pytest.approx([float(value) for value in wanted], rel=5e-3)

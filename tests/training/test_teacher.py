@@ -27,7 +27,8 @@ def teacher(stage1, probe) -> Teacher:
 
 
 def test_targets_are_the_codes_of_the_saved_network(stage1, teacher, probe):
-    codes, vectors = teacher.targets(probe)
+    codes, by_side = teacher.targets(probe)
+    (vectors,) = by_side.values()
     net = VQAutoencoder(preset("tiny").autoencoder)
     net.load_state_dict(stage1.checkpoint.state)
     with torch.no_grad():

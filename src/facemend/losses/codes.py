@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,9 +29,37 @@ def feature_loss(z: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(z, target.detach())
 
 
-def token_loss(logits: Tensor, codes: Tensor) -> Tensor:
-    """Cross entropy of logits (B, T, K) with true codes (B, T); ln K at chance."""
-    return F.cross_entropy(logits.flatten(0, 1).float(), codes.flatten())
+def token_loss(logits: Tensor, codes: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Cross entropy of logits (B, T, K) with true codes; ln K at chance.
+
+    Args:
+        logits: (B, T, K).
+        codes: (B, T) int64 true codes; with `targets` rows of these.
+        targets: (N, K) distributions of `soft_targets`, of one or more tables; None = the true code alone.
+    """
+    wanted = codes.flatten() if targets is None else targets[codes.flatten()]
+    return F.cross_entropy(logits.flatten(0, 1).float(), wanted)
+
+
+@torch.no_grad()
+def soft_targets(table: Tensor, temperature: float) -> Tensor:
+    """What to predict where a code is true, if codes near it are nearly as good.
+
+    Args:
+        table: (K, d) code vectors.
+        temperature: in units of the table's mean squared distance from a code to its nearest neighbour; with
+            0 nearly reached, the code alone.
+
+    Returns:
+        (K, K), rows are softmax(-|e_s - e_k|^2 / (temperature * unit)) and sum to 1.
+    """
+    # The difference itself: of |a|^2 - 2ab + |b|^2 rounding would leave no zero for near codes.
+    distances = torch.cdist(
+        table.float(), table.float(), compute_mode="donot_use_mm_for_euclid_dist"
+    ).square()
+    others = distances.clone().fill_diagonal_(torch.inf)
+    unit = others.amin(1).mean().clamp(min=torch.finfo(torch.float32).tiny)
+    return torch.softmax(-distances / (temperature * unit), 1)
 
 
 @dataclass(frozen=True)

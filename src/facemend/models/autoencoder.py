@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -16,8 +16,8 @@ from facemend.models.blocks import (
     ShuffleUpsample,
     group_norm,
 )
-from facemend.models.codebook import Codebook, Quantized
 from facemend.models.config import AutoencoderConfig
+from facemend.models.scales import CodedFace, code_face, codebook_of
 
 
 class Level(nn.Module):
@@ -83,6 +83,15 @@ class Encoder(nn.Module):
         self.middle = middle(channels, groups) if config.middle else nn.Identity()
         self.norm = group_norm(channels, groups)
         self.out = nn.Conv2d(channels, config.code_dim, 3, padding=1)
+        self.fine = nn.ModuleDict(
+            {
+                str(size): nn.Sequential(
+                    group_norm(config.width_at(size), groups),
+                    nn.Conv2d(config.width_at(size), config.code_dim, 3, padding=1),
+                )
+                for size in config.fine_scales
+            }
+        )
 
     def forward(self, image: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """Encode.
@@ -105,6 +114,10 @@ class Encoder(nn.Module):
         # Back to full precision under autocast: codes are compared by small differences.
         return self.out(self.norm(self.middle(x))).float(), taps
 
+    def fine_latents(self, taps: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Latents (B, code_dim, h, w) of the scales finer than z, by side, from the levels' outputs."""
+        return {int(size): latent(taps[int(size)]).float() for size, latent in self.fine.items()}
+
 
 class Decoder(nn.Module):
     """Code vectors -> picture; called `generator` in the published weight files."""
@@ -119,7 +132,9 @@ class Decoder(nn.Module):
         self.levels = nn.ModuleList()
         self.ups = nn.ModuleList()
         order = list(zip(config.sizes, config.widths, config.decoder_blocks, strict=True))[::-1]
+        entries = {}
         for i, (size, width, blocks) in enumerate(order):
+            entries[size] = channels
             self.levels.append(Level(channels, width, blocks, size in config.attention_sizes, groups))
             channels = width
             if i + 1 < len(order):
@@ -130,19 +145,34 @@ class Decoder(nn.Module):
                     self.ups.append(NearestUpsample(channels))
         self.norm = group_norm(channels, groups)
         self.out = nn.Conv2d(channels, 3 * config.patch**2, 3, padding=1)
+        self.fine = nn.ModuleDict(
+            {str(size): nn.Conv2d(config.code_dim, entries[size], 1) for size in config.fine_scales}
+        )
 
-    def forward(self, features: Tensor, fuse: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        features: Tensor,
+        fuse: Callable[[int, Tensor], Tensor] | None = None,
+        fine: Mapping[int, Tensor] | None = None,
+        w: Tensor | None = None,
+    ) -> Tensor:
         """Decode.
 
         Args:
             features: (B, code_dim, g, g) code vectors.
             fuse: called behind the first residual block of each level with the grid side and the features.
+            fine: code vectors (B, code_dim, side, side) of the finer scales by side, added before the blocks
+                of their levels.
+            w: (B,) factor of what they add; None = 1.
 
         Returns:
             (B, 3, S, S) RGB, linear; about [-1, 1] and not clamped.
         """
         x = self.middle(self.stem(features))
         for i, (size, level) in enumerate(zip(self.config.sizes[::-1], self.levels, strict=True)):
+            if fine and size in fine:
+                added = self.fine[str(size)](fine[size])
+                x = x + (added if w is None else w.view(-1, 1, 1, 1) * added)
             x = level(x, None if fuse is None else lambda h, size=size: fuse(size, h))
             if i < len(self.ups):
                 x = self.ups[i](x)
@@ -151,11 +181,11 @@ class Decoder(nn.Module):
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What the autoencoder returns: picture (B, 3, S, S), encoder output z (B, C, g, g), and the lookup."""
+    """What the autoencoder returns: picture (B, 3, S, S), encoder output z (B, C, g, g), and its codes."""
 
     image: Tensor
     z: Tensor
-    quantized: Quantized
+    quantized: CodedFace
 
 
 class VQAutoencoder(nn.Module):
@@ -165,11 +195,13 @@ class VQAutoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.codebook = Codebook(config.codebook_size, config.code_dim)
+        self.codebook = codebook_of(config)
         self.decoder = Decoder(config)
 
     def forward(self, image: Tensor, quantize: bool = True) -> Reconstruction:
         """Reconstruct (B, 3, S, S) RGB in [-1, 1]; `quantize=False` bypasses the codebook (warm-up only)."""
-        z, _ = self.encoder(image)
-        quantized = self.codebook(z)
-        return Reconstruction(self.decoder(quantized.features if quantize else z), z, quantized)
+        z, taps = self.encoder(image)
+        fine = self.encoder.fine_latents(taps)
+        quantized = code_face(self.codebook, self.config, z, fine)
+        features = (quantized.features, quantized.fine) if quantize else (z, fine)
+        return Reconstruction(self.decoder(features[0], fine=features[1]), z, quantized)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from facemend.models.autoencoder import Decoder, Encoder
-from facemend.models.codebook import Codebook
 from facemend.models.config import CodeFormerConfig
 from facemend.models.fusion import FeatureTransform, PhotoBands, adaptive_instance_norm
+from facemend.models.scales import codebook_of, look_up
 from facemend.models.transformer import CodeTransformer
 
 
@@ -18,17 +18,20 @@ class Encoded:
     """What is known of an LQ face before w matters: keep it, and every other w costs a decode only.
 
     Attributes:
-        codes: (B, tokens) int64, the most likely code of each token.
-        logits: (B, tokens, codebook_size).
+        codes: (B, T) int64, the most likely codes: scale after scale (coarse to fine), row by row, those of a
+            position side by side.
+        logits: (B, T, codebook_size).
         z: (B, code_dim, g, g) encoder output.
         features: encoder taps by grid side, (B, C, S, S), for the fused sizes; with `bands`, the LQ face
             itself under its own side.
+        fine: latents of the scales finer than z, (B, code_dim, side, side) by side; not needed to decode.
     """
 
     codes: Tensor
     logits: Tensor
     z: Tensor
     features: dict[int, Tensor]
+    fine: dict[int, Tensor] = field(default_factory=dict)
 
 
 class CodeFormer(nn.Module):
@@ -43,7 +46,7 @@ class CodeFormer(nn.Module):
         autoencoder = config.autoencoder
         self.encoder = Encoder(autoencoder)
         self.transformer = CodeTransformer(config)
-        self.codebook = Codebook(autoencoder.codebook_size, autoencoder.code_dim)
+        self.codebook = codebook_of(autoencoder)
         self.decoder = Decoder(autoencoder)
         self.fusion = nn.ModuleDict(
             {
@@ -61,30 +64,30 @@ class CodeFormer(nn.Module):
     def encode(self, image: Tensor) -> Encoded:
         """Predict the codes of LQ faces, (B, 3, S, S) RGB in [-1, 1]."""
         z, taps = self.encoder(image)
-        logits = self.transformer(z)
+        fine = self.encoder.fine_latents(taps)
+        logits = self.transformer(z, fine)
         features = {size: taps[size] for size in self.config.fuse_sizes}
         if self.bands is not None:
             features[image.shape[-1]] = image
-        return Encoded(codes=logits.argmax(2), logits=logits, z=z, features=features)
+        return Encoded(codes=logits.argmax(2), logits=logits, z=z, features=features, fine=fine)
 
     def decode(
         self, codes: Tensor, features: dict[int, Tensor], w: Tensor, style: Tensor | None = None
     ) -> Tensor:
-        """Decode codes with the encoder features let in by w.
+        """Decode codes with the encoder features, and the codes of finer scales than z, let in by w.
 
         Args:
-            codes: (B, tokens) int64 code indices.
+            codes: (B, T) int64 code indices, as in `Encoded`.
             features: what `encode` kept.
             w: (B,) fidelity weight, 0 = quality, 1 = fidelity; a tensor, never branched on.
             style: (B, code_dim, g, g) encoder output for AdaIN (restoration at inference), or None
-                (training and inpainting).
+                (training and inpainting). Codes of finer scales than z are taken as they are.
 
         Returns:
             (B, 3, S, S) RGB, about [-1, 1], not clamped.
         """
-        grid = self.config.autoencoder.code_grid
         # Codes are indices: no gradient flows through them, and the codebook is frozen in stages II and III.
-        vectors = self.codebook.lookup(codes, (grid, grid))
+        vectors, fine = look_up(self.codebook, self.config.autoencoder, codes)
         if style is not None:
             vectors = adaptive_instance_norm(vectors, style)
 
@@ -94,7 +97,7 @@ class CodeFormer(nn.Module):
             out: Tensor = self.fusion[str(size)](features[size], decoder, w)
             return out
 
-        image: Tensor = self.decoder(vectors, fuse)
+        image: Tensor = self.decoder(vectors, fuse, fine, w)
         if self.bands is not None:
             taps = {size: features[size] for size in self.config.fuse_sizes}
             photo = features[self.config.autoencoder.image_size]

@@ -7,6 +7,7 @@ CPUs.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -32,10 +33,16 @@ class AutoencoderConfig:
         middle: whether residual, attention, residual blocks stand at the coarsest grid.
         upsample: "nearest" (nearest x2 then conv3, as published) or "shuffle" (conv1 then pixel shuffle).
         code_dim: channels of the latent and length of a code vector.
-        codebook_size: number of code vectors.
+        codebook_size: number of code vectors of each table.
         norm_groups: groups of the group normalisation.
         encoder_skips: whether the first block of each encoder level has a 1x1 convolution on its skip even
             where the widths are equal, as in a network grown from one with a narrower level above.
+        codes_per_position: equal parts that a latent is cut into, each with a table of its own (product
+            quantisation); 1 as published.
+        scales: sides of the grids of codes, coarse to fine; () = the grid of the latent alone, as published.
+            Grids up to the latent's are codes of what the coarser ones leave of it (residual quantisation);
+            finer ones are those of the encoder's finer levels, and enter the decoder there. Each scale has
+            tables of its own.
     """
 
     image_size: int = 512
@@ -50,6 +57,8 @@ class AutoencoderConfig:
     codebook_size: int = 1024
     norm_groups: int = 32
     encoder_skips: bool = False
+    codes_per_position: int = 1
+    scales: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         levels = len(self.widths)
@@ -71,6 +80,25 @@ class AutoencoderConfig:
             )
         if self.upsample not in ("nearest", "shuffle"):
             raise ConfigError(f"autoencoder: upsample is 'nearest' or 'shuffle', not '{self.upsample}'")
+        if self.codes_per_position < 1 or self.code_dim % self.codes_per_position:
+            raise ConfigError(
+                f"autoencoder: code_dim {self.code_dim} cannot be cut into codes_per_position = "
+                f"{self.codes_per_position} equal parts"
+            )
+        self._check_scales()
+
+    def _check_scales(self) -> None:
+        grid = self.code_grid
+        ascending = list(self.scales) == sorted(set(self.scales))
+        fits = (
+            1 <= side <= grid and grid % side == 0 if side <= grid else side in self.sizes
+            for side in self.scales
+        )
+        if not ascending or not all(fits) or (self.scales and self.scales[0] > grid):
+            raise ConfigError(
+                f"autoencoder: scales {self.scales} must go from coarse to fine and begin at {grid} or less; "
+                f"those up to {grid} divide it, finer ones are levels of the network ({self.sizes})"
+            )
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -79,14 +107,39 @@ class AutoencoderConfig:
 
     @property
     def code_grid(self) -> int:
-        """Side of the grid of codes; tokens = code_grid squared."""
+        """Side of the grid of the latent."""
         return self.sizes[-1]
+
+    @property
+    def grids(self) -> tuple[int, ...]:
+        """Side of each grid of codes, coarse to fine."""
+        return self.scales or (self.code_grid,)
+
+    @property
+    def fine_scales(self) -> tuple[int, ...]:
+        """Those of them that are finer than the latent's."""
+        return tuple(side for side in self.grids if side > self.code_grid)
+
+    @property
+    def tables(self) -> int:
+        """Tables of code vectors: `codes_per_position` for each scale."""
+        return len(self.grids) * self.codes_per_position
+
+    @property
+    def code_counts(self) -> tuple[int, ...]:
+        """Codes of a face in each scale; they stand in one row, scale after scale."""
+        return tuple(side**2 * self.codes_per_position for side in self.grids)
 
     def width_at(self, size: int) -> int:
         """Channels of the level whose grid side is `size`."""
         if size not in self.sizes:
             raise ConfigError(f"no level of {size} px: the autoencoder has {self.sizes}")
         return self.widths[self.sizes.index(size)]
+
+
+WINDOW = 8
+"""Side of the windows of local attention, tokens."""
+ATTENTIONS = ("global", "local+global", "split")
 
 
 @dataclass(frozen=True)
@@ -103,6 +156,9 @@ class CodeFormerConfig:
         fuse_hidden: inner width of a CFT block as a share of its channels (1.0 as published).
         bands: cell sides in pixels, coarsest first, of the photo's own bands that are let into the result by
             w; empty as published.
+        attention: what a token of the transformer looks at: "global", all tokens, as published;
+            "local+global", layers by turns at windows of 8 x 8 tokens of their scale and at all; "split",
+            half of each layer's heads at windows and half at all. The weights have the same shapes.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -113,10 +169,12 @@ class CodeFormerConfig:
     fuse_sizes: tuple[int, ...] = (32, 64, 128, 256)
     fuse_hidden: float = 1.0
     bands: tuple[int, ...] = ()
+    attention: str = "global"
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ConfigError(f"transformer: width {self.width} is not a multiple of heads {self.heads}")
+        self._check_attention()
         for size in self.fuse_sizes:
             self.autoencoder.width_at(size)
         side = self.autoencoder.image_size
@@ -129,6 +187,23 @@ class CodeFormerConfig:
         if self.bands and side in self.fuse_sizes:
             raise ConfigError(
                 f"bands: the photo takes the place of a tap of {side} px, which is fused already"
+            )
+
+    def _check_attention(self) -> None:
+        if self.attention not in ATTENTIONS:
+            raise ConfigError(
+                f"transformer: attention is one of {', '.join(ATTENTIONS)}, not '{self.attention}'"
+            )
+        if self.attention == "split" and self.heads % 2:
+            raise ConfigError(
+                f"transformer: attention 'split' needs an even number of heads, not {self.heads}"
+            )
+        if self.attention != "global" and any(
+            side > WINDOW and side % WINDOW for side in self.autoencoder.grids
+        ):
+            raise ConfigError(
+                f"transformer: attention '{self.attention}' cuts grids into windows of {WINDOW}, which "
+                f"{self.autoencoder.grids} does not allow"
             )
 
     @property
@@ -151,6 +226,38 @@ class CodeFormerConfig:
         values = dict(values)
         inner = _build(AutoencoderConfig, values.pop("autoencoder", {}))
         return _build(cls, {**values, "autoencoder": inner})
+
+
+def changed(config: CodeFormerConfig, changes: Mapping[str, Any]) -> CodeFormerConfig:
+    """Other sizes for some of a network's; `autoencoder` is a mapping of its own.
+
+    Raises:
+        ConfigError: names a size that does not exist, has a value of another kind, or does not fit the rest.
+    """
+    inner = changes.get("autoencoder", {})
+    if not isinstance(inner, Mapping):
+        raise ConfigError(f"autoencoder: a table of sizes is wanted, not {inner!r:.40}")
+    autoencoder = dataclasses.replace(config.autoencoder, **_typed(config.autoencoder, inner))
+    outer = _typed(config, {name: value for name, value in changes.items() if name != "autoencoder"})
+    return dataclasses.replace(config, autoencoder=autoencoder, **outer)
+
+
+def _typed(config: AutoencoderConfig | CodeFormerConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes, if they are of the kind that the fields have in every network."""
+    found: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name not in {known.name for known in dataclasses.fields(config)}:
+            raise ConfigError(f"{type(config).__name__} has no '{name}'")
+        kind = type(getattr(config, name))
+        if kind is tuple and isinstance(value, list | tuple):
+            fits = all(type(item) is int for item in value)
+            value = tuple(value)
+        else:
+            fits = type(value) is kind or (kind is float and type(value) is int)
+        if not fits or (kind is int and value < 1):
+            raise ConfigError(f"{name} = {value!r:.40} is not of the kind of {getattr(config, name)!r:.40}")
+        found[name] = value
+    return found
 
 
 def _build(cls: type[T], values: dict[str, Any]) -> T:

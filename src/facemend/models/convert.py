@@ -85,6 +85,9 @@ def _require_published_form(config: CodeFormerConfig) -> None:
         "encoder_blocks": 0 in ae.encoder_blocks,
         "fuse_hidden": config.fuse_hidden != 1,
         "bands": bool(config.bands),
+        "codes_per_position": ae.codes_per_position != 1,
+        "scales": ae.grids != (ae.code_grid,),
+        "attention": config.attention != "global",
     }
     if any(ours_only.values()):
         names = ", ".join(name for name, differs in ours_only.items() if differs)

@@ -142,7 +142,11 @@ def check_sizes(config: CodeFormerConfig, source: Path | str) -> None:
         "layers": (config.layers, 1, 64),
         "feedforward": (config.feedforward, 1, 32_768),
         "levels": (len(ae.widths), 1, 12),
+        "codes_per_position": (ae.codes_per_position, 1, 64),
+        "scales": (len(ae.scales), 0, 12),
+        "tokens": (sum(side**2 for side in ae.grids), 1, 65_536),
     }
+    limits |= {f"scales[{i}]": (side, 1, 2048) for i, side in enumerate(ae.scales)}
     limits |= {f"widths[{i}]": (width, 1, 4096) for i, width in enumerate(ae.widths)}
     limits |= {f"encoder_blocks[{i}]": (blocks, 0, 32) for i, blocks in enumerate(ae.encoder_blocks)}
     limits |= {f"decoder_blocks[{i}]": (blocks, 1, 32) for i, blocks in enumerate(ae.decoder_blocks)}

@@ -51,7 +51,7 @@ class CodeCache:
         self.codes: NDArray[np.int16] = np.load(path, mmap_mode="r")
         self._check(path, faces, size, engine)
 
-    def targets(self, face: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
+    def targets(self, face: Tensor, mirrored: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """As `Teacher.targets`, for face numbers and mirror flags, (B,) int64 each."""
         stored = self.codes[face.cpu().numpy(), mirrored.cpu().numpy()]
         codes = torch.from_numpy(stored.astype(np.int64)).to(face.device)

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from facemend.errors import ConfigError
 from facemend.models.config import PRESETS as NETWORKS
+from facemend.models.config import CodeFormerConfig, changed, preset
 from facemend.training.settings import (
     AdversaryConfig,
     AdversaryConfigs,
@@ -35,6 +36,9 @@ class RunConfig(Settings):
     """What all stages share."""
 
     network: str = "compact-256"
+    sizes: dict[str, Any] = Field(
+        default={}, description="sizes that differ from the preset `network`, as in `CodeFormerConfig`"
+    )
     out: Path
     seed: int = 0
     data: DataConfig
@@ -61,7 +65,16 @@ class RunConfig(Settings):
     def _network(self) -> Self:
         if self.network not in NETWORKS:
             raise ValueError(f"no network '{self.network}': one of {', '.join(NETWORKS)}")
+        try:
+            _ = self.network_sizes
+        except ConfigError as error:
+            raise ValueError(f"sizes: {error}") from None
         return self
+
+    @property
+    def network_sizes(self) -> CodeFormerConfig:
+        """The network: the preset with what `sizes` changes."""
+        return changed(preset(self.network), self.sizes)
 
 
 def _parts(config: RunConfig, phases: Sequence[Stage1Phase | Stage2Phase]) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from facemend.losses.adversarial import NEAR_CHANCE
-from facemend.models.config import preset
 from facemend.training.config import RunConfig
 from facemend.training.settings import figure_suffixes
 
@@ -41,7 +40,7 @@ class Health:
     """The rules of one run, and how long each has held."""
 
     def __init__(self, config: RunConfig) -> None:
-        codes = preset(config.network).autoencoder.codebook_size
+        codes = config.network_sizes.autoencoder.codebook_size
         self._rules = _rules(codes, config.optim.clip)
         for suffix in figure_suffixes(getattr(config, "adversary", ())):
             self._rules |= _adversary_rules(suffix)

@@ -51,7 +51,7 @@ def reconstruct(
         OutputError: one exists already or cannot be written.
     """
     side = net.config.image_size
-    counts = torch.zeros(net.config.codebook_size, dtype=torch.int64)
+    counts = torch.zeros(net.config.tables, net.config.codebook_size, dtype=torch.int64)
     for job in jobs:
         outputs.claim(job.output)
         image = read_picture(job.source).as_float()
@@ -59,7 +59,7 @@ def reconstruct(
             raise InputError(f"{job.source}: {image.shape[1]}x{image.shape[0]} is not square, not aligned")
         crop = torch.from_numpy(resize(image, (side, side), "bicubic")).permute(2, 0, 1)[None]
         made = net(crop * 2 - 1)
-        counts += torch.bincount(made.quantized.codes.flatten(), minlength=len(counts))
+        counts += net.codebook.histogram([scale.codes for scale in made.quantized.scales]).flatten(0, 1)
         pixels = ((made.image[0].permute(1, 2, 0) + 1) / 2).clamp(0, 1).numpy()
         outputs.save(job.output, Picture.from_array(pixels))
         advance()

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -204,7 +205,7 @@ def _plots(
 ) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for plot in (*LOSSES, *_adversary_plots(config), *PROGRESS):
-        if curves := _curves(lines, plot.names):
+        if curves := _curves(lines, _with_scales(lines, plot.names)):
             found.append(_drawn(plot.title, plot.text, curves, boundaries, len(found), log=plot.log))
     logged = {name for line in lines for name in line if name.startswith("held_out/")}
     for metric, text in HELD_OUT.items():
@@ -217,10 +218,17 @@ def _plots(
 
 
 def _metric(name: str) -> str:
-    """`held_out/psnr_w0.5` and `held_out/psnr_lq` -> `psnr`."""
+    """`held_out/psnr_w0.5`, `held_out/psnr_lq` and `held_out/psnr_s8` -> `psnr`."""
     base = name.removeprefix("held_out/")
     head, _, tail = base.rpartition("_")
-    return head if tail == "lq" or (tail[:1] == "w" and tail[1:2].isdigit()) else base
+    return head if tail == "lq" or (tail[:1] in ("w", "s") and tail[1:2].isdigit()) else base
+
+
+def _with_scales(lines: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[str]:
+    """The names, and those of the same figures of single scales that were logged: token, token_s8, ..."""
+    logged = {name for line in lines for name in line}
+    scales = sorted((n for n in logged if re.search(r"_s\d+$", n)), key=lambda n: int(n.rpartition("_s")[2]))
+    return [n for name in names for n in (name, *(s for s in scales if s.rpartition("_s")[0] == name))]
 
 
 def _drawn(

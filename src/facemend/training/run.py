@@ -6,7 +6,6 @@ optimisers and the step. With several processes the first one writes; all of the
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
@@ -97,7 +96,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         record = self.folder / "config.json"
         text = self.config.model_dump_json(indent=1)
-        if record.exists() and self._recorded(record) != _essence(text):
+        if record.exists() and not _same_run(record.read_text(), self.config):
             raise ConfigError(
                 f"{self.folder}: holds a run with other settings; choose another 'out' or delete it"
             )
@@ -116,14 +115,6 @@ class Run:
             "precision": "bf16" if self._bf16 else "fp32",
         }
         self.note("environment.json", environment)
-
-    def _recorded(self, record: Path) -> dict[str, Any]:
-        """What the folder's run was, read as settings of today: those that it lacked have their default."""
-        text = record.read_text()
-        # One of another stage, or of a version that knew other settings, stays as it is.
-        with contextlib.suppress(ValidationError):
-            text = type(self.config).model_validate_json(text).model_dump_json()
-        return _essence(text)
 
     def note(self, name: str, values: Mapping[str, Any]) -> None:
         """Keep facts about the run as a JSON file of its folder."""
@@ -321,9 +312,17 @@ def require(path: Path, what: str) -> Path:
     return path
 
 
-def _essence(text: str) -> dict[str, Any]:
+def _same_run(record: str, config: RunConfig) -> bool:
+    """Whether a recorded config is of the same run; settings that it does not know had their defaults."""
+    try:
+        return _essence(type(config).model_validate_json(record)) == _essence(config)
+    except ValidationError:
+        return False
+
+
+def _essence(config: RunConfig) -> dict[str, Any]:
     """What makes two runs the same: all but how often they report, and what may change after a divergence."""
-    values: dict[str, Any] = json.loads(text)
+    values = config.model_dump()
     for name in ("out", "log_every", "save_every", "preview_every", "threads", "minutes"):
         values.pop(name, None)
     for table, name in (("data", "workers"), ("data", "cache_mb"), ("optim", "lr"), ("optim", "clip")):

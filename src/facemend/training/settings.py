@@ -239,6 +239,12 @@ class CodeLossConfig(Settings):
 
     feature: float = Field(default=1.0, ge=0)
     token: float = Field(default=0.5, ge=0)
+    soft: float = Field(
+        default=0.0,
+        ge=0,
+        description="temperature of soft targets, in mean squared distances of a code to its nearest; "
+        "0 = the true code alone",
+    )
 
 
 class Stage1Phase(Settings):

@@ -5,18 +5,17 @@ Losses: L1, LPIPS, code, and from a phase on the hinge adversarial loss with ada
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from facemend.losses.codes import code_loss
-from facemend.models.autoencoder import VQAutoencoder
+from facemend.models.autoencoder import Reconstruction, VQAutoencoder
 from facemend.models.checkpoint import autoencoder_state, load_checkpoint, load_into, save_checkpoint
-from facemend.models.codebook import code_usage
-from facemend.models.config import preset
 from facemend.models.perceptual import LPIPS
+from facemend.models.scales import code_face
 from facemend.training.adversary import Adversaries
 from facemend.training.codebook_care import CodebookCare
 from facemend.training.config import Stage1Config
@@ -26,7 +25,8 @@ from facemend.training.optimizers import make_optimizer
 from facemend.training.pictures import open_faces, parts
 from facemend.training.run import OnStep, Run, Stateful, Tally
 from facemend.training.schedule import faces_seen, remaining
-from facemend.training.validate import reconstruction, save_grid
+from facemend.training.settings import CodebookConfig
+from facemend.training.validate import by_scale, reconstruction, save_grid
 
 # Batches whose encoder outputs start the codebook.
 KMEANS_BATCHES = 24
@@ -35,7 +35,8 @@ KMEANS_BATCHES = 24
 def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
     """Train stage I; returns the checkpoint. A run that was stopped goes on where its state was saved."""
     run = Run(config, config.phases, on_step)
-    sizes = preset(config.network)
+    sizes = config.network_sizes
+    sides = sizes.autoencoder.grids
 
     pictures = open_faces(config, sizes.autoencoder.image_size, None, run.engine)
     run.note("data.json", pictures.facts())
@@ -47,12 +48,12 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
     judge = LPIPS("alex").to(run.device)
     adversary = Adversaries(config.adversary, run)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual).to(run.device)
-    care = CodebookCare(net.codebook, config.codebook, run.engine)
+    cares = [CodebookCare(net.codebook, config.codebook, run.engine, scale) for scale in range(len(sides))]
     average = EMA(net, config.ema)
     optimizer = make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {
         "net": net,
-        "care": care,
+        **{f"care_s{side}" if scale else "care": cares[scale] for scale, side in enumerate(sides)},
         "ema": average,
         "optimizer": optimizer,
         **adversary.parts(),
@@ -66,18 +67,19 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
                 # By the step, not by `first_sample`, which depends on where a stopped run went on.
                 seen = faces_seen(config.phases, step)
                 start = pictures.batches(phase.size, phase.batch, None, seen, KMEANS_BATCHES, shared=False)
-                _start_codebook(net, care, (sample["hq"] for sample in start), run)
+                _start_codebook(net, cares, (sample["hq"] for sample in start), run)
 
             generator = run.generator(step)
             total = Tally()
-            z, codes = [], []
+            chosen: list[list[tuple[Tensor, Tensor]]] = [[] for _ in sides]
             for part in parts(batch, config.accumulate):
                 hq = part["hq"]
                 with run.autocast():
                     out = net(hq, quantize)
                     figures, image_gradient = image_losses(out.image, hq, generator, fine=part.get("fine"))
-                    code = code_loss(out.z, out.quantized.vectors, config.codebook.beta, config.codebook.form)
-                    figures["code"] = code.detach()
+                    code_losses = by_scale("code", _code_losses(out, config.codebook), sides)
+                    code = code_losses["code"]
+                    figures |= {name: value.detach() for name, value in code_losses.items()}
                     if phase.adversary:
                         last_layer = net.decoder.out.weight
                         adversarial, gan_figures = adversary.gradient(
@@ -91,27 +93,25 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
                     gradients.append(torch.ones_like(code))
                 torch.autograd.backward(tensors, [gradient / config.accumulate for gradient in gradients])
                 total.add(figures)
-                z.append(out.z.detach())
-                codes.append(out.quantized.codes)
+                for own, scale in zip(chosen, out.quantized.scales, strict=True):
+                    own.append((scale.latent.detach(), scale.codes))
             norm = run.update(optimizer, config.optim, step)
             if quantize:
-                care.observe(torch.cat(z), torch.cat(codes))
-                if config.codebook.revive_every and (step + 1) % config.codebook.revive_every == 0:
-                    revived = care.revive(torch.cat(z), run.generator(step))
-                    total.add({"revived": float(revived)})
+                every = config.codebook.revive_every
+                revive = run.generator(step) if every and (step + 1) % every == 0 else None
+                total.add(_look_after(cares, chosen, revive))
             if phase.adversary:
                 total.add(adversary.train(hq, out.image, generator, part.get("fine")))
             average.update(net)
             step += 1
 
-            usage = code_usage(care.counts)
             run.after_step(
                 step,
                 batch,
                 {
                     **total.means(),
                     "gradient": norm,
-                    "perplexity": usage.perplexity,
+                    **by_scale("perplexity", [care.usage.perplexity for care in cares], sides),
                     "bypass": float(not quantize),
                 },
             )
@@ -126,13 +126,49 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
     return run.folder / "model.safetensors"
 
 
-def _start_codebook(net: VQAutoencoder, care: CodebookCare, pictures: Iterable[Tensor], run: Run) -> None:
-    latents = []
-    with torch.no_grad(), run.autocast():
+def _code_losses(out: Reconstruction, config: CodebookConfig) -> list[Tensor]:
+    return [
+        code_loss(scale.latent, scale.vectors, config.beta, config.form) for scale in out.quantized.scales
+    ]
+
+
+def _look_after(
+    cares: Sequence[CodebookCare],
+    chosen: Sequence[Sequence[tuple[Tensor, Tensor]]],
+    revive: torch.Generator | None,
+) -> dict[str, float]:
+    """Take in the latents and codes of a step, by scale and part, and revive dead codes when it is time."""
+    revived = 0
+    for care, seen in zip(cares, chosen, strict=True):
+        latents, codes = (torch.cat(own) for own in zip(*seen, strict=True))
+        care.observe(latents, codes)
+        if revive is not None:
+            revived += care.revive(latents, revive)
+    return {} if revive is None else {"revived": float(revived)}
+
+
+@torch.no_grad()
+def _start_codebook(
+    net: VQAutoencoder, cares: Sequence[CodebookCare], pictures: Iterable[Tensor], run: Run
+) -> None:
+    """K-means scale by scale: a finer one starts from what the coarser ones, once started, leave."""
+    faces = []
+    with run.autocast():
         for hq in pictures:
-            z, _ = net.encoder(hq)
-            latents.append(z.flatten(2).transpose(1, 2).flatten(0, 1))
-    care.start_from(torch.cat(latents), run.generator(0))
+            z, taps = net.encoder(hq)
+            faces.append((z, net.encoder.fine_latents(taps)))
+    for scale, care in enumerate(cares):
+        generator = run.generator(0)
+        rows = []
+        for z, fine in faces:
+            latent = code_face(net.codebook, net.config, z, fine).scales[scale].latent
+            own = latent.flatten(2).transpose(1, 2).flatten(0, 1)
+            # No more of a finer grid than of the latent's: that many say enough.
+            most = z[:, 0].numel()
+            rows.append(
+                own if len(own) <= most else own[torch.randperm(len(own), generator=generator)[:most]]
+            )
+        care.start_from(torch.cat(rows), generator)
 
 
 def _averaged(net: VQAutoencoder, average: EMA) -> VQAutoencoder:
@@ -157,7 +193,7 @@ def _save_product(
     digest: str,
 ) -> None:
     info = {"stage": "stage1", "step": step, "faces": faces_seen(config.phases, step), "data": digest}
-    sizes = preset(config.network)
+    sizes = config.network_sizes
     save_checkpoint(run.folder / "model.safetensors", _averaged(net, average).state_dict(), sizes, info)
     info["adversaries"] = adversary.names
     save_checkpoint(run.folder / "discriminator.safetensors", adversary.state_dict(), sizes, info)

@@ -9,23 +9,22 @@ from pathlib import Path
 
 from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from facemend.models.codeformer import CodeFormer
-from facemend.models.config import preset
 from facemend.models.perceptual import LPIPS
 from facemend.training.code_cache import CodeCache
 from facemend.training.config import Stage2Config
 from facemend.training.ema import EMA
 from facemend.training.optimizers import make_optimizer
 from facemend.training.pictures import open_faces, parts
-from facemend.training.prediction import averaged, prediction_losses, validate
+from facemend.training.prediction import CodeLosses, averaged, validate
 from facemend.training.run import OnStep, Run, Stateful, Tally, freeze
 from facemend.training.schedule import faces_seen, remaining
-from facemend.training.teacher import Teacher, target_entropy
+from facemend.training.teacher import Teacher
 
 
 def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
     """Train stage II; returns the checkpoint. A run that was stopped goes on where its state was saved."""
     run = Run(config, config.phases, on_step)
-    sizes = preset(config.network)
+    sizes = config.network_sizes
     size = sizes.autoencoder.image_size
 
     pictures = open_faces(config, size, config.phases[-1].degradation, run.engine)
@@ -38,15 +37,14 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
         load_into(net, load_checkpoint(config.init).state, config.init)
     teacher.start(net, encoder=config.init is None)
     freeze(net.fusion)
+    code_losses = CodeLosses(config.codes, teacher)
     lpips = LPIPS("alex").to(run.device)
     average = EMA(net, config.ema)
     optimizer = make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {"net": net, "ema": average, "optimizer": optimizer}
     step = run.resume(state)
     if step == 0:
-        codes, _ = teacher.targets(probe["hq"])
-        entropy = target_entropy(codes, sizes.autoencoder.codebook_size)
-        start = {"stage1_psnr": teacher.psnr, "target_entropy": entropy}
+        start = teacher.start_figures(probe["hq"])
         run.log(0, start)
         run.warn(0, run.health.look(0, start))
     cache = CodeCache(run.folder, pictures.faces, size, teacher, run.engine) if config.cache_codes else None
@@ -60,7 +58,7 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
                         codes, vectors = teacher.targets(part["hq"])
                     else:
                         codes, vectors = cache.targets(part["face"], part["mirrored"])
-                    loss, figures = prediction_losses(net.encode(part["lq"]), codes, vectors, config.codes)
+                    loss, figures = code_losses(net.encode(part["lq"]), codes, vectors)
                 (loss / config.accumulate).backward()
                 total.add(figures)
             norm = run.update(optimizer, config.optim, step)

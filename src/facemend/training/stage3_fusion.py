@@ -14,7 +14,6 @@ import torch
 from facemend.errors import ConfigError
 from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from facemend.models.codeformer import CodeFormer
-from facemend.models.config import preset
 from facemend.models.perceptual import LPIPS
 from facemend.training.adversary import Adversaries
 from facemend.training.config import Stage3Config
@@ -22,7 +21,7 @@ from facemend.training.ema import EMA
 from facemend.training.image_losses import ImageLosses
 from facemend.training.optimizers import make_optimizer
 from facemend.training.pictures import open_faces, parts
-from facemend.training.prediction import averaged, prediction_losses, validate
+from facemend.training.prediction import CodeLosses, averaged, validate
 from facemend.training.run import OnStep, Run, Stateful, Tally, freeze, logger, require
 from facemend.training.schedule import faces_seen, remaining
 from facemend.training.teacher import Teacher
@@ -33,7 +32,7 @@ PREVIEW_W = (0.0, 0.5, 1.0)
 def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     """Train stage III; returns the checkpoint. A run that was stopped goes on where its state was saved."""
     run = Run(config, config.phases, on_step)
-    sizes = preset(config.network)
+    sizes = config.network_sizes
     size = sizes.autoencoder.image_size
 
     pictures = open_faces(config, size, config.phases[-1].degradation, run.engine)
@@ -45,8 +44,13 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     stage2 = load_checkpoint(require(config.stage2, "the stage II checkpoint"))
     if stage2.info.get("stage1") not in (teacher.sha256, None):
         raise ConfigError(f"{config.stage2}: was trained on another stage I than {config.stage1}")
+    if (stage2.config.heads, stage2.config.attention) != (sizes.heads, sizes.attention):  # no shape tells
+        raise ConfigError(
+            f"{config.stage2}: was trained with other heads or attention than this run's network"
+        )
     load_into(net, stage2.state, config.stage2)
     freeze(net.codebook)
+    code_losses = CodeLosses(config.codes, teacher)
     if config.freeze_decoder:
         freeze(net.decoder)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual, config.identity_weight).to(run.device)
@@ -80,7 +84,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
                 with run.autocast():
                     codes, vectors = teacher.targets(hq)
                     encoded = net.encode(part["lq"])
-                    code_loss, figures = prediction_losses(encoded, codes, vectors, config.codes)
+                    code_loss, figures = code_losses(encoded, codes, vectors)
                     tensors, gradients = [code_loss], [torch.ones_like(code_loss)]
                     if phase.image_losses:
                         features = encoded.features

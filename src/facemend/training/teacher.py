@@ -12,8 +12,9 @@ from facemend.models.autoencoder import VQAutoencoder
 from facemend.models.checkpoint import autoencoder_state, load_checkpoint, load_into
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import CodeFormerConfig
+from facemend.models.scales import code_face, look_up
 from facemend.training.run import freeze, require
-from facemend.training.validate import require_reconstruction
+from facemend.training.validate import by_scale, require_reconstruction
 
 
 class Teacher:
@@ -44,25 +45,39 @@ class Teacher:
         load_into(self.net, state, path)
         freeze(self.net)
         self.sha256 = checkpoint.sha256
-        self._grid = sizes.autoencoder.code_grid
+        self.sizes = sizes.autoencoder
         self.psnr = require_reconstruction(self.net, probe, min_psnr, path)
 
     @torch.no_grad()
-    def targets(self, hq: Tensor) -> tuple[Tensor, Tensor]:
-        """True codes of HQ faces (B, 3, S, S) in [-1, 1]: indices (B, T) and vectors (B, C, g, g)."""
-        z, _ = self.net.encoder(hq)
-        quantized = self.net.codebook(z)
-        return quantized.codes, quantized.vectors
+    def targets(self, hq: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """True codes of HQ faces, (B, 3, S, S) in [-1, 1].
+
+        Returns:
+            Indices (B, T), scale after scale, and what `vectors` says of them.
+        """
+        z, taps = self.net.encoder(hq)
+        codes = code_face(self.net.codebook, self.sizes, z, self.net.encoder.fine_latents(taps)).codes
+        return codes, self.vectors(codes)
 
     @property
     def tokens(self) -> int:
         """Codes of a face."""
-        return self._grid**2
+        return sum(self.sizes.code_counts)
 
-    def vectors(self, codes: Tensor) -> Tensor:
-        """Code vectors (B, C, g, g) of indices (B, T)."""
-        with torch.no_grad():
-            return self.net.codebook.lookup(codes, (self._grid, self._grid))
+    def by_scale(self, codes: Tensor) -> tuple[Tensor, ...]:
+        """The codes (or what has their second axis) of each scale, coarse to fine."""
+        parts: tuple[Tensor, ...] = codes.split(self.sizes.code_counts, 1)
+        return parts
+
+    @torch.no_grad()
+    def vectors(self, codes: Tensor) -> dict[int, Tensor]:
+        """What each latent of the encoder should be, by grid side.
+
+        For the latent that is the sum of the code vectors of all scales up to its grid, (B, C, g, g): what
+        the decoder gets. Each finer scale has its own.
+        """
+        coarse, fine = look_up(self.net.codebook, self.sizes, codes)
+        return {self.sizes.code_grid: coarse, **fine}
 
     def start(self, student: CodeFormer, encoder: bool = True) -> None:
         """Give a student codebook and decoder, frozen, and unless it has its own the encoder."""
@@ -71,6 +86,19 @@ class Teacher:
         student.codebook.load_state_dict(self.net.codebook.state_dict())
         student.decoder.load_state_dict(self.net.decoder.state_dict())
         freeze(student.codebook, student.decoder)
+
+    def start_figures(self, hq: Tensor) -> dict[str, float]:
+        """What stage I is worth: PSNR, and the entropy of its codes of these faces (B, 3, S, S), by scale."""
+        parts = self.sizes.codes_per_position
+        entropies = [
+            sum(target_entropy(own[:, part::parts], self.sizes.codebook_size) for part in range(parts))
+            / parts
+            for own in self.by_scale(self.targets(hq)[0])
+        ]
+        return {
+            "stage1_psnr": self.psnr,
+            **by_scale("target_entropy", entropies, self.sizes.grids),
+        }
 
 
 def target_entropy(codes: Tensor, codebook_size: int) -> float:

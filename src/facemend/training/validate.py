@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from facemend.models.codebook import code_usage
 from facemend.models.perceptual import LPIPS
 
 BATCH = 8
+
+Number = TypeVar("Number", float, Tensor)
 
 
 def in_batches(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
@@ -36,19 +39,34 @@ def compare(restored: Tensor, target: Tensor, lpips: LPIPS) -> dict[str, float]:
     }
 
 
+def by_scale(name: str, values: Sequence[Number], sides: Sequence[int]) -> dict[str, Number]:
+    """A figure of each scale: their mean under the name, and each with its grid side if there are several."""
+    if len(values) == 1:
+        return {name: values[0]}
+    mean = sum(values[1:], values[0]) / len(values)
+    return {name: mean, **{f"{name}_s{side}": own for side, own in zip(sides, values, strict=True)}}
+
+
+def usage_by_scale(counts: Tensor, sides: Sequence[int]) -> dict[str, float]:
+    """Share of codes used and their perplexity, from the counts of `Codebook.histogram`."""
+    usages = [code_usage(own) for own in counts]
+    return {
+        **by_scale("codes_used", [usage.used for usage in usages], sides),
+        **by_scale("perplexity", [usage.perplexity for usage in usages], sides),
+    }
+
+
 def reconstruction(net: VQAutoencoder, images: Tensor, lpips: LPIPS) -> tuple[dict[str, float], Tensor]:
     """Stage I figures on held-out HQ faces: quality and use of the codebook; and the reconstructions."""
-    pictures, codes = [], []
+    pictures, counts = [], []
     with torch.no_grad():
         for part in images.split(BATCH):
             out = net(part)
             pictures.append(out.image.float())
-            codes.append(out.quantized.codes.flatten())
-    counts = torch.bincount(torch.cat(codes), minlength=net.config.codebook_size)
-    usage = code_usage(counts)
+            counts.append(net.codebook.histogram([scale.codes for scale in out.quantized.scales]))
     restored = torch.cat(pictures)
-    figures = {**compare(restored, images, lpips), "codes_used": usage.used, "perplexity": usage.perplexity}
-    return figures, restored
+    usage = usage_by_scale(torch.stack(counts).sum(0), net.config.grids)
+    return {**compare(restored, images, lpips), **usage}, restored
 
 
 def require_reconstruction(net: VQAutoencoder, images: Tensor, least: float, source: Path) -> float:
