@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,24 @@ def autoencoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k: v for k, v in state.items() if k.startswith(("encoder.", "codebook.", "decoder."))}
 
 
-def load_into(module: nn.Module, state: Mapping[str, Tensor], source: Path | str) -> None:
+def load_into(
+    module: nn.Module, state: Mapping[str, Tensor], source: Path | str, fresh: Sequence[str] = ()
+) -> None:
     """Load tensors strictly: every name and shape must match.
+
+    Args:
+        module: where to.
+        state: tensors by name.
+        source: file name for messages.
+        fresh: beginnings of names that stay as they are in the module, whatever the state holds.
 
     Raises:
         WeightsError: names the first few tensors that are missing, unexpected or of another shape.
     """
     own = module.state_dict()
+    kept = {name: value for name, value in own.items() if name.startswith(tuple(fresh))}
+    if fresh:
+        state = {name: value for name, value in state.items() if not name.startswith(tuple(fresh))} | kept
     problems = [f"missing {name}" for name in own if name not in state]
     problems += [f"unexpected {name}" for name in state if name not in own]
     problems += [

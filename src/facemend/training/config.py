@@ -93,7 +93,13 @@ class Stage1Config(RunConfig):
 
     stage: Literal["stage1"]
     phases: tuple[Stage1Phase, ...] = Field(min_length=1)
-    init: Path | None = None
+    init: Path | None = Field(
+        default=None, description="a stage I or whole network, such as a grown one, to start from"
+    )
+    fresh: tuple[str, ...] = Field(
+        default=(),
+        description="beginnings of names that are not taken from `init`; a fresh `codebook.` starts by k-means",
+    )
     pixel_weight: float = 1.0
     perceptual: Perceptual = (PerceptualConfig(),)
     codebook: CodebookConfig = CodebookConfig()

@@ -44,7 +44,9 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
 
     net = run.place(VQAutoencoder(sizes.autoencoder))
     if config.init is not None:
-        load_into(net, autoencoder_state(load_checkpoint(config.init).state), config.init)
+        given = autoencoder_state(load_checkpoint(config.init).state)
+        load_into(net, given, config.init, config.fresh)
+    new_codebook = config.init is None or "codebook." in config.fresh
     judge = LPIPS("alex").to(run.device)
     adversary = Adversaries(config.adversary, run)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual).to(run.device)
@@ -63,7 +65,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
     for phase, first_sample, phase_steps in remaining(config.phases, step):
         for batch in pictures.batches(phase.size, phase.batch, None, first_sample, phase_steps):
             quantize = step >= config.codebook.bypass
-            if step == config.codebook.bypass and config.codebook.kmeans and config.init is None:
+            if step == config.codebook.bypass and config.codebook.kmeans and new_codebook:
                 # By the step, not by `first_sample`, which depends on where a stopped run went on.
                 seen = faces_seen(config.phases, step)
                 start = pictures.batches(phase.size, phase.batch, None, seen, KMEANS_BATCHES, shared=False)
