@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from facemend.data.faces import Folder, read_faces, split
+from facemend.errors import WeightsError
 from facemend.models.config import preset
 
 SIDE = 64
@@ -131,9 +132,25 @@ def test_it_can_start_from_weights(run_to_end, settings, stage1, tmp_path):
         assert torch.equal(run.start[name], value), name
 
 
-def test_weights_of_another_network_are_refused(run_to_end, settings, stage1, tmp_path):
-    from facemend.errors import WeightsError
+def test_a_part_can_start_fresh(run_to_end, settings, stage1, tmp_path):
+    """A codebook of another shape, which k-means then starts; all else is taken from the file."""
+    changes = {"sizes": {"autoencoder": {"codes_per_position": 2}}, "phases": PHASE, "init": stage1.path}
+    run = run_to_end(settings("stage1", tmp_path / "run", fresh=["codebook."], **changes))
+    given = stage1.checkpoint.state
+    for name, value in run.start.items():
+        assert (name == "codebook.vectors") != torch.equal(value, given.get(name, torch.empty(0))), name
+    kept = torch.load(run.path.parent / "state.pt", weights_only=True)["net"]["codebook.vectors"]
+    assert (kept - run.start["codebook.vectors"]).abs().mean() > 10 * 1e-2  # k-means moved it, not one step
+    with pytest.raises(WeightsError, match="does not fit"):
+        run_to_end(settings("stage1", tmp_path / "strict", **changes))
 
+
+def test_a_whole_network_gives_its_autoencoder(run_to_end, settings, stage3, tmp_path):
+    run = run_to_end(settings("stage1", tmp_path / "run", init=stage3.path, phases=PHASE))
+    assert torch.equal(run.start["encoder.stem.weight"], stage3.checkpoint.state["encoder.stem.weight"])
+
+
+def test_weights_of_another_network_are_refused(run_to_end, settings, stage1, tmp_path):
     init = stage1.folder / "discriminator.safetensors"
     with pytest.raises(WeightsError, match="does not fit"):
         run_to_end(settings("stage1", tmp_path / "run", init=init, phases=PHASE))

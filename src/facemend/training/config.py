@@ -98,7 +98,7 @@ class Stage1Config(RunConfig):
     )
     fresh: tuple[str, ...] = Field(
         default=(),
-        description="beginnings of names that are not taken from `init`; a fresh `codebook.` starts by k-means",
+        description="beginnings of names not taken from `init`; a fresh `codebook.` starts by k-means",
     )
     pixel_weight: float = 1.0
     perceptual: Perceptual = (PerceptualConfig(),)
