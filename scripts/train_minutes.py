@@ -160,11 +160,10 @@ def measure(config: Config, trial: Trial, folder: Path, steps: int, warm: int) -
         for phase in config.model_dump()["phases"]
     ]
     few = {"limit": 32, "holdout": min(4, config.data.holdout), "table": None, "turned": 1.0, "sources": {}}
-    data = config.model_dump()["data"] | few
+    values = config.model_dump() | trial.settings
+    values |= {"phases": phases, "data": values["data"] | few, "out": folder, **_no_bar(config)}
     never = {"save_every": 10**9, "preview_every": 10**9, "log_every": 1}
-    short = changed(
-        config, **trial.settings, **never, **_no_bar(config), out=folder, phases=phases, data=data
-    )
+    short = type(config).model_validate(values | never)
     times: list[float] = []
 
     def report(step: Any) -> None:
@@ -199,21 +198,27 @@ class Probe:
 
     def search(self) -> Trial:
         """The best of what the time lets it try."""
+        import torch
+
         from facemend.training.engine import Engine
 
         own = self.config
         if own.precision == "no" and Engine().has_bf16:
             self._try(precision="bf16")
-        self._try(channels_last=not own.channels_last)
-        faces = sum(p.steps * p.batch for p in own.phases) / sum(p.steps for p in own.phases)
-        while self.cuda:
-            factor = 2 * self.best.factor
-            steps = self.seconds * self.best.rate(own) / (faces * factor)
-            if steps < LEAST_STEPS or not self._try(factor):
-                break
+        if self.cuda:  # on a CPU PyTorch 2.11 crashes in group norms whose input needs no gradient
+            self._try(channels_last=not own.channels_last)
+        while self.cuda and self._steps(self.best) >= LEAST_STEPS and self._try(2 * self.best.factor):
+            pass
         if self.cuda and self.seconds >= COMPILE_SECONDS and not own.compile:
             self._try(compile=True)
+            if not self.best.settings.get("compile"):
+                torch.compiler.reset()
         return self.best
+
+    def _steps(self, trial: Trial) -> float:
+        """How many steps with a trial's settings fill the stage."""
+        faces = sum(p.steps * p.batch for p in self.config.phases) / sum(p.steps for p in self.config.phases)
+        return self.seconds * trial.rate(self.config) / (faces * trial.factor)
 
     def _try(self, factor: int | None = None, **settings: Any) -> bool:
         """Measure a change of the best; whether it is the best now."""
@@ -233,7 +238,8 @@ class Probe:
         worth = found.rate(self.config)
         if settings.get("compile"):
             worth *= 1 - self._last / self.seconds  # it compiles again in the run
-        if worth < GAIN * self.best.rate(self.config) or self._crowded():
+        few = factor is not None and self._steps(found) < LEAST_STEPS
+        if few or worth < GAIN * self.best.rate(self.config) or self._crowded():
             return False
         self.best = found
         return True
@@ -265,6 +271,5 @@ class Probe:
 
         gc.collect()
         if self.cuda:
-            torch.compiler.reset()
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()

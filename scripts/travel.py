@@ -94,7 +94,7 @@ def _by_source(root: Path, folders: Iterable[Path]) -> list[list[Path]]:
     from facemend.imaging import SUFFIXES
 
     table = root / "train.csv"
-    rows = list(csv.DictReader(table.open(encoding="utf-8", newline=""))) if table.is_file() else []
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines())) if table.is_file() else []
     # A face at 512 px has the name of its copy at 256 px, and only that one is in the table.
     sources = {row["file"]: row.get("source", "") for row in rows}
     groups: dict[tuple[Path, str], list[Path]] = {}
