@@ -324,14 +324,15 @@ def train_default(recipe: Recipe, began: float) -> None:
 
 
 def pack_faces(recipe: Recipe, file: Path, limit_mib: float | None) -> None:
+    """Write the pictures that the configs draw from into a tar."""
     data = [config.data for config in read_configs(recipe).values()]
-    folders = {folder.path for settings in data for folder in settings.folders}
+    faces = travel.drawn(folder for settings in data for folder in settings.folders)
     test = recipe.data / "test"
     others = {settings.table for settings in data if settings.table} | set(test_faces(test))
     if test.with_suffix(".csv").is_file():
         others.add(test.with_suffix(".csv"))
     limit = None if limit_mib is None else int(limit_mib * travel.MIB)
-    manifest = travel.pack(file, recipe.data, sorted(folders), sorted(others), limit)
+    manifest = travel.pack(file, recipe.data, faces, others, limit)
     most = manifest["each_source"] or "all"
     size = f"{file.stat().st_size / travel.MIB:.1f} MiB"
     print(f"{file}: {len(manifest['files'])} files, {most} faces of each source, {size}")

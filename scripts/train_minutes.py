@@ -159,7 +159,7 @@ def measure(config: Config, trial: Trial, folder: Path, steps: int, warm: int) -
         {**phase, "steps": steps, "batch": phase["batch"] * trial.factor}
         for phase in config.model_dump()["phases"]
     ]
-    few = {"limit": 32, "holdout": min(4, config.data.holdout), "table": None, "turned": 1.0, "sources": {}}
+    few = {"limit": 128, "holdout": min(4, config.data.holdout), "table": None, "turned": 1.0, "sources": {}}
     values = config.model_dump() | trial.settings
     values |= {"phases": phases, "data": values["data"] | few, "out": folder, **_no_bar(config)}
     never = {"save_every": 10**9, "preview_every": 10**9, "log_every": 1}
@@ -218,7 +218,7 @@ class Probe:
     def _steps(self, trial: Trial) -> float:
         """How many steps with a trial's settings fill the stage."""
         faces = sum(p.steps * p.batch for p in self.config.phases) / sum(p.steps for p in self.config.phases)
-        return self.seconds * trial.rate(self.config) / (faces * trial.factor)
+        return float(self.seconds * trial.rate(self.config) / (faces * trial.factor))
 
     def _try(self, factor: int | None = None, **settings: Any) -> bool:
         """Measure a change of the best; whether it is the best now."""

@@ -50,15 +50,28 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 # Pictures: one tar.
 
 
+def drawn(folders: Iterable[Any]) -> set[Path]:
+    """Pictures that the folders of a config (`path`, perhaps `without`) are drawn from."""
+    from facemend.imaging import SUFFIXES
+
+    faces: set[Path] = set()
+    for folder in folders:
+        without = getattr(folder, "without", None)  # names that this folder leaves to another
+        taken = {path.name for path in without.glob("*")} if without else set()
+        found = (path for path in folder.path.glob("*") if path.suffix.lower() in SUFFIXES)
+        faces |= {path for path in found if path.name not in taken}
+    return faces
+
+
 def pack(
-    file: Path, root: Path, folders: Iterable[Path], others: Iterable[Path], limit: int | None = None
+    file: Path, root: Path, faces: Iterable[Path], others: Iterable[Path], limit: int | None = None
 ) -> dict[str, Any]:
-    """Write the pictures of some folders, and other files, into one tar with a manifest.
+    """Write training pictures, and other files, into one tar with a manifest.
 
     Args:
         file: to write.
         root: folder that all lie in; names in the tar are relative to it. train.csv in it knows sources.
-        folders: with training pictures.
+        faces: training pictures.
         others: files that are taken whatever the size: tables, test faces.
         limit: bytes that the tar may have; above it only the first K faces of each source of each folder are
             taken, by name, with the largest K that fits.
@@ -66,7 +79,7 @@ def pack(
     Returns:
         The manifest: "each_source" (K, None = all) and "files" (name: SHA-256).
     """
-    groups = _by_source(root, folders)
+    groups = _by_source(root, faces)
     others = list(others)
 
     def members(most: int | None) -> list[Path]:
@@ -89,21 +102,17 @@ def pack(
     return manifest
 
 
-def _by_source(root: Path, folders: Iterable[Path]) -> list[list[Path]]:
+def _by_source(root: Path, faces: Iterable[Path]) -> list[list[Path]]:
     """Pictures of each source of each folder, by name."""
-    from facemend.imaging import SUFFIXES
-
     table = root / "train.csv"
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines())) if table.is_file() else []
     # A face at 512 px has the name of its copy at 256 px, and only that one is in the table.
     sources = {row["file"]: row.get("source", "") for row in rows}
     groups: dict[tuple[Path, str], list[Path]] = {}
-    for folder in folders:
-        if not folder.is_relative_to(root):
-            raise ConfigError(f"{folder}: lies outside {root}, so it cannot be packed; move it there")
-        for path in sorted(folder.glob("*")):
-            if path.suffix.lower() in SUFFIXES:
-                groups.setdefault((folder, sources.get(path.name, "")), []).append(path)
+    for path in sorted(faces):
+        if not path.is_relative_to(root):
+            raise ConfigError(f"{path.parent}: lies outside {root}, so it cannot be packed; move it there")
+        groups.setdefault((path.parent, sources.get(path.name, "")), []).append(path)
     if not groups:
         raise InputError(f"{root}: no training pictures; name their folder with --data")
     return list(groups.values())
