@@ -1,6 +1,7 @@
 """Made-up faces, settings of tiny runs, and one finished run of every stage."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +52,21 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(6):
         Image.fromarray(_face(rng)).save(folder / f"{number}.png")
     return folder
+
+
+@pytest.fixture
+def face_folders(faces: Path, tmp_path: Path) -> Path:
+    """Made-up faces as the configs expect them: two folders, their table, test faces."""
+    root = tmp_path / "faces"
+    for folder in ("train512", "test"):
+        (root / folder).mkdir(parents=True)
+        for file in sorted(faces.glob("*.png")):
+            shutil.copyfile(file, root / folder / f"{folder[:2]}{file.name}")
+    rows = "".join(
+        f"train256,{p.name},{'ab'[n % 2]},0\n" for n, p in enumerate(sorted((root / "train512").glob("*")))
+    )
+    (root / "train.csv").write_text("folder,file,source,yaw\n" + rows)
+    return root
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +127,11 @@ class Finished:
 
 def read_log(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def finish(config: Any) -> Finished:

@@ -1,0 +1,397 @@
+#!/usr/bin/env python3
+"""From the face pictures to the default model, compact-512, in as many minutes as there are.
+
+    scripts/train_default                          the steps that the configs say
+    scripts/train_default --minutes 600            ten hours in all, on whatever machine this is
+    scripts/train_default OUT --from runs/a/stage3/model.safetensors --minutes 60
+    scripts/train_default --try                    two steps a stage: does all of it run here?
+    scripts/train_default --pack FACES.tar --pack-mib 60     pictures for another machine: --data FACES.tar
+    scripts/train_default --join MILESTONES -o weights.safetensors
+
+The network starts as that of --from, grown. With --minutes the three stages share what a reserve for export
+and evaluation leaves; before each a probe tries batch sizes and layouts on real steps, and the quickest is
+taken. A batch n times as large gets learning rates times sqrt(n) (arXiv 2205.10287). OUT is the model folder
+to write; OUT-work beside it holds the stages, plan.json and recipe.jsonl: all choices with their times.
+Stopped and started again, the same command goes on where it was, in the minutes that are left. One process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+BEGAN = time.monotonic()  # torch is imported later: it counts
+
+import travel  # noqa: E402 - beside this file, as the next but one
+from facemend.errors import ConfigError, FacemendError, InputError, OutputError, WeightsError  # noqa: E402
+from train_minutes import (  # noqa: E402
+    LEAST_RESERVE,
+    SAVE_SECONDS,
+    SHARES,
+    Probe,
+    changed,
+    fill,
+    moved,
+    shortened,
+    stage_ends,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = Path("../shared/faces")  # what --data takes the place of
+TEST_FACES = 48
+NOISE = 0.02
+Config = Any  # of one of the three stages
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the command line asks for."""
+
+    out: Path
+    start: str = "compact-256"
+    minutes: float | None = None
+    data: Path = PICTURES
+    milestones: Path | None = None
+    part_mib: float = 16
+    attempt: bool = False
+    configs: Path = ROOT / "configs"
+
+    @property
+    def work(self) -> Path:
+        """Folder of all that comes before the model."""
+        return self.out.with_name(self.out.name + "-work")
+
+
+class Plan:
+    """What was decided and how many seconds were spent, in files: the same command goes on from them."""
+
+    def __init__(self, recipe: Recipe, began: float) -> None:
+        self._file, self._log = recipe.work / "plan.json", recipe.work / "recipe.jsonl"
+        origin = {"from": recipe.start, "try": recipe.attempt}
+        self.values: dict[str, Any] = {**origin, "spent": 0.0, "ending": 0.0, "stages": {}}
+        if self._file.is_file():
+            self.values = json.loads(self._file.read_text())
+        if any(self.values[name] != value for name, value in origin.items()):
+            raise ConfigError(
+                f"{recipe.work}: was begun --from {self.values['from']}; choose another OUT or delete it"
+            )
+        if recipe.out.exists() and not self.values.get("exporting"):
+            raise OutputError(f"{recipe.out}: exists and is not of this recipe; choose another OUT")
+        recipe.work.mkdir(parents=True, exist_ok=True)
+        self._began, self._before = began, self.values["spent"]
+
+    @property
+    def spent(self) -> float:
+        """Seconds of this and of stopped calls."""
+        return float(self._before + time.monotonic() - self._began)
+
+    def save(self, **values: Any) -> None:
+        """Keep values, and the seconds."""
+        self.values |= {**values, "spent": self.spent}
+        travel.write_whole(self._file, lambda part: part.write_text(json.dumps(self.values, indent=1)))
+
+    def note(self, what: str, **values: Any) -> None:
+        """Say something and keep it, with the time."""
+        shown = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+        print(f"{self.spent:7.0f} s  {what}  {shown}", flush=True)
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "spent": round(self.spent, 1),
+            "what": what,
+        }
+        with self._log.open("a") as file:
+            file.write(json.dumps(line | values, default=str) + "\n")
+
+
+def read_configs(recipe: Recipe) -> dict[str, Config]:
+    """Configs of the stages, with their files in the work folder and their pictures where they lie."""
+    from facemend.training.config import load_config
+
+    found = {stage: load_config(recipe.configs / f"compact-512-{stage}.toml") for stage in SHARES}
+    places = {PICTURES: recipe.data}
+    for stage, config in found.items():
+        places[config.out] = recipe.work / stage
+    init = getattr(found["stage1"], "init", None)
+    if init is None:
+        raise ConfigError(f"{recipe.configs}/compact-512-stage1.toml: needs init, the grown weights")
+    places[init] = recipe.work / "grown.safetensors"
+    configs = {
+        stage: type(config).model_validate(moved(config.model_dump(), places))
+        for stage, config in found.items()
+    }
+    for folder in {folder.path for config in configs.values() for folder in config.data.folders}:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no training pictures there; name their folder with --data")
+    return configs
+
+
+def grow_start(recipe: Recipe, plan: Plan, configs: Mapping[str, Config]) -> None:
+    """Write the weights that training starts from."""
+    from facemend.models.checkpoint import load_checkpoint, save_checkpoint
+    from facemend.models.config import preset
+    from facemend.models.grow import grow
+
+    target = recipe.work / "grown.safetensors"
+    if target.is_file():
+        return
+    if recipe.start.endswith(".safetensors"):
+        source = load_checkpoint(Path(recipe.start))
+    else:
+        from facemend.export.recover import recover_checkpoint
+        from facemend.hub.models import find_model
+
+        source = recover_checkpoint(find_model(recipe.start).folder)
+    if not any(name.startswith("transformer.") for name in source.state):
+        raise WeightsError(
+            f"{recipe.start}: holds stage I only; --from needs a whole network, of stage II or III"
+        )
+    large = preset(configs["stage1"].network)
+    state = grow(source.state, source.config, large, NOISE)
+    travel.count_parts(2 * sum(value.numel() for value in state.values()), recipe.part_mib)
+    info = {"stage": "stage3", "grown_from": Path(recipe.start).name, "noise": NOISE, "seed": 0}
+    save_checkpoint(target, state, large, info)
+    plan.note("grown", source=recipe.start, network=configs["stage1"].network)
+
+
+def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, float]) -> Path:
+    """Train a stage, or go on with it; returns its checkpoint."""
+    from facemend.training import train
+
+    stage, held = config.stage, plan.values["stages"].get(config.stage, {})
+    product = Path(config.out / "model.safetensors")
+    if held.get("done"):
+        return product
+    if held:
+        config = type(config).model_validate(held["config"])
+    elif recipe.attempt:
+        config = shortened(config)
+    elif recipe.minutes:
+        few = max(4, int(2 * recipe.minutes))  # previews cost time
+        data = config.model_dump()["data"] | {"holdout": min(few, config.data.holdout)}
+        config = changed(config, data=data)
+        trial = Probe(config, ends[stage] - plan.spent, plan.note, recipe.work / "probe").search()
+        config = fill(config, trial, ends[stage] - plan.spent - plan.values["ending"])
+    held["config"] = config.model_dump(mode="json")
+    plan.values["stages"][stage] = held
+    plan.save()
+    if recipe.minutes:
+        config = changed(config, minutes=max(1.0, ends[stage] - plan.spent - plan.values["ending"]) / 60)
+    chosen = {name: getattr(config, name) for name in ("precision", "channels_last", "compile", "minutes")}
+    chosen |= {"lr": config.optim.lr, "workers": config.data.workers}
+    plan.note(f"begin {stage}", steps_and_batches=[(p.steps, p.batch) for p in config.phases], **chosen)
+    milestone = travel.Milestones(product, recipe.milestones, recipe.part_mib, plan.note)
+    last = [plan.spent]
+
+    def report(step: Any) -> None:
+        print(
+            f"{plan.spent:7.0f} s  {stage}  {step.step}/{step.steps}  {step.images_per_second:.1f} faces/s",
+            flush=True,
+        )
+        plan.save()
+        milestone.write(SAVE_SECONDS / 2)
+        last[0] = plan.spent
+
+    train(config, report)
+    held["done"] = True
+    plan.save(ending=max(plan.values["ending"], plan.spent - last[0]))
+    plan.note(f"end {stage}")
+    milestone.write(0)
+    return product
+
+
+def export(recipe: Recipe, plan: Plan, product: Path, network: str) -> None:
+    """Write the model folder, with float16 weights where these agree with the network."""
+    from facemend.export.model import ExportOptions, export_model
+
+    if plan.values.get("exported"):
+        return
+    plan.save(exporting=True)
+    options = ExportOptions(network, overwrite=recipe.out.exists())
+    try:
+        export_model(product, recipe.out, options)
+    except WeightsError as error:  # weights that learned nothing are too wild for float16
+        plan.note("export as float32", reason=str(error))
+        export_model(product, recipe.out, replace(options, precision="fp32"))
+    plan.save(exported=True)
+    plan.note("exported", model=recipe.out)
+
+
+def test_faces(folder: Path) -> list[Path]:
+    """The faces that are evaluated, in an order by name alone: fewer are always the first of more."""
+    from facemend.imaging import SUFFIXES
+
+    found = (path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(found, key=lambda path: hashlib.sha256(path.name.encode()).digest())[:TEST_FACES]
+
+
+class OutOfTimeError(Exception):
+    """An evaluation would last longer than there is time."""
+
+
+def evaluate(recipe: Recipe, plan: Plan) -> None:
+    """Score the model on as many test faces as the time allows: two first, which say how long one takes."""
+    faces = test_faces(recipe.data / "test")
+    end = 60 * recipe.minutes if recipe.minutes else float("inf")
+    try:
+        if not faces:
+            raise InputError(f"{recipe.data / 'test'}: no faces there")
+        began = plan.spent
+        each = score(recipe, plan, faces[:2], end)
+        fixed = plan.spent - began - 2 * each
+        count = (
+            min(len(faces), int((0.9 * (end - plan.spent) - fixed) / (1.2 * each)))
+            if end < 1e9
+            else len(faces)
+        )
+        if count > 2 and not recipe.attempt:
+            score(recipe, plan, faces[:count], end)
+    except (ModuleNotFoundError, OutOfTimeError, FacemendError) as error:
+        plan.note("evaluation ended", reason=str(error))
+    results = recipe.work / "evaluation/results.json"
+    if results.is_file():
+        shutil.copyfile(results, recipe.out.with_name(f"{recipe.out.name}-results.json"))
+
+
+def score(recipe: Recipe, plan: Plan, faces: Sequence[Path], end: float) -> float:
+    """Evaluate some faces at w = 0, 0.5 and 1, heavily degraded; returns the seconds that one takes."""
+    import torch
+
+    from facemend.evaluation.options import EvaluationOptions
+    from facemend.evaluation.suite import evaluate as run
+    from facemend.hub.models import find_model
+
+    copies, table = recipe.work / "test", recipe.data / "test.csv"
+    shutil.rmtree(copies, ignore_errors=True)
+    copies.mkdir()
+    for face in faces:
+        shutil.copyfile(face, copies / face.name)
+    options = EvaluationOptions(
+        faces=copies,
+        out=recipe.work / "evaluation",
+        title=recipe.out.name,
+        models=(str(recipe.out),),
+        ws=(0.0, 0.5, 1.0),
+        size=min(256, find_model(recipe.out).image_size),
+        table=table if table.is_file() else None,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        speed=False,
+    )
+    times = [plan.spent]
+
+    def done() -> None:
+        times.append(plan.spent)
+        if plan.spent > end:
+            raise OutOfTimeError(f"{len(times) - 1} of {len(faces)} faces when the time was over")
+
+    results = run(options, overwrite=True, on_start=lambda *_: done)
+    for method in results["methods"]:
+        means = {
+            name: row["mean"] for name, row in method["means"].items() if name in ("psnr", "lpips", "niqe")
+        }
+        plan.note(f"evaluated {method['name']}", faces=len(faces), **means)
+    return times[-1] - times[-2]
+
+
+def train_default(recipe: Recipe, began: float) -> None:
+    """The whole recipe, or what is left of it."""
+    import torch
+
+    least = LEAST_RESERVE["cuda" if torch.cuda.is_available() else "cpu"]
+    ends = stage_ends(recipe.minutes, least) if recipe.minutes else {}
+    plan = Plan(recipe, began)
+    if plan.values.get("finished"):
+        plan.note("finished already", model=recipe.out)
+        return
+    if recipe.data.is_file():
+        recipe = replace(recipe, data=travel.unpack(recipe.data, recipe.work / "faces"))
+    configs = read_configs(recipe)
+    grow_start(recipe, plan, configs)
+    for config in configs.values():
+        product = run_stage(recipe, plan, config, ends)
+    export(recipe, plan, product, configs["stage3"].network)
+    evaluate(recipe, plan)
+    plan.save(finished=True)
+    plan.note("finished", model=recipe.out)
+
+
+def pack_faces(recipe: Recipe, file: Path, limit_mib: float | None) -> None:
+    """Write the pictures that the configs draw from into a tar."""
+    data = [config.data for config in read_configs(recipe).values()]
+    faces = travel.drawn(folder for settings in data for folder in settings.folders)
+    test = recipe.data / "test"
+    others = {settings.table for settings in data if settings.table} | set(test_faces(test))
+    if test.with_suffix(".csv").is_file():
+        others.add(test.with_suffix(".csv"))
+    limit = None if limit_mib is None else int(limit_mib * travel.MIB)
+    manifest = travel.pack(file, recipe.data, faces, others, limit)
+    most = manifest["each_source"] or "all"
+    size = f"{file.stat().st_size / travel.MIB:.1f} MiB"
+    print(f"{file}: {len(manifest['files'])} files, {most} faces of each source, {size}")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "out", nargs="?", type=Path, default=Path("runs/compact-512"), help="model folder to write"
+    )
+    parser.add_argument("--minutes", type=float, help="in all; without, the steps of the configs")
+    parser.add_argument(
+        "--from", dest="start", default="compact-256", help="model, its folder, or a checkpoint"
+    )
+    parser.add_argument("--data", type=Path, default=PICTURES, help="folder of faces, or a file of --pack")
+    parser.add_argument(
+        "--configs", type=Path, default=ROOT / "configs", help="folder of compact-512-stage*.toml"
+    )
+    parser.add_argument("--milestones", type=Path, help="folder for the newest weights, in parts, every 90 s")
+    parser.add_argument("--part-mib", type=float, default=16, help="size of a part at most")
+    parser.add_argument(
+        "--try", dest="attempt", action="store_true", help="two steps a stage, in a folder try"
+    )
+    parser.add_argument("--pack", type=Path, metavar="FILE", help="write the pictures into a tar, and end")
+    parser.add_argument("--pack-mib", type=float, help="its size at most: fewer faces of each source")
+    parser.add_argument("--join", type=Path, metavar="FOLDER", help="join the milestone there, and end")
+    parser.add_argument("-o", "--output", type=Path, help="file that --join writes")
+    args = parser.parse_args(argv)
+    if args.join and not args.output:
+        parser.error("--join needs -o FILE")
+    if args.part_mib < 1 / 1024 or (args.minutes is not None and args.minutes <= 0):
+        parser.error("--minutes and --part-mib are above 0")
+    return args
+
+
+def main(argv: Sequence[str], began: float) -> int:
+    args = parse(argv)
+    out = args.out.parent / "try" / args.out.name if args.attempt else args.out
+    minutes = None if args.attempt else args.minutes
+    recipe = Recipe(
+        out, args.start, minutes, args.data, args.milestones, args.part_mib, args.attempt, args.configs
+    )
+    try:
+        if args.join:
+            travel.join_parts(args.join, args.output)
+        elif args.pack:
+            pack_faces(recipe, args.pack, args.pack_mib)
+        else:
+            train_default(recipe, began)
+    except FacemendError as error:
+        print(f"train_default: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last saved state", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], BEGAN))
