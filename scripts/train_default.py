@@ -137,7 +137,6 @@ def read_configs(recipe: Recipe) -> dict[str, Config]:
 def grow_start(recipe: Recipe, plan: Plan, configs: Mapping[str, Config]) -> None:
     """Write the weights that training starts from."""
     from facemend.models.checkpoint import load_checkpoint, save_checkpoint
-    from facemend.models.config import preset
     from facemend.models.grow import grow
 
     target = recipe.work / "grown.safetensors"
@@ -154,7 +153,7 @@ def grow_start(recipe: Recipe, plan: Plan, configs: Mapping[str, Config]) -> Non
         raise WeightsError(
             f"{recipe.start}: holds stage I only; --from needs a whole network, of stage II or III"
         )
-    large = preset(configs["stage1"].network)
+    large = configs["stage1"].network_sizes
     state = grow(source.state, source.config, large, NOISE)
     travel.count_parts(2 * sum(value.numel() for value in state.values()), recipe.part_mib)
     info = {"stage": "stage3", "grown_from": Path(recipe.start).name, "noise": NOISE, "seed": 0}

@@ -119,9 +119,11 @@ def _by_source(root: Path, faces: Iterable[Path]) -> list[list[Path]]:
 
 
 def _tar_size(root: Path, paths: Sequence[Path]) -> int:
-    """Upper bound of the bytes of a tar, manifest and end included."""
-    blocks = sum(3 + -(-path.stat().st_size // 512) for path in paths)
-    manifest = sum(len(str(path.relative_to(root))) + 80 for path in paths) + 100
+    """Upper bound of the bytes of a tar, manifest and end included; long names take two blocks more."""
+    names = [path.relative_to(root).as_posix() for path in paths]
+    blocks = sum(1 if len(name.encode()) <= 100 else 3 for name in names)
+    blocks += sum(-(-path.stat().st_size // 512) for path in paths)
+    manifest = sum(len(json.dumps(name)) + 80 for name in names) + 100
     return 512 * blocks + manifest + 3 * 512 + tarfile.RECORDSIZE
 
 
