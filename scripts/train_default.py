@@ -35,6 +35,7 @@ import travel  # noqa: E402 - beside this file, as the next but one
 from facemend.errors import ConfigError, FacemendError, InputError, OutputError, WeightsError  # noqa: E402
 from train_minutes import (  # noqa: E402
     LEAST_RESERVE,
+    LEAST_STAGE,
     SAVE_SECONDS,
     SHARES,
     Probe,
@@ -103,11 +104,8 @@ class Plan:
         """Say something and keep it, with the time."""
         shown = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
         print(f"{self.spent:7.0f} s  {what}  {shown}", flush=True)
-        line = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "spent": round(self.spent, 1),
-            "what": what,
-        }
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"time": now, "spent": round(self.spent, 1), "what": what}
         with self._log.open("a") as file:
             file.write(json.dumps(line | values, default=str) + "\n")
 
@@ -148,11 +146,11 @@ def grow_start(recipe: Recipe, plan: Plan, configs: Mapping[str, Config]) -> Non
         from facemend.export.recover import recover_checkpoint
         from facemend.hub.models import find_model
 
+        began = plan.spent
         source = recover_checkpoint(find_model(recipe.start).folder)
+        plan.save(recovery=plan.spent - began)  # it exports a network, as the end will
     if not any(name.startswith("transformer.") for name in source.state):
-        raise WeightsError(
-            f"{recipe.start}: holds stage I only; --from needs a whole network, of stage II or III"
-        )
+        raise WeightsError(f"{recipe.start}: holds stage I only; --from needs one of stage II or III")
     large = configs["stage1"].network_sizes
     state = grow(source.state, source.config, large, NOISE)
     travel.count_parts(2 * sum(value.numel() for value in state.values()), recipe.part_mib)
@@ -169,6 +167,7 @@ def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, flo
     product = Path(config.out / "model.safetensors")
     if held.get("done"):
         return product
+    ending = plan.values["ending"] * (2 if stage == "stage3" else 1)  # its last preview shows three w
     if held:
         config = type(config).model_validate(held["config"])
     elif recipe.attempt:
@@ -178,12 +177,12 @@ def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, flo
         data = config.model_dump()["data"] | {"holdout": min(few, config.data.holdout)}
         config = changed(config, data=data)
         trial = Probe(config, ends[stage] - plan.spent, plan.note, recipe.work / "probe").search()
-        config = fill(config, trial, ends[stage] - plan.spent - plan.values["ending"])
+        config = fill(config, trial, ends[stage] - plan.spent - ending)
     held["config"] = config.model_dump(mode="json")
     plan.values["stages"][stage] = held
     plan.save()
     if recipe.minutes:
-        config = changed(config, minutes=max(1.0, ends[stage] - plan.spent - plan.values["ending"]) / 60)
+        config = changed(config, minutes=max(1.0, ends[stage] - plan.spent - ending) / 60)
     chosen = {name: getattr(config, name) for name in ("precision", "channels_last", "compile", "minutes")}
     chosen |= {"lr": config.optim.lr, "workers": config.data.workers}
     plan.note(f"begin {stage}", steps_and_batches=[(p.steps, p.batch) for p in config.phases], **chosen)
@@ -191,10 +190,8 @@ def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, flo
     last = [plan.spent]
 
     def report(step: Any) -> None:
-        print(
-            f"{plan.spent:7.0f} s  {stage}  {step.step}/{step.steps}  {step.images_per_second:.1f} faces/s",
-            flush=True,
-        )
+        done = f"{stage}  {step.step}/{step.steps}  {step.images_per_second:.1f} faces/s"
+        print(f"{plan.spent:7.0f} s  {done}", flush=True)
         plan.save()
         milestone.write(SAVE_SECONDS / 2)
         last[0] = plan.spent
@@ -243,6 +240,8 @@ def evaluate(recipe: Recipe, plan: Plan) -> None:
     try:
         if not faces:
             raise InputError(f"{recipe.data / 'test'}: no faces there")
+        if end - plan.spent < LEAST_STAGE:
+            raise OutOfTimeError("no time is left for it")
         began = plan.spent
         each = score(recipe, plan, faces[:2], end)
         fixed = plan.spent - began - 2 * each
@@ -305,7 +304,8 @@ def train_default(recipe: Recipe, began: float) -> None:
     import torch
 
     least = LEAST_RESERVE["cuda" if torch.cuda.is_available() else "cpu"]
-    ends = stage_ends(recipe.minutes, least) if recipe.minutes else {}
+    if recipe.minutes:
+        stage_ends(recipe.minutes, least)  # too few are said at once
     plan = Plan(recipe, began)
     if plan.values.get("finished"):
         plan.note("finished already", model=recipe.out)
@@ -314,6 +314,9 @@ def train_default(recipe: Recipe, began: float) -> None:
         recipe = replace(recipe, data=travel.unpack(recipe.data, recipe.work / "faces"))
     configs = read_configs(recipe)
     grow_start(recipe, plan, configs)
+    plan.save(start=plan.values.get("start", plan.spent))
+    least = max(least, 4 * plan.values.get("recovery", 0))
+    ends = stage_ends(recipe.minutes, least, plan.values["start"]) if recipe.minutes else {}
     for config in configs.values():
         product = run_stage(recipe, plan, config, ends)
     export(recipe, plan, product, configs["stage3"].network)
@@ -354,9 +357,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--milestones", type=Path, help="folder for the newest weights, in parts, every 90 s")
     parser.add_argument("--part-mib", type=float, default=16, help="size of a part at most")
-    parser.add_argument(
-        "--try", dest="attempt", action="store_true", help="two steps a stage, in a folder try"
-    )
+    parser.add_argument("--try", dest="attempt", action="store_true", help="two steps a stage, in try/")
     parser.add_argument("--pack", type=Path, metavar="FILE", help="write the pictures into a tar, and end")
     parser.add_argument("--pack-mib", type=float, help="its size at most: fewer faces of each source")
     parser.add_argument("--join", type=Path, metavar="FOLDER", help="join the milestone there, and end")

@@ -20,7 +20,7 @@ from typing import Any
 from facemend.errors import ConfigError
 
 SHARES = {"stage1": 0.2, "stage2": 0.3, "stage3": 0.5}
-RESERVE, LEAST_RESERVE = 0.08, {"cpu": 45.0, "cuda": 30.0}  # share of the time, seconds
+RESERVE, LEAST_RESERVE = 0.08, {"cpu": 90.0, "cuda": 60.0}  # share of the time, seconds
 LEAST_STAGE = 15.0  # seconds
 PROBE_SECONDS = 20.0
 GAIN = 1.03  # a choice must be this much quicker
@@ -32,17 +32,22 @@ Config = Any  # of one of the three stages
 Note = Callable[..., None]
 
 
-def stage_ends(minutes: float, least_reserve: float) -> dict[str, float]:
-    """Second at which each stage is to end, of the seconds in all."""
-    seconds = 60 * minutes
-    left = seconds - max(RESERVE * seconds, least_reserve)
+def stage_ends(minutes: float, least_reserve: float, start: float = 0.0) -> dict[str, float]:
+    """Second at which each stage is to end.
+
+    Args:
+        minutes: in all.
+        least_reserve: seconds that are kept at least for export and evaluation.
+        start: second at which stage I begins.
+    """
+    left = 60 * minutes - max(RESERVE * 60 * minutes, least_reserve) - start
     if left * min(SHARES.values()) < LEAST_STAGE:
-        least = (least_reserve + LEAST_STAGE / min(SHARES.values())) / 60
+        least = (least_reserve + start + LEAST_STAGE / min(SHARES.values())) / 60
         raise ConfigError(f"--minutes {minutes:g} are too few: at least {math.ceil(10 * least) / 10:g} here")
     ends, share = {}, 0.0
     for stage, part in SHARES.items():
         share += part
-        ends[stage] = left * share
+        ends[stage] = start + left * share
     return ends
 
 

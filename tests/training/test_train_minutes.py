@@ -44,14 +44,15 @@ def stage3_config(settings: MakeConfig, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("given", "ends"),
+    ("given", "start", "ends"),
     [
-        (100, [1104, 2760, 5520]),  # 6000 s less 8 %: 5520
-        (5, [51, 127.5, 255]),  # 300 s less 45
+        (100, 0, [1104, 2760, 5520]),  # 6000 s less 8 %: 5520
+        (5, 0, [51, 127.5, 255]),  # 300 s less 45
+        (5, 55, [95, 155, 255]),  # of which 55 went by before
     ],
 )
-def test_the_stages_share_what_the_reserve_leaves(minutes, given, ends):
-    assert list(minutes.stage_ends(given, 45).values()) == pytest.approx(ends)
+def test_the_stages_share_what_the_reserve_leaves(minutes, given, start, ends):
+    assert list(minutes.stage_ends(given, 45, start).values()) == pytest.approx(ends)
 
 
 def test_too_few_minutes_say_the_least_that_is_enough(minutes):
