@@ -344,6 +344,7 @@ def test_parts_that_cannot_be(settings, tmp_path, change, message):
 def test_layout_and_compilation_are_asked_for(settings, tmp_path, monkeypatch):
     """Both change how fast a step is, not what it does; whether they are asked for is what can be seen."""
     compiled = []
+    monkeypatch.setattr(Engine, "has_channels_last", True)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
     results = []
     for name, change in (("plain", {}), ("fast", {"channels_last": True, "compile": True})):
@@ -355,6 +356,15 @@ def test_layout_and_compilation_are_asked_for(settings, tmp_path, monkeypatch):
     assert {"Encoder", "Decoder"} <= set(compiled)
     for name, value in results[0].items():
         torch.testing.assert_close(results[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_pictures_are_not_laid_out_by_pixel_on_a_cpu(settings, tmp_path, caplog):
+    """It crashes there: torch's group norm, backward, in stage III."""
+    phases = [{"steps": 1, "size": SIDE, "batch": 2}]
+    run = Run(settings("stage1", tmp_path / "run", channels_last=True, phases=phases), phases=())
+    net = run.place(torch.nn.Conv2d(4, 4, 3))
+    assert net.weight.is_contiguous()
+    assert "channels_last is left out" in caplog.text
 
 
 @pytest.mark.parametrize("has", [True, False])
