@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from facemend.errors import WeightsError
+from facemend.errors import OutputError, WeightsError
 from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from facemend.models.codeformer import CodeFormer
 from facemend.models.config import AutoencoderConfig, CodeFormerConfig, preset
@@ -178,3 +178,25 @@ def test_header_is_plain_json(saved):
 def test_impossible_sizes_in_the_header(tmp_path, config):
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata={"config": config})
     refuse(tmp_path / "a.safetensors", "not a facemend checkpoint")
+
+
+def test_a_full_disk_leaves_the_older_file_whole(tmp_path, monkeypatch):
+    """The weights are written in part, then the disk is full."""
+    import facemend.models.checkpoint as module
+
+    path = tmp_path / "model.safetensors"
+    state = CodeFormer(preset("tiny")).state_dict()
+    save_checkpoint(path, state, preset("tiny"), {"step": 1})
+    before = path.read_bytes()
+
+    def fail(tensors, file, metadata):
+        Path(file).write_bytes(before[:1000])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "save_file", fail)
+    with pytest.raises(
+        OutputError, match=r"model\.safetensors: cannot be written \(No space left on device\)"
+    ):
+        save_checkpoint(path, state, preset("tiny"), {"step": 2})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from facemend.errors import ConfigError, FacemendError
+from facemend.errors import ConfigError, FacemendError, OutputError
 from facemend.models.checkpoint import load_checkpoint
 from facemend.training import stage1_autoencoder, train
 from facemend.training.engine import Engine
@@ -423,3 +423,28 @@ def test_a_run_of_some_minutes_ends_in_time_with_the_rate_fallen(
     assert load_checkpoint(config.out / "model.safetensors").info["step"] == 3
     steps = list(dict.fromkeys(round(rate / 1e-3, 3) for rate in rates))
     assert steps == [1.0, 0.5, 0.006]
+
+
+def test_a_full_disk_ends_a_run_that_can_go_on(settings, tmp_path, monkeypatch):
+    """The state of step 2 does not fit any more; the run goes on from that of step 1."""
+    phases = [{"steps": 3, "size": SIDE, "batch": 2}]
+    config = settings("stage1", tmp_path / "run", phases=phases, save_every=1)
+    whole = settings("stage1", tmp_path / "whole", phases=phases, save_every=1)
+    save, calls = torch.save, []
+
+    def fail(state, file):
+        calls.append(state["step"])
+        if state["step"] == 2:
+            file.write_bytes(b"half")
+            raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
+        save(state, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fail)
+        with pytest.raises(OutputError, match=r"state\.pt: cannot be written"):
+            train(config)
+    assert calls == [1, 2]
+    assert not list(config.out.glob("*.part"))
+    train(config)
+    train(whole)
+    assert_same_state(config, whole)

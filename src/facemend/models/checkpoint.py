@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from facemend.errors import WeightsError
+from facemend.errors import OutputError, WeightsError
 from facemend.hub.catalog import file_sha256
 from facemend.models.config import CodeFormerConfig
 
@@ -43,12 +44,36 @@ class Checkpoint:
 def save_checkpoint(
     path: Path, state: Mapping[str, Tensor], config: CodeFormerConfig, info: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint atomically; the folder is made if needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a checkpoint atomically; the folder is made if needed.
+
+    Raises:
+        OutputError: it cannot be written, for instance because the disk is full; an older file stays.
+    """
     header = {"config": json.dumps(config.to_dict()), "info": json.dumps(dict(info))}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    with whole_file(path) as part:
+        save_file(tensors, part, metadata=header)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place when the block ends without an error, and else is removed.
+
+    Raises:
+        OutputError: it could not be written.
+    """
     part = path.with_name(path.name + ".part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, part, metadata=header)
-    os.replace(part, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save tells a full disk by the last
+        part.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OutputError(
+            f"{path}: cannot be written ({reason:.200}); make room, then start again: what was saved before "
+            "is whole"
+        ) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

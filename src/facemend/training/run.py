@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import facemend
 from facemend.errors import ConfigError, FacemendError, InputError
+from facemend.models.checkpoint import whole_file
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
 from facemend.training.health import Health
@@ -169,12 +169,14 @@ class Run:
         return self.engine.main and (step % every == 0 or last)
 
     def save_state(self, step: int, parts: Mapping[str, Stateful]) -> None:
-        """Write state.pt atomically."""
-        if not self.engine.main:
-            return
-        path = self.folder / "state.pt"
-        torch.save({"step": step, **{k: v.state_dict() for k, v in parts.items()}}, path.with_suffix(".part"))
-        os.replace(path.with_suffix(".part"), path)
+        """Write state.pt atomically.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.engine.main:
+            with whole_file(self.folder / "state.pt") as part:
+                torch.save({"step": step, **{k: v.state_dict() for k, v in parts.items()}}, part)
 
     def place(self, net: Net) -> Net:
         """Put a network on the device, laid out and compiled as the config asks."""
