@@ -194,9 +194,7 @@ def test_a_full_disk_leaves_the_older_file_whole(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "save_file", fail)
-    with pytest.raises(
-        OutputError, match=r"model\.safetensors: cannot be written \(No space left on device\)"
-    ):
+    with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"):
         save_checkpoint(path, state, preset("tiny"), {"step": 2})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
