@@ -241,5 +241,5 @@ def test_spectral_discriminator():
 
 
 def test_unknown_norm():
-    with pytest.raises(ValueError, match="'batch' or 'spectral'"):
+    with pytest.raises(ValueError, match="'batch', 'spectral' or 'none'"):
         PatchDiscriminator(norm="layer")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from test_run import assert_same_state, load, stop_at
 
 from facemend.data.augment import Augmentation
-from facemend.data.faces import FaceStream, read_faces, split, to_signed
+from facemend.data.faces import FaceStream, Folder, read_faces, split, to_signed
 from facemend.errors import ConfigError
 from facemend.losses.codes import feature_loss, token_loss
 from facemend.models.autoencoder import VQAutoencoder
@@ -241,7 +241,7 @@ def test_targets_are_what_stage_1_makes_of_a_face(runs, teacher, form):
 
 
 def test_cached_codes_are_the_teachers(teacher, faces, tmp_path):
-    pictures = split(read_faces([(faces, 1.0)], SIDE), 2)[0]
+    pictures = split(read_faces([Folder(faces)], SIDE), 2)[0]
     cache = CodeCache(tmp_path, pictures, SIDE, teacher, Engine())
     assert cache.codes.shape == (4, 2, teacher.tokens)
     stream = FaceStream(pictures, SIDE, Augmentation(), None, seed=1)
@@ -328,8 +328,9 @@ def test_kmeans_starts_each_scale_from_what_is_left(run_to_end, settings, tmp_pa
     run = run_to_end(config)
     net = VQAutoencoder(changed(preset("tiny"), sizes).autoencoder)
     net.load_state_dict(run.state["net"])
-    faces = read_faces([(config.data.folders[0].path, 1.0)], SIDE)
-    shown = to_signed(torch.from_numpy(np.stack(split(faces, 2)[0].pictures)).permute(0, 3, 1, 2))
+    faces = split(read_faces([Folder(config.data.folders[0].path)], SIDE), 2)[0]
+    pictures = np.stack([faces.picture(number) for number in range(len(faces))])
+    shown = to_signed(torch.from_numpy(pictures).permute(0, 3, 1, 2))
     with torch.no_grad():
         made = net(shown).quantized
         z, _ = net.encoder(shown)
