@@ -448,3 +448,18 @@ def test_a_full_disk_ends_a_run_that_can_go_on(settings, tmp_path, monkeypatch):
     train(config)
     train(whole)
     assert_same_state(config, whole)
+
+
+def test_a_run_from_before_there_was_muon_was_one_of_adamw(settings, tmp_path):
+    """Its record names no optimiser: a run by Muon is another run, one by AdamW goes on."""
+    phases = [{"steps": 2, "size": SIDE, "batch": 2}]
+    out = tmp_path / "run"
+    adamw = settings("stage1", out, phases=phases, save_every=1, optim={"kind": "adamw", "lr": 1e-4})
+    train(adamw)
+    record = out / "config.json"
+    values = json.loads(record.read_text())
+    del values["optim"]["kind"], values["optim"]["adam_share"]
+    record.write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match="other settings"):
+        train(settings("stage1", out, phases=phases, save_every=1, optim={"lr": 1e-4}))
+    train(adamw)

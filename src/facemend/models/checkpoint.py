@@ -69,7 +69,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     except (OSError, SafetensorError, RuntimeError) as error:  # torch.save tells a full disk by the last
         part.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise OutputError(
             f"{path}: cannot be written ({reason:.200}); make room, then start again: what was saved before "
             "is whole"
@@ -123,9 +123,10 @@ def load_into(
         WeightsError: names the first few tensors that are missing, unexpected or of another shape.
     """
     own = module.state_dict()
-    kept = {name: value for name, value in own.items() if name.startswith(tuple(fresh))}
     if fresh:
-        state = {name: value for name, value in state.items() if not name.startswith(tuple(fresh))} | kept
+        start = tuple(fresh)
+        state = {name: value for name, value in state.items() if not name.startswith(start)}
+        state |= {name: value for name, value in own.items() if name.startswith(start)}
     problems = [f"missing {name}" for name in own if name not in state]
     problems += [f"unexpected {name}" for name in state if name not in own]
     problems += [

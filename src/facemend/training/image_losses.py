@@ -65,7 +65,7 @@ class ImageLosses(nn.Module):
         scale = leaf.new_ones(len(leaf)) if pixel_scale is None else pixel_scale
         total = leaf.new_zeros(())
         figures: dict[str, Tensor] = {}
-        for faces, factor in _by_size(len(leaf), fine):
+        for faces, factor in _by_size(fine):
             seen, wanted = (_averaged(x if faces is None else x[faces], factor) for x in (leaf, target))
             part = len(seen) / len(leaf)
             loss, own = self._compare(
@@ -100,7 +100,7 @@ class ImageLosses(nn.Module):
         return total, figures
 
 
-def _by_size(count: int, fine: Tensor | None) -> list[tuple[Tensor | None, int]]:
+def _by_size(fine: Tensor | None) -> list[tuple[Tensor | None, int]]:
     """Groups of faces (None = all) and the factor by which each is averaged; groups of none are left out."""
     if fine is None or bool(fine.all()):
         return [(None, 1)]

@@ -18,7 +18,6 @@ from typing import Any, Protocol, TypeVar
 
 import cv2
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -174,9 +173,11 @@ class Run:
         Raises:
             OutputError: it cannot be written.
         """
-        if self.engine.main:
-            with whole_file(self.folder / "state.pt") as part:
-                torch.save({"step": step, **{k: v.state_dict() for k, v in parts.items()}}, part)
+        if not self.engine.main:
+            return
+        state = {"step": step, **{name: part.state_dict() for name, part in parts.items()}}
+        with whole_file(self.folder / "state.pt") as file:
+            torch.save(state, file)
 
     def place(self, net: Net) -> Net:
         """Put a network on the device, laid out and compiled as the config asks."""
@@ -321,8 +322,11 @@ def require(path: Path, what: str) -> Path:
 def _same_run(record: str, config: RunConfig) -> bool:
     """Whether a recorded config is of the same run; settings that it does not know had their defaults."""
     try:
-        return _essence(type(config).model_validate_json(record)) == _essence(config)
-    except ValidationError:
+        values = json.loads(record)
+        # Before there was a choice.
+        values["optim"] = {"kind": "adamw"} | values.get("optim", {})
+        return _essence(type(config).model_validate(values)) == _essence(config)
+    except ValueError:  # a damaged record, or one of another stage
         return False
 
 
