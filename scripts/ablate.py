@@ -34,10 +34,10 @@ from facemend.data.faces import to_unit
 from facemend.degradations import PRESETS
 from facemend.errors import ConfigError
 from facemend.metrics import dists, niqe
-from facemend.models.autoencoder import VQAutoencoder
-from facemend.models.checkpoint import load_checkpoint, load_into
-from facemend.models.codeformer import CodeFormer
-from facemend.models.perceptual import LPIPS
+from facemend.networks.codeformer.autoencoder import VQAutoencoder
+from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training import train
 from facemend.training.config import Stage1Config, Stage2Config, Stage3Config, load_config
 from facemend.training.engine import Engine

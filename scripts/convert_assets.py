@@ -23,9 +23,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional as F
 
-from facemend.hub.catalog import assets, verify
-from facemend.hub.packages import fetch
-from facemend.models.upscaler import SCALE, upscaler
+from facemend.evaluation.real_esrgan import SCALE, upscaler
+from facemend.weights.catalog import assets, verify
+from facemend.weights.packages import fetch
 
 ASSETS = Path(__file__).resolve().parents[1] / "src" / "facemend" / "assets"
 FACENET = "facenet-pytorch==2.6.0"
@@ -185,7 +185,7 @@ def upscaler_graph(stack: torch.nn.Sequential) -> bytes:
 
 
 def convert_upscaler() -> None:
-    """Write the graph of the background upscaler; the weights stay with their package (hub/archives.py)."""
+    """Write the graph of the background upscaler; the weights stay with their package."""
     param = fetch("realesrgan")["realesr-animevideov3-x4.param"]
     checked("upscaler", param.read_bytes())
     network = upscaler("realesr-animevideov3")

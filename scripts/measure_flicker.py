@@ -30,11 +30,11 @@ from facemend.faces.mask import ellipse_mask
 from facemend.faces.template import template_points
 from facemend.faces.warp import compose, invert, warp
 from facemend.imaging import Picture, from_float, read_picture, to_float
-from facemend.pipeline.film_frames import FilmState, FrameRestorer
-from facemend.pipeline.image import Restorer
-from facemend.pipeline.options import RestoreOptions
-from facemend.pipeline.parts import Parts
+from facemend.photo.networks import Parts
+from facemend.photo.options import RestoreOptions
+from facemend.photo.restore import Restorer
 from facemend.types import Face, FloatImage, Matrix23
+from facemend.video.frames import FilmState, FrameRestorer
 
 ROOT = Path(__file__).resolve().parents[1]
 PORTRAIT = ROOT / "tests/data/portrait.jpg"

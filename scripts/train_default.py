@@ -134,8 +134,8 @@ def read_configs(recipe: Recipe) -> dict[str, Config]:
 
 def grow_start(recipe: Recipe, plan: Plan, configs: Mapping[str, Config]) -> None:
     """Write the weights that training starts from."""
-    from facemend.models.checkpoint import load_checkpoint, save_checkpoint
-    from facemend.models.grow import grow
+    from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
+    from facemend.networks.codeformer.grow import grow
 
     target = recipe.work / "grown.safetensors"
     if target.is_file():
@@ -143,8 +143,8 @@ def grow_start(recipe: Recipe, plan: Plan, configs: Mapping[str, Config]) -> Non
     if recipe.start.endswith(".safetensors"):
         source = load_checkpoint(Path(recipe.start))
     else:
-        from facemend.export.recover import recover_checkpoint
-        from facemend.hub.models import find_model
+        from facemend.convert.recover import recover_checkpoint
+        from facemend.weights.models import find_model
 
         began = plan.spent
         source = recover_checkpoint(find_model(recipe.start).folder)
@@ -206,7 +206,7 @@ def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, flo
 
 def export(recipe: Recipe, plan: Plan, product: Path, network: str) -> None:
     """Write the model folder, with float16 weights where these agree with the network."""
-    from facemend.export.model import ExportOptions, export_model
+    from facemend.convert.export import ExportOptions, export_model
 
     if plan.values.get("exported"):
         return
@@ -265,7 +265,7 @@ def score(recipe: Recipe, plan: Plan, faces: Sequence[Path], end: float) -> floa
 
     from facemend.evaluation.options import EvaluationOptions
     from facemend.evaluation.suite import evaluate as run
-    from facemend.hub.models import find_model
+    from facemend.weights.models import find_model
 
     copies, table = recipe.work / "test", recipe.data / "test.csv"
     shutil.rmtree(copies, ignore_errors=True)

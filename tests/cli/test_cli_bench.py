@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
-from facemend.pipeline import bench
+from facemend.photo import bench
 
 
 def run(*arguments):
@@ -15,7 +15,7 @@ def run(*arguments):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Whole commands are left to tests/pipeline: each would start Python several times."""
+    """Whole commands are left to tests/photo: each would start Python several times."""
     monkeypatch.setattr(
         bench, "measure_commands", lambda options: [{"command": "facemend restore", "s": 1.5}]
     )

@@ -12,10 +12,10 @@ import facemend
 from facemend.cli.app import COMMANDS, app
 from facemend.cli.demo import PORTRAIT
 from facemend.degradations import Plan
-from facemend.hub.catalog import assets_folder
-from facemend.hub.models import models
 from facemend.imaging import read_picture, write_picture
-from facemend.pipeline.options import DEFAULT_MODEL
+from facemend.photo.options import DEFAULT_MODEL
+from facemend.weights.catalog import assets_folder
+from facemend.weights.models import models
 
 
 def run(*arguments):
@@ -146,7 +146,7 @@ def test_doctor_finds_this_installation_well():
 
 
 def test_doctor_names_a_missing_default_model(monkeypatch):
-    monkeypatch.setattr("facemend.hub.models.assets_folder", lambda: assets_folder() / "demo")
+    monkeypatch.setattr("facemend.weights.models.assets_folder", lambda: assets_folder() / "demo")
     result = run("doctor")
     assert result.exit_code == 1
     assert "is missing" in result.stderr

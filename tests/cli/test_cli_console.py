@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from facemend.cli.console import plural, progress, shown
+from facemend.cli._shared.console import plural, progress, shown
 
 
 class Terminal(io.StringIO):

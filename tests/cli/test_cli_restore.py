@@ -245,7 +245,7 @@ def test_jobs_do_not_change_what_is_written(cli, photo, tmp_path):
 
 
 def test_interrupted_runs_say_what_is_done_and_keep_it(cli, photo, tmp_path, monkeypatch):
-    from facemend.cli import photos as command
+    from facemend.cli._shared import photos as command
 
     folder = tmp_path / "in"
     folder.mkdir()
@@ -265,7 +265,7 @@ def test_interrupted_runs_say_what_is_done_and_keep_it(cli, photo, tmp_path, mon
 
 
 def test_what_is_true_of_all_photos_is_said_once(cli, photo, tmp_path, monkeypatch):
-    from facemend.pipeline.image import Restorer
+    from facemend.photo.restore import Restorer
 
     monkeypatch.setattr(Restorer, "notes", ("cuda does not work: going on with cpu",))
     other = tmp_path / "b.jpg"

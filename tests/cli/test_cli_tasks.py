@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
-from facemend.hub.models import cached_models
 from facemend.imaging import Picture, luma, read_picture, write_picture
+from facemend.weights.models import cached_models
 
 
 @pytest.fixture(autouse=True)

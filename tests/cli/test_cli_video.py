@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from facemend.cli import video
+from facemend.cli._shared import films as video
 from facemend.cli.app import app
 from facemend.imaging import Picture
 from film_files import make_film, packets, shown
@@ -47,7 +47,7 @@ def test_a_film_becomes_a_film(cli, film, tmp_path):
 def test_w_is_that_of_films_unless_it_is_given(cli, film, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "facemend.pipeline.video.restore_video",
+        "facemend.video.restore.restore_video",
         lambda source, output, options, given, **more: (
             seen.append((output.name, options.w, given)) or _done(output)
         ),
@@ -62,7 +62,7 @@ def test_w_is_that_of_films_unless_it_is_given(cli, film, tmp_path, monkeypatch)
 
 
 def _done(output):
-    from facemend.pipeline.video import VideoResult
+    from facemend.video.restore import VideoResult
 
     return VideoResult(output, 1, 1, 0, ())
 
@@ -96,7 +96,7 @@ def test_wrong_uses_say_what_is_wrong(cli, film, photo, monkeypatch, arguments, 
 
 
 def test_ctrl_c_says_how_to_go_on(cli, film, tmp_path, monkeypatch):
-    from facemend.pipeline.film_writing import SegmentWriter
+    from facemend.video.encode import SegmentWriter
 
     def interrupted(self, frame):
         raise KeyboardInterrupt

@@ -14,10 +14,10 @@ from facemend.cli.app import app
 from facemend.evaluation.cases import find_entries
 from facemend.evaluation.options import EvaluationOptions
 from facemend.evaluation.protocols import protocols
-from facemend.hub.models import models
-from facemend.pipeline.options import DEFAULT_MODEL
+from facemend.photo.options import DEFAULT_MODEL
+from facemend.weights.models import models
 
-PORTRAITS = Path(__file__).parents[1] / "models/data"
+PORTRAITS = Path(__file__).parents[1] / "networks/data"
 
 
 def evaluate(*arguments):
@@ -100,7 +100,7 @@ def test_the_command_is_kept_in_words(faces, asked, tmp_path, monkeypatch):
 
 
 def test_every_option_arrives(faces, asked, tmp_path, monkeypatch):
-    monkeypatch.setattr("facemend.cli.weights.resolve_model", lambda name: f"found {name}")
+    monkeypatch.setattr("facemend.cli._shared.weights.resolve_model", lambda name: f"found {name}")
     said = evaluate(
         *(
             faces,

@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
-from facemend.models.checkpoint import save_checkpoint
-from facemend.models.codeformer import CodeFormer
-from facemend.models.config import preset
+from facemend.networks.codeformer.checkpoint import save_checkpoint
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.config import preset
 
 
 def run(*arguments):

@@ -8,13 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from typer.testing import CliRunner
 
-from facemend.cli import weights
+from facemend.cli._shared import weights
 from facemend.cli.app import app
-from facemend.hub import published as catalogue
-from facemend.hub.models import cached_models, models_dir
-from facemend.hub.published import Published, accept_licence, licence_accepted
-from facemend.pipeline.options import DEFAULT_MODEL
-from facemend.predictors import foreign
+from facemend.convert import import_onnx as foreign
+from facemend.photo.options import DEFAULT_MODEL
+from facemend.weights import published as catalogue
+from facemend.weights.models import cached_models, models_dir
+from facemend.weights.published import Published, accept_licence, licence_accepted
 
 
 def run(*words, answer=None):

@@ -133,9 +133,9 @@ def test_ctrl_c_says_how_to_go_on(config, monkeypatch):
 def test_grow_from_a_checkpoint(tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from facemend.models.checkpoint import load_checkpoint, save_checkpoint
-    from facemend.models.codeformer import CodeFormer
-    from facemend.models.config import PRESETS, preset
+    from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
+    from facemend.networks.codeformer.codeformer import CodeFormer
+    from facemend.networks.codeformer.config import PRESETS, preset
 
     tiny = preset("tiny")
     ends = replace(tiny.autoencoder, image_size=128, patch=4, widths=(16, 16, 24), encoder_skips=True)
@@ -164,7 +164,7 @@ def test_grow_from_a_checkpoint(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_grow_takes_the_weights_of_the_shipped_graphs_back(tmp_path):
-    from facemend.models.checkpoint import load_checkpoint
+    from facemend.networks.codeformer.checkpoint import load_checkpoint
 
     out = tmp_path / "again.safetensors"
     result = run("grow", "--from", "compact-256", "--network", "compact-256", "-o", out)

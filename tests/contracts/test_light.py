@@ -47,7 +47,7 @@ def test_restoring_with_the_default_model_loads_no_torch(tmp_path):
 import sys
 from pathlib import Path
 import facemend
-from facemend.hub.catalog import assets_folder
+from facemend.weights.catalog import assets_folder
 out = facemend.restore(assets_folder() / "demo/portrait.jpg", out=Path({str(tmp_path / "out.png")!r}))
 assert out.is_file()
 print("loaded", sorted(sys.modules.keys() & {HEAVY}))

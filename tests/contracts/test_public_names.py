@@ -55,6 +55,6 @@ def test_changelog_has_the_version():
 
 def test_options_and_selection_name_the_same_choices():
     from facemend.faces.select import Selection
-    from facemend.pipeline.options import FaceChoice
+    from facemend.photo.options import FaceChoice
 
     assert get_args(FaceChoice) == get_args(Selection)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from facemend.evaluation.options import EvaluationOptions
 
-PORTRAITS = Path(__file__).parents[1] / "models/data"
+PORTRAITS = Path(__file__).parents[1] / "networks/data"
 SIDE = 192
 """The smallest that NIQE and MS-SSIM take."""
 TABLE = """file,source,kind,yaw

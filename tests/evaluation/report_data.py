@@ -4,8 +4,8 @@ import hashlib
 
 import numpy as np
 
-from facemend.evaluation.published import PublishedRow, PublishedTable
-from facemend.evaluation.report import Sheet
+from facemend.evaluation.reports.published import PublishedRow, PublishedTable
+from facemend.evaluation.reports.report import Sheet
 from facemend.imaging import Picture
 
 SPECS = {

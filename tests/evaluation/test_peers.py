@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from facemend.convert.published_layout import to_official
 from facemend.errors import ConfigError, WeightsError
 from facemend.evaluation import peers
 from facemend.evaluation.peers import PEERS, Peer, open_peer
-from facemend.models.codeformer import CodeFormer
-from facemend.models.config import preset
-from facemend.models.convert import to_official
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.config import preset
 
 
 def pictures(count: int, size: int) -> np.ndarray:
@@ -97,12 +97,12 @@ def test_says_how_to_install_spandrel(monkeypatch, tmp_path, missing):
 
 
 def needs_spandrel():
-    """As in tests/models/test_oracle.py: its absence is no silent pass."""
+    """As in tests/networks/test_oracle.py: its absence is no silent pass."""
     if os.environ.get("FACEMEND_NO_ORACLE") == "1":
         pytest.skip("FACEMEND_NO_ORACLE=1: no spandrel")
     if not importlib.util.find_spec("spandrel_extra_arches"):
         pytest.fail(
-            "needs spandrel (see tests/models/test_oracle.py), or FACEMEND_NO_ORACLE=1 to leave it out"
+            "needs spandrel (see tests/networks/test_oracle.py), or FACEMEND_NO_ORACLE=1 to leave it out"
         )
 
 

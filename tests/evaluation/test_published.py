@@ -6,7 +6,7 @@ import pytest
 
 from facemend.errors import ConfigError
 from facemend.evaluation.protocols import protocols
-from facemend.evaluation.published import parse_tables, published_tables
+from facemend.evaluation.reports.published import parse_tables, published_tables
 
 # What the sources say of CodeFormer, typed here a second time.
 CODEFORMER = {

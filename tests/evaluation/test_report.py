@@ -11,11 +11,11 @@ from PIL import Image
 from report_data import SPECS, make_published, make_results, make_sheets, make_speed, sha
 
 from facemend.errors import InputError, OutputError
-from facemend.evaluation import charts
-from facemend.evaluation.report import Sheet, render, summarise, write_report
-from facemend.evaluation.report_tables import DASH, decimals, main_table, show, wins_over
+from facemend.evaluation.reports import charts
+from facemend.evaluation.reports.report import Sheet, render, summarise, write_report
+from facemend.evaluation.reports.tables import DASH, decimals, main_table, show, wins_over
 from facemend.imaging import Picture
-from facemend.imaging.svg import MINUS
+from facemend.svg import MINUS
 
 ABSENT = f"{DASH}not measured"
 VOID = {"meta", "img", "br", "link", "input", "base"}

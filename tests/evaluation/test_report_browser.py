@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from report_data import make_published, make_results, make_sheets, make_speed
 
-from facemend.evaluation.report import write_report
+from facemend.evaluation.reports.report import write_report
 
 FLAGS = [
     "--headless",

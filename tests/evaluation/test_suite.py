@@ -16,8 +16,8 @@ from facemend.evaluation import scoring, suite
 from facemend.evaluation.distances import set_measures
 from facemend.evaluation.options import EvaluationOptions
 from facemend.evaluation.peers import open_peer
+from facemend.evaluation.reports.sheets import main_method, make_sheets
 from facemend.evaluation.scoring import unpack
-from facemend.evaluation.sheets import main_method, make_sheets
 from facemend.evaluation.store import FILE
 from facemend.evaluation.suite import evaluate
 from facemend.evaluation.summary import interval

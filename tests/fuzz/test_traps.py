@@ -16,9 +16,9 @@ from mutations import seeds
 from PIL import Image, PngImagePlugin
 
 from facemend.errors import InputError, TooLargeError
-from facemend.imaging import encode_picture, read_header, read_picture
-from facemend.pipeline.batch import Outputs, plan_batch
-from facemend.pipeline.folder import do_file
+from facemend.folder.plan import plan_batch
+from facemend.imaging import Outputs, encode_picture, read_header, read_picture
+from facemend.photo.file import do_file
 from picture_files import make_file, png_chunk
 
 RGB = np.random.default_rng(0).integers(0, 256, (48, 40, 3), dtype=np.uint8)

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mutations import mutated, seeds
 
 from facemend.errors import FacemendError
-from facemend.imaging import WRITABLE, read_picture
-from facemend.pipeline.batch import Outputs, plan_batch
-from facemend.pipeline.folder import do_file
-from facemend.pipeline.image import Restorer
+from facemend.folder.plan import plan_batch
+from facemend.imaging import WRITABLE, Outputs, read_picture
+from facemend.photo.file import do_file
+from facemend.photo.restore import Restorer
 
 MEMORY = 8 << 30
 """Address space of the process: a file of kilobytes must not need more."""

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from facemend.hub import packages
-from facemend.hub.packages import Archive, Member
 from facemend.metrics import dists, lpips, ms_ssim, niqe, psnr, ssim
+from facemend.weights import packages
+from facemend.weights.packages import Archive, Member
 
 NAMES = ("I03", "I04", "I06", "I08", "I19")
 SIZE = 589_878

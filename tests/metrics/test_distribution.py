@@ -15,7 +15,7 @@ from facemend.metrics.distribution import (
     frechet_distance,
     kernel_distance,
 )
-from facemend.models.perceptual import LPIPS
+from facemend.networks.perceptual.lpips import LPIPS
 
 
 class Colours(nn.Module):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from facemend.metrics import niqe
 from facemend.metrics.niqe import _normalised
-from facemend.models.metric_weights import niqe_state
+from facemend.networks.perceptual.weights import niqe_state
 
 PORTRAIT = Path(__file__).parents[1] / "data" / "portrait.jpg"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemend.hub.catalog import assets_folder
 from facemend.predictors.detector import FaceDetector
+from facemend.weights.catalog import assets_folder
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from facemend.errors import BackendError, ModelNotFoundError, WeightsError
-from facemend.hub.packages import cached, fetch
+from facemend.evaluation.real_esrgan import CompactUpscaler, upscaler
 from facemend.imaging import Picture, luma, resize, rgb_to_ycbcr
-from facemend.models.upscaler import CompactUpscaler, upscaler
 from facemend.predictors.upscaler import BackgroundUpscaler, weights_are_there
 from facemend.runtime.runner import FakeRunner
+from facemend.weights.packages import cached, fetch
 
 
 def repeat(inputs):

@@ -8,10 +8,11 @@ import onnxruntime
 import pytest
 
 from facemend.errors import BackendError
-from facemend.hub.catalog import asset_path
-from facemend.pipeline.options import RestoreOptions
-from facemend.pipeline.parts import Parts
-from facemend.runtime.devices import DEVICES, available, find_device, open_graphs
+from facemend.photo.networks import Parts
+from facemend.photo.options import RestoreOptions
+from facemend.runtime.devices import DEVICES, available, find_device
+from facemend.runtime.onnx import open_graphs
+from facemend.weights.catalog import asset_path
 
 CPU, CUDA, TENSORRT, COREML = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt", "CoreML"))
 PATHS = [asset_path("rnet"), asset_path("onet")]
@@ -122,7 +123,7 @@ def test_a_broken_graph_is_no_matter_of_devices(machine, tmp_path):
 
 
 def test_the_note_is_in_every_result(machine, tiny_model, portrait):
-    from facemend.pipeline.image import Restorer
+    from facemend.photo.restore import Restorer
 
     machine.reported, machine.dead = [CUDA, CPU], {CUDA}
     restorer = Restorer(model=str(tiny_model), threads=1)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from facemend.errors import BackendError
-from facemend.hub.catalog import asset_path
+from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import Device
-from facemend.runtime.onnx import OnnxRunner, usable_cores
+from facemend.runtime.onnx import OnnxRunner
 from facemend.runtime.runner import FakeRunner, Runner
+from facemend.weights.catalog import asset_path
 
 IMAGE = np.zeros((1, 3, 24, 24), np.float32)
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from facemend.models.checkpoint import Checkpoint, load_checkpoint
+from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint
 from facemend.training import train
 from facemend.training.config import Stage1Config, Stage2Config, Stage3Config
 

@@ -9,10 +9,10 @@ import torch
 from torch.nn import functional as F
 
 from facemend.errors import WeightsError
-from facemend.losses.adversarial import generator_loss, gradient_penalty
-from facemend.models.checkpoint import save_checkpoint
-from facemend.models.config import preset
-from facemend.models.discriminator import PatchDiscriminator
+from facemend.networks.codeformer.checkpoint import save_checkpoint
+from facemend.networks.codeformer.config import preset
+from facemend.networks.discriminators.patch import PatchDiscriminator
+from facemend.training.adversarial_loss import generator_loss, gradient_penalty
 from facemend.training.adversary import Adversaries
 from facemend.training.run import Run
 

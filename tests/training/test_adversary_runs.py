@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from facemend.models.checkpoint import load_checkpoint
+from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.training import train
 
 SIDE = 64

@@ -7,7 +7,7 @@ import torch
 from facemend.data.augment import Augmentation
 from facemend.data.faces import FaceStream, Folder, read_faces, split, to_signed
 from facemend.errors import ConfigError
-from facemend.models.config import preset
+from facemend.networks.codeformer.config import preset
 from facemend.training import code_cache, train
 from facemend.training.code_cache import CodeCache
 from facemend.training.engine import Engine

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from facemend.models.codebook import Codebook
+from facemend.networks.codeformer.codebook import Codebook
 from facemend.training.codebook_care import CodebookCare
 from facemend.training.engine import Engine
 from facemend.training.settings import CodebookConfig

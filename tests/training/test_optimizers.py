@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from facemend.models.codeformer import CodeFormer
-from facemend.models.config import preset
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.config import preset
 from facemend.training.optimizers import Muon, make_optimizer, orthogonal
 from facemend.training.settings import OptimConfig
 
@@ -105,14 +105,14 @@ def test_state_goes_on_bit_for_bit():
 
 @pytest.mark.parametrize("kind", ["patch", "projected"])
 def test_a_discriminator_can_learn_by_muon(kind):
-    from facemend.models.discriminator import PatchDiscriminator
+    from facemend.networks.discriminators.patch import PatchDiscriminator
     from facemend.training.adversary import _optimizer
     from facemend.training.settings import AdversaryConfig
 
     if kind == "patch":
         net = PatchDiscriminator(8, 2, "spectral")
     else:
-        from facemend.models.projected import ProjectedDiscriminator
+        from facemend.networks.discriminators.projected import ProjectedDiscriminator
 
         net = ProjectedDiscriminator(torch.Generator().manual_seed(0))
     config = AdversaryConfig(kind=kind, optimizer="muon", lr=1e-3)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from facemend.models.checkpoint import load_checkpoint
+from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.training import train
 
 SIDE = 64

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from conftest import read_log
 from facemend.errors import ConfigError, FacemendError, OutputError
-from facemend.models.checkpoint import load_checkpoint
+from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.training import stage1_autoencoder, train
 from facemend.training.engine import Engine
 from facemend.training.run import Run

@@ -3,7 +3,7 @@
 import pytest
 
 from facemend.errors import ConfigError
-from facemend.models.config import changed, preset
+from facemend.networks.codeformer.config import changed, preset
 from facemend.training.config import load_config
 
 TEXT = """

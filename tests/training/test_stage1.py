@@ -9,7 +9,7 @@ from PIL import Image
 
 from facemend.data.faces import Folder, read_faces, split
 from facemend.errors import WeightsError
-from facemend.models.config import preset
+from facemend.networks.codeformer.config import preset
 
 SIDE = 64
 

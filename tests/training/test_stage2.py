@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from facemend.errors import ConfigError, FacemendError, InputError, WeightsError
-from facemend.models.autoencoder import VQAutoencoder
-from facemend.models.checkpoint import save_checkpoint
-from facemend.models.config import preset
+from facemend.networks.codeformer.autoencoder import VQAutoencoder
+from facemend.networks.codeformer.checkpoint import save_checkpoint
+from facemend.networks.codeformer.config import preset
 
 SIDE = 64
 PHASE = [{"steps": 1, "batch": 2, "degradation": "medium"}]

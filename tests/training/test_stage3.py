@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from facemend.errors import ConfigError, FacemendError, InputError, WeightsError
-from facemend.models.checkpoint import load_checkpoint
-from facemend.models.codeformer import CodeFormer
+from facemend.networks.codeformer.checkpoint import load_checkpoint
+from facemend.networks.codeformer.codeformer import CodeFormer
 
 SIDE = 64
 PHASE = [{"steps": 1, "batch": 2, "degradation": "medium"}]

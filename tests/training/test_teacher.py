@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from facemend.data.faces import to_signed, to_unit
-from facemend.models.autoencoder import VQAutoencoder
-from facemend.models.codeformer import CodeFormer
-from facemend.models.config import preset
-from facemend.models.perceptual import LPIPS
+from facemend.networks.codeformer.autoencoder import VQAutoencoder
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.config import preset
+from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training.teacher import Teacher, target_entropy
 from facemend.training.validate import BATCH, compare, in_batches, reconstruction, save_grid
 

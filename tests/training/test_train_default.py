@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conftest import contents, read_log
-from facemend.models.checkpoint import load_checkpoint
+from facemend.networks.codeformer.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def command(face_folders, stage3, tmp_path):
 @pytest.mark.slow
 def test_a_run_of_minutes_stops_goes_on_and_ends_in_time(default, scripts, command, tmp_path, monkeypatch):
     """On a clock by which a training step takes 2 s, the export 10 s and an evaluated face 5 s."""
+    import facemend.convert.export as exporting
     import facemend.evaluation.suite as suite
-    import facemend.export.model as exporting
     from facemend.training.run import Run
 
     minutes, travel = scripts["train_minutes"], scripts["travel"]

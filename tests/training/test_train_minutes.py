@@ -12,7 +12,7 @@ import torch
 
 from conftest import SIDE, MakeConfig
 from facemend.errors import ConfigError
-from facemend.models.checkpoint import load_checkpoint
+from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.training import train
 
 

@@ -12,14 +12,14 @@ from test_run import assert_same_state, load, stop_at
 from facemend.data.augment import Augmentation
 from facemend.data.faces import FaceStream, Folder, read_faces, split, to_signed
 from facemend.errors import ConfigError
-from facemend.losses.codes import feature_loss, token_loss
-from facemend.models.autoencoder import VQAutoencoder
-from facemend.models.checkpoint import load_checkpoint, save_checkpoint
-from facemend.models.codeformer import CodeFormer
-from facemend.models.config import changed, preset
-from facemend.models.scales import pooled
+from facemend.networks.codeformer.autoencoder import VQAutoencoder
+from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.config import changed, preset
+from facemend.networks.codeformer.scales import pooled
 from facemend.training import train
 from facemend.training.code_cache import CodeCache
+from facemend.training.code_losses import feature_loss, token_loss
 from facemend.training.engine import Engine
 from facemend.training.prediction import CodeLosses
 from facemend.training.reconstruct import load_autoencoder

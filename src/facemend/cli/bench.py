@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from facemend.cli.console import say
+from facemend.cli._shared.console import say
 from facemend.errors import ConfigError
-from facemend.pipeline.options import RestoreOptions
+from facemend.photo.options import RestoreOptions
 
 app = typer.Typer()
 
@@ -48,8 +48,8 @@ def bench(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file.")] = False,
 ) -> None:
     """Measure speed and memory of this machine: network, whole photos, whole commands."""
-    from facemend.pipeline.batch import Outputs
-    from facemend.pipeline.bench import BenchOptions, run_bench
+    from facemend.imaging import Outputs
+    from facemend.photo.bench import BenchOptions, run_bench
 
     try:
         options = BenchOptions(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from facemend.cli import photos as shared
-from facemend.cli.photos import DEFAULTS, Run, checked, run_photos
+from facemend.cli._shared import photos as shared
+from facemend.cli._shared.photos import DEFAULTS, Run, checked, run_photos
 
 if TYPE_CHECKING:
-    from facemend.pipeline.folder import Work
-    from facemend.pipeline.options import RestoreOptions
+    from facemend.photo.file import Work
+    from facemend.photo.options import RestoreOptions
 
 app = typer.Typer()
 
@@ -37,8 +37,8 @@ def colorize(
     precision: shared.Precision = DEFAULTS.precision,
 ) -> None:
     """Colour the faces in gray photos; light and detail stay the photo's."""
-    from facemend.pipeline.batch import plan_batch
-    from facemend.pipeline.tasks import task_options
+    from facemend.folder.plan import plan_batch
+    from facemend.photo.tasks import task_options
 
     settings: dict[str, object] = {
         "faces": faces,
@@ -57,7 +57,7 @@ def colorize(
 
 
 def _open(options: RestoreOptions) -> tuple[Work, tuple[str, ...]]:
-    from facemend.pipeline.colorize import Colorizer
+    from facemend.photo.colorize import Colorizer
 
     colorizer = Colorizer(options)
     return colorizer.colorize, colorizer.notes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facemend.cli.console import plural, progress, say, shown, warn
+from facemend.cli._shared.console import plural, progress, say, shown, warn
 
 if TYPE_CHECKING:
     from facemend.data.prepare import Summary

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facemend.cli.console import plural, progress, say, shown, warn
+from facemend.cli._shared.console import plural, progress, say, shown, warn
 from facemend.errors import ConfigError, FacemendError, InputError
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facemend.degradations import Plan, Recipe
-    from facemend.imaging import Picture
-    from facemend.pipeline.batch import Batch, Outputs
+    from facemend.folder.plan import Batch
+    from facemend.imaging import Outputs, Picture
 
 app = typer.Typer()
 
@@ -48,7 +48,8 @@ def degrade(
     Into a folder, pictures are written as PNG: a JPEG would add a loss that is not in the plan.
     """
     from facemend.degradations import preset as find_preset
-    from facemend.pipeline.batch import Outputs, plan_batch
+    from facemend.folder.plan import plan_batch
+    from facemend.imaging import Outputs
 
     if output is None and sheet is None:
         raise typer.BadParameter("say where to write: -o FILE or FOLDER, --sheet FILE, or both")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from facemend.cli.console import say, shown
-from facemend.pipeline.options import RestoreOptions
+from facemend.cli._shared.console import say, shown
+from facemend.photo.options import RestoreOptions
 
 app = typer.Typer()
 
@@ -27,11 +27,10 @@ def demo(
     """Degrade and restore a portrait that ships with facemend; no input needed."""
     from facemend.cli.degrade import degraded
     from facemend.degradations import GaussianBlur, Plan
-    from facemend.hub.catalog import assets_folder
-    from facemend.imaging import read_picture
-    from facemend.pipeline.batch import Outputs
-    from facemend.pipeline.compare import before_after, contact_sheet
-    from facemend.pipeline.image import Restorer
+    from facemend.imaging import Outputs, read_picture
+    from facemend.photo.compare import before_after, contact_sheet
+    from facemend.photo.restore import Restorer
+    from facemend.weights.catalog import assets_folder
 
     outputs = Outputs([], overwrite=overwrite)
     paths = {

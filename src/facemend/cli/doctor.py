@@ -9,9 +9,9 @@ from time import perf_counter
 
 import typer
 
-from facemend.cli.console import say
+from facemend.cli._shared.console import say
 from facemend.errors import FacemendError
-from facemend.pipeline.options import DEFAULT_MODEL
+from facemend.photo.options import DEFAULT_MODEL
 
 app = typer.Typer()
 
@@ -52,9 +52,10 @@ def _version(package: str) -> str:
 
 
 def _onnxruntime() -> None:
-    from facemend.hub.catalog import asset_path
-    from facemend.runtime.devices import DEVICES, available, open_graphs
-    from facemend.runtime.onnx import usable_cores
+    from facemend.runtime.cores import usable_cores
+    from facemend.runtime.devices import DEVICES, available
+    from facemend.runtime.onnx import open_graphs
+    from facemend.weights.catalog import asset_path
 
     say(f"usable cores: {usable_cores()}")
     here = available()
@@ -73,8 +74,8 @@ def _onnxruntime() -> None:
 
 def _verify() -> list[str]:
     """What is wrong with the shipped weights."""
-    from facemend.hub.catalog import assets, verify
-    from facemend.hub.models import models
+    from facemend.weights.catalog import assets, verify
+    from facemend.weights.models import models
 
     problems = []
     for name in assets():
@@ -99,8 +100,8 @@ def _speed(rounds: int = 3) -> None:
     """Time the default model on one blank face; the first round only warms up."""
     import numpy as np
 
-    from facemend.hub.models import find_model
     from facemend.predictors.restorer import FaceRestorer
+    from facemend.weights.models import find_model
 
     network = FaceRestorer.open(find_model(DEFAULT_MODEL))
     crop = np.full((1, network.image_size, network.image_size, 3), 0.5, np.float32)

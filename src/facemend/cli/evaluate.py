@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facemend.cli.console import plural, progress, say, shown, warn
+from facemend.cli._shared.console import plural, progress, say, shown, warn
 from facemend.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def evaluate(
     except ModuleNotFoundError as error:
         warn(f"facemend: evaluation needs {error.name}: pip install 'facemend[eval]'")
         raise typer.Exit(1) from None
-    from facemend.cli.weights import resolve_model
+    from facemend.cli._shared.weights import resolve_model
     from facemend.evaluation.options import EvaluationOptions
 
     settings: dict[str, Any] = {"faces": faces, "out": output, "reference": not no_reference, "lq": lq}
@@ -207,7 +207,7 @@ def _list_protocols() -> None:
 
 
 def _default_model() -> str:
-    from facemend.pipeline.options import DEFAULT_MODEL
+    from facemend.photo.options import DEFAULT_MODEL
 
     return DEFAULT_MODEL
 

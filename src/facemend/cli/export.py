@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facemend.cli.console import say, warn
+from facemend.cli._shared.console import say, warn
 
 app = typer.Typer()
 
@@ -36,7 +36,7 @@ def export(
         import torch  # noqa: F401
     except ImportError:
         raise MissingExtraError("export", "export") from None
-    from facemend.export.model import ExportOptions, export_model
+    from facemend.convert.export import ExportOptions, export_model
 
     options = ExportOptions(name, precision, adain, description, licence, overwrite)
     parity = export_model(checkpoint, out, options, card)

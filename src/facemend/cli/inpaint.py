@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facemend.cli import photos as shared
-from facemend.cli.photos import DEFAULTS, Run, checked, run_photos
+from facemend.cli._shared import photos as shared
+from facemend.cli._shared.photos import DEFAULTS, Run, checked, run_photos
 
 if TYPE_CHECKING:
-    from facemend.pipeline.folder import Work
-    from facemend.pipeline.options import RestoreOptions
+    from facemend.photo.file import Work
+    from facemend.photo.options import RestoreOptions
 
 app = typer.Typer()
 
@@ -50,8 +50,8 @@ def inpaint(
     precision: shared.Precision = DEFAULTS.precision,
 ) -> None:
     """Fill in what a mask covers of the faces in photos; nothing else is touched."""
-    from facemend.pipeline.batch import plan_batch
-    from facemend.pipeline.tasks import task_options
+    from facemend.folder.plan import plan_batch
+    from facemend.photo.tasks import task_options
 
     settings: dict[str, object] = {
         "w": w,
@@ -71,7 +71,7 @@ def inpaint(
 
 
 def _open(options: RestoreOptions) -> tuple[Work, tuple[str, ...]]:
-    from facemend.pipeline.inpaint import Inpainter
+    from facemend.photo.inpaint import Inpainter
 
     inpainter = Inpainter(options)
     return inpainter.inpaint, inpainter.notes

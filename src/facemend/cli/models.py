@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import typer
 
-from facemend.cli.console import byte_progress, say, warn
-from facemend.pipeline.options import DEFAULT_MODEL
+from facemend.cli._shared.console import byte_progress, say, warn
+from facemend.photo.options import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from facemend.hub.models import ModelInfo
+    from facemend.weights.models import ModelInfo
 
 app = typer.Typer(invoke_without_command=True, help="List models; bring weights of others; remove them.")
 
@@ -36,9 +36,9 @@ def models(ctx: typer.Context) -> None:
     """List the models that ship with facemend, those in your cache, and those that can be fetched."""
     if ctx.invoked_subcommand is not None:
         return
-    from facemend.hub.models import cached_models
-    from facemend.hub.models import models as shipped
-    from facemend.hub.published import published
+    from facemend.weights.models import cached_models
+    from facemend.weights.models import models as shipped
+    from facemend.weights.published import published
 
     for model in shipped():
         _list(model, f"card: {model.card}", " (default)" if model.name == DEFAULT_MODEL else "")
@@ -73,7 +73,7 @@ def import_(
     accept_licence: Accept = False,
 ) -> None:
     """Check a weight file and turn it into a model in your cache. Nothing in it is run."""
-    from facemend.cli.weights import import_file
+    from facemend.cli._shared.weights import import_file
 
     _check_choices(task, precision)
     _tell(
@@ -106,8 +106,8 @@ def get(
         raise typer.BadParameter("give a name of the catalogue, or --url")
     if (url is None) != (sha256 is None) or (url is not None and not licence):
         raise typer.BadParameter("--url, --sha256 and --licence go together")
-    from facemend.hub.published import find_published, mirrored
-    from facemend.hub.weight_files import MAX_WEIGHT_BYTES
+    from facemend.weights.published import find_published, mirrored
+    from facemend.weights.weight_files import MAX_WEIGHT_BYTES
 
     if name is not None:
         item = find_published(name)
@@ -133,12 +133,12 @@ def _get(
     source: _Source, name: str | None, default_name: str | None, offline: bool, options: dict[str, Any]
 ) -> ModelInfo:
     """The model made of that file; everything that can be refused is refused before the download."""
-    from facemend.cli.weights import ask_licence, import_file, require_torch
+    from facemend.cli._shared.weights import ask_licence, import_file, require_torch
     from facemend.errors import WeightsError
-    from facemend.hub.downloads import check_request
-    from facemend.hub.models import imported_as
-    from facemend.hub.published import fetch_weights, forget_download, published_as
-    from facemend.hub.store import model_name
+    from facemend.weights.downloads import check_request
+    from facemend.weights.models import imported_as
+    from facemend.weights.published import fetch_weights, forget_download, published_as
+    from facemend.weights.store import model_name
 
     check_request(source.url, source.sha256)
     held = imported_as(source.sha256, task=options["task"], precision=options["precision"])
@@ -169,7 +169,7 @@ def _get(
 
 
 def _check_choices(task: str | None, precision: str | None) -> None:
-    from facemend.hub.models import TASKS
+    from facemend.weights.models import TASKS
 
     if task is not None and task not in TASKS:
         raise typer.BadParameter(f"--task is {', '.join(TASKS)}, not {task!r}")
@@ -178,7 +178,7 @@ def _check_choices(task: str | None, precision: str | None) -> None:
 
 
 def _tell(model: ModelInfo) -> None:
-    from facemend.hub.models import COMMANDS
+    from facemend.weights.models import COMMANDS
 
     _list(model, f"in the cache: {model.folder}")
     mask = " --mask MASK" if model.task == "inpainting" else ""
@@ -190,7 +190,7 @@ def remove(
     names: Annotated[list[str], typer.Argument(help="Models in your cache.", show_default=False)],
 ) -> None:
     """Remove models from your cache. Those that ship with facemend stay."""
-    from facemend.hub.store import remove_model
+    from facemend.weights.store import remove_model
 
     for name in names:
         remove_model(name)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facemend.cli.console import say, shown, warn
+from facemend.cli._shared.console import say, shown, warn
 from facemend.errors import MissingExtraError
 
 app = typer.Typer()
@@ -33,8 +33,8 @@ def quantize(
     """
     if find_spec("onnx") is None:
         raise MissingExtraError("quantize", "quantize")
-    from facemend.export.int8 import quantize_model
-    from facemend.hub.models import find_model
+    from facemend.convert.int8 import quantize_model
+    from facemend.weights.models import find_model
 
     warn(f"calibrating on {shown(faces)}; this takes about a minute")
     report = quantize_model(

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facemend.cli import cluster, video
-from facemend.cli import photos as shared
-from facemend.cli.photos import DEFAULTS, Run, checked, run_photos
-from facemend.pipeline.options import RestoreOptions
+from facemend.cli._shared import films as video
+from facemend.cli._shared import photos as shared
+from facemend.cli._shared import ray as cluster
+from facemend.cli._shared.photos import DEFAULTS, Run, checked, run_photos
+from facemend.photo.options import RestoreOptions
 
 if TYPE_CHECKING:
-    from facemend.pipeline.folder import Work
+    from facemend.photo.file import Work
 
 app = typer.Typer()
 
@@ -54,7 +55,7 @@ def restore(
     crf: video.Crf = None,
 ) -> None:
     """Restore the faces in photos, folders of photos, and films."""
-    from facemend.pipeline.batch import plan_batch
+    from facemend.folder.plan import plan_batch
 
     cluster.check_engine(engine, {"--compare": compare, "--crops": crops, "--start": start, "--end": end})
     unfit = {"--compare": compare, "--crops": crops, "--report": report, "--jobs": jobs, "--aligned": aligned}
@@ -87,7 +88,7 @@ def restore(
 
 
 def _open(options: RestoreOptions) -> tuple[Work, tuple[str, ...]]:
-    from facemend.pipeline.image import Restorer
+    from facemend.photo.restore import Restorer
 
     restorer = Restorer(options)
     return restorer.restore, restorer.notes

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from facemend.cli.console import say, warn
+from facemend.cli._shared.console import say, warn
 from facemend.errors import MissingExtraError
 
 app = typer.Typer()

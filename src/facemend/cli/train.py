@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facemend.cli.console import plural, progress, say, shown, warn
+from facemend.cli._shared.console import plural, progress, say, shown, warn
 
 if TYPE_CHECKING:
-    from facemend.models.checkpoint import Checkpoint
+    from facemend.networks.codeformer.checkpoint import Checkpoint
     from facemend.training.run import StepReport
 
 app = typer.Typer(no_args_is_help=True, help="Train the network; report on a run.")
@@ -65,7 +65,8 @@ def reconstruct(
     Score it with `facemend evaluate FACES -o REPORT --restored OUTPUT`.
     """
     _require_extra()
-    from facemend.pipeline.batch import Outputs, plan_batch
+    from facemend.folder.plan import plan_batch
+    from facemend.imaging import Outputs
     from facemend.training.reconstruct import load_autoencoder
     from facemend.training.reconstruct import reconstruct as run
 
@@ -100,9 +101,9 @@ def grow(
     """
     _require_extra()
     from facemend.errors import OutputError
-    from facemend.models.checkpoint import save_checkpoint
-    from facemend.models.config import preset
-    from facemend.models.grow import grow as enlarge
+    from facemend.networks.codeformer.checkpoint import save_checkpoint
+    from facemend.networks.codeformer.config import preset
+    from facemend.networks.codeformer.grow import grow as enlarge
 
     large = preset(network)
     if output.exists() and not overwrite:
@@ -118,11 +119,11 @@ def _weights(model: str) -> Checkpoint:
     """Weights of a checkpoint file, or of the graphs of a model."""
     path = Path(model)
     if path.suffix == ".safetensors":
-        from facemend.models.checkpoint import load_checkpoint
+        from facemend.networks.codeformer.checkpoint import load_checkpoint
 
         return load_checkpoint(path)
-    from facemend.export.recover import recover_checkpoint
-    from facemend.hub.models import find_model
+    from facemend.convert.recover import recover_checkpoint
+    from facemend.weights.models import find_model
 
     return recover_checkpoint(find_model(model).folder)
 

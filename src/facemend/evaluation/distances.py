@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facemend.errors import ConfigError
-from facemend.hub.archives import PACKAGES
 from facemend.metrics.distribution import alex_features, frechet_distance, kernel_distance
-from facemend.models.inception import InceptionV3, inception_weights
+from facemend.networks.perceptual.inception import InceptionV3, inception_weights
+from facemend.weights.archives import PACKAGES
 
 Features = NDArray[np.float32]
 

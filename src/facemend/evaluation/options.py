@@ -8,7 +8,7 @@ from pathlib import Path
 
 from facemend.degradations import preset
 from facemend.errors import ConfigError
-from facemend.pipeline.options import RestoreOptions
+from facemend.photo.options import RestoreOptions
 
 FEATURES = ("alex", "inception")
 MIN_SIZE, MAX_SIZE = 64, 2048

@@ -24,12 +24,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from facemend.convert.published_layout import read_official
 from facemend.errors import ConfigError
-from facemend.hub.catalog import file_sha256
+from facemend.evaluation.real_esrgan import SCALE, UpscalerName, upscaler
 from facemend.imaging import resize
-from facemend.models.convert import read_official
-from facemend.models.upscaler import SCALE, UpscalerName, upscaler
 from facemend.types import FloatImage
+from facemend.weights.catalog import file_sha256
 
 SPANDREL_PREFIX = "spandrel:"
 PEERS = ("bicubic", "unsharp", "realesrgan", "realesr-animevideov3")

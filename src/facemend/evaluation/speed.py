@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from facemend.evaluation.graph_cost import graph_cost
 from facemend.evaluation.peers import open_peer
-from facemend.hub.models import ModelInfo, find_model
 from facemend.predictors.restorer import FaceRestorer
+from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import CPU
 from facemend.runtime.measure import apart, median_seconds, peak_mb, processor
-from facemend.runtime.onnx import usable_cores
+from facemend.weights.models import ModelInfo, find_model
 
 BATCHES = (1, 4, 16)
 _HINT = "go on with --no-speed"

@@ -21,8 +21,9 @@ from facemend.evaluation.cases import Entry, common_size, describe, find_entries
 from facemend.evaluation.distances import SetMeasures, set_measures
 from facemend.evaluation.methods import Group, Method, open_groups
 from facemend.evaluation.options import EvaluationOptions
-from facemend.evaluation.published import published_tables
-from facemend.evaluation.report import write_report
+from facemend.evaluation.reports.published import published_tables
+from facemend.evaluation.reports.report import write_report
+from facemend.evaluation.reports.sheets import make_sheets
 from facemend.evaluation.scoring import (
     Scorer,
     as_row,
@@ -31,11 +32,10 @@ from facemend.evaluation.scoring import (
     metrics_of,
     unpack,
 )
-from facemend.evaluation.sheets import make_sheets
 from facemend.evaluation.speed import measure_speed
 from facemend.evaluation.store import Store
 from facemend.evaluation.summary import distribution, means, slices, strengths
-from facemend.imaging import place
+from facemend.files import place
 from facemend.runtime.measure import processor
 
 logger = logging.getLogger(__name__)

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemend.faces.holes import Hole
 from facemend.faces.mask import border_mask
 from facemend.faces.paste import meet_colour
 from facemend.faces.patch import crop_onto, mask_onto, patch_under
 from facemend.faces.warp import scale_of, transform, warp
-from facemend.imaging import Hole, Pixels, from_float, luma, to_float
+from facemend.imaging import Pixels, from_float, luma, to_float
 from facemend.types import FloatImage, Matrix23
 
 EDGE, EDGE_PIXELS = 0.01, 2.0  # width of the soft edge inside the hole: share of the crop's side, at least

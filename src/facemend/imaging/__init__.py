@@ -15,19 +15,19 @@ from facemend.imaging.color import (
     ycbcr_to_rgb,
 )
 from facemend.imaging.formats import WRITABLE
-from facemend.imaging.holes import Hole, hole_of, without_hole
 from facemend.imaging.limits import MAX_PIXELS
+from facemend.imaging.outputs import Outputs
 from facemend.imaging.picture import Picture
 from facemend.imaging.reading import SUFFIXES, Header, largest_file, read_content, read_header, read_picture
 from facemend.imaging.resize import ResizeKind, resize
-from facemend.imaging.writing import encode_for, encode_picture, format_of, place, write_picture
+from facemend.imaging.writing import encode_for, encode_picture, format_of, write_picture
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "WRITABLE",
     "Header",
-    "Hole",
+    "Outputs",
     "Picture",
     "Pixels",
     "ResizeKind",
@@ -35,14 +35,12 @@ __all__ = [
     "encode_picture",
     "format_of",
     "from_float",
-    "hole_of",
     "is_gray",
     "is_toned",
     "keep_chroma",
     "largest_file",
     "luma",
     "match_broad_chroma",
-    "place",
     "read_content",
     "read_header",
     "read_picture",
@@ -52,7 +50,6 @@ __all__ = [
     "rgb_to_ycbcr",
     "take_chroma",
     "to_float",
-    "without_hole",
     "write_picture",
     "ycbcr_to_rgb",
 ]

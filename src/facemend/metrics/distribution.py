@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from facemend.models.inception import InceptionV3, inception_weights
-from facemend.models.perceptual import LPIPS
+from facemend.networks.perceptual.inception import InceptionV3, inception_weights
+from facemend.networks.perceptual.lpips import LPIPS
 
 _ROWS = 1024
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facemend.metrics.checks import check_pair
-from facemend.models.dists import DISTS
-from facemend.models.identity import IdentityNet
-from facemend.models.metric_weights import LPIPSNet
-from facemend.models.perceptual import LPIPS
+from facemend.networks.perceptual.dists import DISTS
+from facemend.networks.perceptual.identity import IdentityNet
+from facemend.networks.perceptual.lpips import LPIPS
+from facemend.networks.perceptual.weights import LPIPSNet
 
 
 @torch.no_grad()

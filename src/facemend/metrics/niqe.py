@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facemend.metrics.checks import check_pictures, precise
-from facemend.models.metric_weights import niqe_state
+from facemend.networks.perceptual.weights import niqe_state
 
 BLOCK = 96
 """Side of a block at full scale, pixels; at half scale it is half."""

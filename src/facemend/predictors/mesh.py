@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.warp import invert, transform, warp
-from facemend.hub.catalog import asset_path
 from facemend.predictors.tflite import TfliteNet
 from facemend.types import Face, FloatImage, Matrix23
+from facemend.weights.catalog import asset_path
 
 MESH_SIZE = 192
 MESH_POINTS = 468

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.warp import invert, transform, warp
-from facemend.hub.catalog import asset_path
-from facemend.runtime.devices import AUTO, open_graphs
+from facemend.runtime.devices import AUTO
+from facemend.runtime.onnx import open_graphs
 from facemend.runtime.runner import Runner
 from facemend.types import Matrix23
+from facemend.weights.catalog import asset_path
 
 Boxes = NDArray[np.float64]
 Floats = NDArray[np.float64]

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemend.hub.catalog import asset_path
 from facemend.predictors.tflite import TfliteNet
 from facemend.types import FloatImage
+from facemend.weights.catalog import asset_path
 
 SEGMENTER_SIZE = 256
 _OUTPUT = "activation_10"

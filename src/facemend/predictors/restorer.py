@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facemend.errors import BackendError, ConfigError, InputError
-from facemend.hub.models import ModelInfo
 from facemend.predictors.single_graph import PassOn, WholeGraph
-from facemend.runtime.devices import AUTO, CPU, open_graphs
+from facemend.runtime.devices import AUTO, CPU
+from facemend.runtime.onnx import open_graphs
 from facemend.runtime.runner import Array, Arrays, Runner
+from facemend.weights.models import ModelInfo
 
 MAX_W = 1.5
 CHUNK = 4  # faces a run on a CPU: more would only cost memory

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from facemend.errors import BackendError
-from facemend.hub.models import GraphIO
 from facemend.runtime.runner import Arrays, Runner, check_names
+from facemend.weights.models import GraphIO
 
 
 class PassOn:

@@ -8,14 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from facemend.errors import BackendError, ModelNotFoundError
-from facemend.hub.catalog import asset_path
-from facemend.hub.ncnn import Shape, read_ncnn
-from facemend.hub.packages import cached
 from facemend.imaging import Picture, from_float, is_gray, is_toned, keep_chroma, luma, resize, to_float
 from facemend.imaging.tiles import tiles
-from facemend.runtime.devices import AUTO, open_graphs
+from facemend.runtime.devices import AUTO
+from facemend.runtime.onnx import open_graphs
 from facemend.runtime.runner import Array, Runner
 from facemend.types import FloatImage
+from facemend.weights.catalog import asset_path
+from facemend.weights.ncnn import Shape, read_ncnn
+from facemend.weights.packages import cached
 
 SCALE = 4
 """The network makes sides four times as long; for less the result is averaged."""

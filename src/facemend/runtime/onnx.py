@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 from facemend.errors import BackendError
-from facemend.runtime.devices import CPU, Device, find_device
-from facemend.runtime.runner import Array, Arrays, check_names
+from facemend.runtime.cores import usable_cores
+from facemend.runtime.devices import AUTO, CPU, Device, available, find_device
+from facemend.runtime.runner import Array, Arrays, Opened, Runner, check_names
 
-
-def usable_cores() -> int:
-    """How many cores this process may use (at least 1)."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)
+logger = logging.getLogger(__name__)
 
 
 def _short(error: Exception) -> str:
@@ -90,3 +86,46 @@ class OnnxRunner:
         except Exception as error:
             raise BackendError(f"{self.path}: the run failed ({_short(error)})") from error
         return dict(zip(self.output_names, values, strict=True))
+
+
+def open_graphs(
+    paths: Sequence[Path],
+    device: str = AUTO,
+    *,
+    threads: int | None = None,
+    any_shape: bool = False,
+    weights: Mapping[str, Array] | None = None,
+) -> Opened:
+    """Open graphs with onnxruntime, all on one device.
+
+    Args:
+        paths: the ONNX files.
+        device: a name of the table; "auto" takes the first that opens all graphs.
+        threads: CPU threads inside one operator; default: all usable cores.
+        any_shape: "auto" takes only a device that does well on inputs of another shape each time.
+        weights: those that the files leave out, by name.
+
+    Raises:
+        BackendError: the device is not there or does not work, or a graph cannot be loaded.
+    """
+
+    def opened(row: Device) -> tuple[Runner, ...]:
+        return tuple(OnnxRunner(path, threads=threads, device=row, weights=weights) for path in paths)
+
+    if device != AUTO:
+        return Opened(opened(find_device(device)), device)
+    failed: list[str] = []
+    candidates = [row for row in available() if row.automatic and (row.any_shape or not any_shape)]
+    for row in candidates:
+        try:
+            runners = opened(row)
+        except BackendError as error:
+            if row is candidates[-1]:
+                raise
+            failed.append(f"{row.name} does not work ({error})")
+            continue
+        notes = (f"{'; '.join(failed)}: going on with {row.name}",) if failed else ()
+        for note in notes:
+            logger.warning("%s", note)
+        return Opened(runners, row.name, notes)
+    raise BackendError("onnxruntime has no device that facemend knows; install onnxruntime again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -31,6 +32,21 @@ class Runner(Protocol):
         Raises:
             BackendError: an input is missing, unknown or of a wrong shape or type, or the run failed.
         """
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Graphs that were opened together.
+
+    Attributes:
+        runners: one a graph, in the order asked for.
+        device: where they run.
+        notes: what the user should know, such as that a better device did not work.
+    """
+
+    runners: tuple[Runner, ...]
+    device: str = "cpu"
+    notes: tuple[str, ...] = ()
 
 
 def check_names(what: str, given: Sequence[str], wanted: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from facemend import __version__
 from facemend.errors import FacemendError
 from facemend.imaging import SUFFIXES, WRITABLE
-from facemend.pipeline.options import DEFAULT_MODEL, UPSCALES, RestoreOptions
+from facemend.photo.options import DEFAULT_MODEL, UPSCALES, RestoreOptions
 from facemend.server.jobs import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.limits import COOKIE, is_token
 from facemend.server.metrics import CONTENT_TYPE, exposition

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import ConfigError
+from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import AUTO, ONNX_DEVICES
-from facemend.runtime.onnx import usable_cores
 
 PREFIX = "FACEMEND_"
 _NUMBERS = {  # name -> least, most

@@ -13,19 +13,20 @@ import numpy as np
 from PIL import Image
 
 from facemend.errors import InputError, ModelNotFoundError, OutputError
-from facemend.hub.models import ModelInfo, cached_models, models
-from facemend.imaging import WRITABLE, Picture, encode_picture, from_float, place, read_picture, to_float
-from facemend.pipeline import keep
-from facemend.pipeline.image import Restorer, RestoreResult
-from facemend.pipeline.options import Background, RestoreOptions, make_options
-from facemend.pipeline.parts import Parts
-from facemend.pipeline.prepared import Prepared
+from facemend.files import place
+from facemend.imaging import WRITABLE, Picture, encode_picture, from_float, read_picture, to_float
+from facemend.photo import kept as keep
+from facemend.photo.networks import Parts
+from facemend.photo.options import Background, RestoreOptions, make_options
+from facemend.photo.prepared import Prepared
+from facemend.photo.restore import Restorer, RestoreResult
 from facemend.predictors.upscaler import BackgroundUpscaler, weights_are_there
 from facemend.server.jobs import Job
 from facemend.server.problems import GoneError
 from facemend.server.settings import Settings
 from facemend.server.store import Store
 from facemend.types import Face
+from facemend.weights.models import ModelInfo, cached_models, models
 
 logger = logging.getLogger(__name__)
 

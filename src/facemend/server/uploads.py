@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from facemend.errors import ConfigError, OutputError, TooLargeError
 from facemend.imaging import read_header
-from facemend.pipeline.options import make_options
+from facemend.photo.options import make_options
 from facemend.server.jobs import Job, Order
 from facemend.server.services import Services
 from facemend.server.studio import known_models

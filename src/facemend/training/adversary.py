@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from facemend.errors import WeightsError
-from facemend.losses.adversarial import (
+from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
+from facemend.networks.discriminators.patch import PatchDiscriminator
+from facemend.networks.discriminators.projected import ProjectedDiscriminator
+from facemend.training.adversarial_loss import (
     NEAR_CHANCE,
     adaptive_weight,
     generator_loss,
     gradient_penalty,
     hinge_discriminator_loss,
 )
-from facemend.losses.differentiable_augment import Augmentation, augment, draw_augmentation
-from facemend.models.checkpoint import load_checkpoint, load_into
-from facemend.models.discriminator import PatchDiscriminator
-from facemend.models.projected import ProjectedDiscriminator
+from facemend.training.differentiable_augment import Augmentation, augment, draw_augmentation
 from facemend.training.optimizers import make_optimizer
 from facemend.training.run import Run, Stateful
 from facemend.training.settings import AdversaryConfig, OptimConfig, figure_suffixes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from facemend.models.codebook import Codebook, CodeUsage, code_usage
+from facemend.networks.codeformer.codebook import Codebook, CodeUsage, code_usage
 from facemend.training.engine import Engine
 from facemend.training.settings import CodebookConfig
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from facemend.errors import ConfigError
-from facemend.models.config import PRESETS as NETWORKS
-from facemend.models.config import CodeFormerConfig, changed, preset
+from facemend.networks.codeformer.config import PRESETS as NETWORKS
+from facemend.networks.codeformer.config import CodeFormerConfig, changed, preset
 from facemend.training.settings import (
     AdversaryConfig,
     AdversaryConfigs,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from facemend.imaging.svg import MINUS, coordinates, padded, round_ticks, tag
+from facemend.svg import MINUS, coordinates, padded, round_ticks, tag
 
 COLORS = 6
 WIDTH, HEIGHT = 460, 240

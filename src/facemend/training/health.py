@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from facemend.losses.adversarial import NEAR_CHANCE
+from facemend.training.adversarial_loss import NEAR_CHANCE
 from facemend.training.config import RunConfig
 from facemend.training.settings import figure_suffixes
 

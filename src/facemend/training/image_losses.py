@@ -1,6 +1,6 @@
 """L1, LPIPS and identity at the picture, as figures and as one gradient.
 
-Working with the gradient at the picture lets the adversarial balance (losses/adversarial.py) reuse it instead
+Working with the gradient at the picture lets the adversarial balance (adversarial_loss.py) reuse it instead
 of differentiating the perceptual networks twice.
 """
 
@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemend.faces.template import TEMPLATES
-from facemend.models.identity import IdentityNet
-from facemend.models.perceptual import LPIPS
+from facemend.networks.perceptual.identity import IdentityNet
+from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training.settings import PerceptualConfig
 
 

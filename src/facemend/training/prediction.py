@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from facemend.losses.codes import CodeAccuracy, code_accuracy, feature_loss, soft_targets, token_loss
-from facemend.models.codeformer import CodeFormer, Encoded
-from facemend.models.perceptual import LPIPS
+from facemend.networks.codeformer.codeformer import CodeFormer, Encoded
+from facemend.networks.perceptual.lpips import LPIPS
+from facemend.training.code_losses import CodeAccuracy, code_accuracy, feature_loss, soft_targets, token_loss
 from facemend.training.ema import EMA
 from facemend.training.run import Run, Tally
 from facemend.training.settings import CodeLossConfig

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from facemend.errors import InputError, WeightsError
-from facemend.imaging import Picture, read_picture, resize
-from facemend.models.autoencoder import VQAutoencoder
-from facemend.models.checkpoint import load_checkpoint, load_into
-from facemend.models.codebook import CodeUsage, code_usage
-from facemend.pipeline.batch import Job, Outputs
+from facemend.folder.plan import Job
+from facemend.imaging import Outputs, Picture, read_picture, resize
+from facemend.networks.codeformer.autoencoder import VQAutoencoder
+from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
+from facemend.networks.codeformer.codebook import CodeUsage, code_usage
 
 
 def load_autoencoder(checkpoint: Path) -> VQAutoencoder:

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from facemend.errors import InputError, MissingExtraError
-from facemend.imaging.svg import MINUS
+from facemend.svg import MINUS
 from facemend.training.curves import COLORS, Curve, chart, number
 
 # Pictures on the page, and their width in pixels.

@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import facemend
 from facemend.errors import ConfigError, FacemendError, InputError
-from facemend.models.checkpoint import whole_file
+from facemend.networks.codeformer.checkpoint import whole_file
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
 from facemend.training.health import Health

@@ -11,12 +11,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from facemend.losses.codes import code_loss
-from facemend.models.autoencoder import Reconstruction, VQAutoencoder
-from facemend.models.checkpoint import autoencoder_state, load_checkpoint, load_into, save_checkpoint
-from facemend.models.perceptual import LPIPS
-from facemend.models.scales import code_face
+from facemend.networks.codeformer.autoencoder import Reconstruction, VQAutoencoder
+from facemend.networks.codeformer.checkpoint import (
+    autoencoder_state,
+    load_checkpoint,
+    load_into,
+    save_checkpoint,
+)
+from facemend.networks.codeformer.scales import code_face
+from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training.adversary import Adversaries
+from facemend.training.code_losses import code_loss
 from facemend.training.codebook_care import CodebookCare
 from facemend.training.config import Stage1Config
 from facemend.training.ema import EMA

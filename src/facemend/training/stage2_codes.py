@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoint
-from facemend.models.codeformer import CodeFormer
-from facemend.models.perceptual import LPIPS
+from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into, save_checkpoint
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training.code_cache import CodeCache
 from facemend.training.config import Stage2Config
 from facemend.training.ema import EMA

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from facemend.errors import ConfigError
-from facemend.models.checkpoint import load_checkpoint, load_into, save_checkpoint
-from facemend.models.codeformer import CodeFormer
-from facemend.models.perceptual import LPIPS
+from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into, save_checkpoint
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training.adversary import Adversaries
 from facemend.training.config import Stage3Config
 from facemend.training.ema import EMA

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from facemend.errors import ConfigError
-from facemend.models.autoencoder import VQAutoencoder
-from facemend.models.checkpoint import autoencoder_state, load_checkpoint, load_into
-from facemend.models.codeformer import CodeFormer
-from facemend.models.config import CodeFormerConfig
-from facemend.models.scales import code_face, look_up
+from facemend.networks.codeformer.autoencoder import VQAutoencoder
+from facemend.networks.codeformer.checkpoint import autoencoder_state, load_checkpoint, load_into
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.config import CodeFormerConfig
+from facemend.networks.codeformer.scales import code_face, look_up
 from facemend.training.run import freeze, require
 from facemend.training.validate import by_scale, require_reconstruction
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from facemend.data.faces import to_unit
 from facemend.errors import ConfigError
 from facemend.metrics import psnr
-from facemend.models.autoencoder import VQAutoencoder
-from facemend.models.codebook import code_usage
-from facemend.models.perceptual import LPIPS
+from facemend.networks.codeformer.autoencoder import VQAutoencoder
+from facemend.networks.codeformer.codebook import code_usage
+from facemend.networks.perceptual.lpips import LPIPS
 
 BATCH = 8
 

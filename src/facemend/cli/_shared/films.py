@@ -1,0 +1,192 @@
+"""Films for `facemend restore`: their options, a run over them, its progress."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facemend.cli._shared.console import plural, say, shown, warn
+from facemend.cli._shared.photos import checked
+from facemend.errors import FacemendError
+
+if TYPE_CHECKING:
+    from facemend.photo.options import RestoreOptions
+    from facemend.video.restore import OnFrame, VideoOptions, VideoResult
+
+FILMS = "Films"
+_TIME = re.compile(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d+)?)")
+
+Start = Annotated[
+    str | None, typer.Option(help="Begin there: seconds, or [HH:]MM:SS.", rich_help_panel=FILMS)
+]
+End = Annotated[str | None, typer.Option(help="End there, the same.", rich_help_panel=FILMS)]
+Codec = Annotated[
+    str | None,
+    typer.Option(help="h264 (default), h265, av1, or vp9 (default in .webm).", rich_help_panel=FILMS),
+]
+Crf = Annotated[
+    int | None,
+    typer.Option(help="Quality of the codec: smaller is better; h264: 18.", rich_help_panel=FILMS),
+]
+
+
+@dataclass(frozen=True)
+class FilmOptions:
+    """What was given for films, unchecked; None: not given."""
+
+    start: str | None = None
+    end: str | None = None
+    codec: str | None = None
+    crf: int | None = None
+
+
+def films_among(inputs: Sequence[Path], given: FilmOptions, unfit: Sequence[str]) -> bool:
+    """Whether the inputs are films: all of them or none.
+
+    Args:
+        inputs: files and folders.
+        given: options that only films have.
+        unfit: names of options that were given and that films do not have.
+
+    Raises:
+        BadParameter: films and other inputs, or options that do not go with them.
+    """
+    from facemend.video.read import VIDEO_SUFFIXES
+
+    films = [path for path in inputs if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()]
+    if films and len(films) < len(inputs):
+        raise typer.BadParameter("films and photos do not go together: use a command for each")
+    if films and unfit:
+        raise typer.BadParameter(f"{', '.join(unfit)}: goes with photos only")
+    if not films and given != FilmOptions():
+        raise typer.BadParameter("--start, --end, --codec and --crf go with films only")
+    return bool(films)
+
+
+def default_w() -> float:
+    """The fidelity weight for films where none is asked for."""
+    from facemend.video.restore import DEFAULT_W
+
+    return DEFAULT_W
+
+
+def run_films(
+    films: Sequence[Path], output: Path | None, options: RestoreOptions, given: FilmOptions, overwrite: bool
+) -> None:
+    """Restore films one after the other, and tell of each; ends the command if one failed."""
+    from facemend.cli._shared.weights import resolve_model
+    from facemend.photo.networks import Parts
+    from facemend.video.restore import restore_video
+
+    jobs = [(film, _output(film, output, several=len(films) > 1)) for film in films]
+    plans = [checked(_video_options, target, given, overwrite) for _, target in jobs]
+    if options.backend == "onnx" or not options.model.endswith(".safetensors"):
+        options = replace(options, model=resolve_model(options.model))
+    parts: Parts | None = None
+    failed = False
+    for (film, target), video in zip(jobs, plans, strict=True):
+        try:
+            parts = parts or Parts.load(options)
+            with _progress(shown(film)) as on_frame:
+                result = restore_video(film, target, options, video, parts=parts, on_frame=on_frame)
+            _tell(film, result)
+        except FacemendError as error:
+            if len(films) == 1:
+                raise
+            warn(f"facemend: {error}")
+            failed = True
+        except KeyboardInterrupt:
+            warn("facemend: stopped; the same command goes on from there")
+            raise typer.Exit(130) from None
+    if failed:
+        raise typer.Exit(1)
+
+
+def _output(film: Path, output: Path | None, *, several: bool) -> Path:
+    from facemend.video.mux import FORMATS
+
+    name = film.with_suffix(film.suffix if film.suffix.lower() in FORMATS else ".mkv").name
+    if output is None:
+        return film.with_name(f"{Path(name).stem}_restored{Path(name).suffix}")
+    if output.suffix and not output.is_dir():
+        if several:
+            raise typer.BadParameter(f"{output}: several films need a folder to write to, not a file")
+        return output
+    return output / name
+
+
+def _video_options(output: Path, given: FilmOptions, overwrite: bool) -> VideoOptions:
+    from facemend.video.encode import Coding
+    from facemend.video.mux import Span
+    from facemend.video.restore import VideoOptions
+
+    codec = given.codec or ("vp9" if output.suffix.lower() == ".webm" else "h264")
+    return VideoOptions(Span(_time(given.start), _time(given.end)), Coding(codec, given.crf), overwrite)
+
+
+def _time(text: str | None) -> Fraction | None:
+    """Seconds of `SS`, `MM:SS` or `HH:MM:SS`, each with decimals."""
+    if text is None:
+        return None
+    parts = _TIME.fullmatch(text.strip())
+    if parts is None:
+        raise typer.BadParameter(f"{text!r} is no time: use seconds, MM:SS or HH:MM:SS")
+    first, second, seconds = parts.groups()
+    hours, minutes = (first, second) if second is not None else (None, first)
+    return Fraction(seconds) + 60 * int(minutes or 0) + 3600 * int(hours or 0)
+
+
+def _tell(film: Path, result: VideoResult) -> None:
+    for note in result.notes:
+        warn(f"{shown(film)}: {note}")
+    resumed = f", {result.resumed} of them before" if result.resumed else ""
+    faces = f"{result.faces / result.frames:.1f} faces a frame" if result.faces else "no face found"
+    say(f"{shown(result.output)}: {plural(result.frames, 'frame')}{resumed}, {faces}")
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[OnFrame]:
+    """A progress bar on stderr with frames a second and the time left; nothing if that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.2f} fps" if task.speed else "")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        on_frame = _shown_on(bar.add_task, bar.update, label)
+        yield on_frame
+
+
+def _shown_on(add: Callable[..., object], update: Callable[..., None], label: str) -> OnFrame:
+    """Begins the bar with the first frame told, so that frames of an earlier run do not count as speed."""
+    task: list[object] = []
+
+    def on_frame(done: int, total: int) -> None:
+        if not task:
+            task.append(add(label, total=total, completed=done - 1))
+        update(task[0], completed=done, total=max(total, done))
+
+    return on_frame

@@ -1,0 +1,124 @@
+"""From a shipped ONNX pair back to a checkpoint, so that training can go on from published weights.
+
+The exporter renames, transposes and reshapes some tensors. Instead of a table of its habits, a network of the
+same sizes with known random weights is exported: where each of its weights ends up is where it lies in the
+shipped graphs too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from facemend.convert.skip import graphs
+from facemend.convert.to_onnx import export_graphs
+from facemend.errors import OutputError, WeightsError
+from facemend.networks.codeformer.checkpoint import Checkpoint, save_checkpoint
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.config import CodeFormerConfig
+from facemend.weights.models import WEIGHTS_FILE, ModelInfo
+from facemend.weights.packages import cache_dir
+
+logger = logging.getLogger(__name__)
+
+Array = NDArray[np.float32]
+
+
+def recover_checkpoint(folder: Path) -> Checkpoint:
+    """Read the weights of a model folder that `export_model` wrote.
+
+    The encoder is that of stage III, which reads damaged faces; stage I's own is not in the graphs.
+    Weights stored as float16 come back with that precision.
+
+    Args:
+        folder: with model.json, encode.onnx and decode.onnx.
+
+    Returns:
+        The network's sizes, its state dict in float32, and the training record.
+
+    Raises:
+        WeightsError: if the graphs are damaged or were exported in another way.
+    """
+    try:
+        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        config = CodeFormerConfig.from_dict(description["config"])
+        held = _tensors(folder)
+    except Exception as error:  # protobuf has its own kinds
+        raise WeightsError(f"{folder}: not a model folder of facemend ({error})") from error
+    torch.manual_seed(0)
+    probe = CodeFormer(config).eval()
+    with torch.no_grad():
+        for parameter in (*probe.parameters(), *probe.buffers()):
+            if parameter.is_floating_point():
+                parameter.copy_(torch.randn(parameter.shape) * 0.05)
+    with tempfile.TemporaryDirectory() as temporary:
+        export_graphs(probe, Path(temporary), adain=bool(description["adain"]))
+        known = _tensors(Path(temporary))
+    state: dict[str, torch.Tensor] = {}
+    for name, value in probe.state_dict().items():
+        place = _find(value.numpy(), known)
+        if place is None or held.get(place[0], np.empty(0)).shape != known[place[0]].shape:
+            raise WeightsError(f"{folder}: {name} is not where this version exports it")
+        key, transposed = place
+        found = held[key].T if transposed else held[key]
+        state[name] = torch.from_numpy(found.reshape(value.shape).astype(np.float32))
+    return Checkpoint(config, state, dict(description.get("training", {})))
+
+
+def _tensors(folder: Path) -> dict[str, Array]:
+    """All float tensors of the two graphs, by graph and name."""
+    tensors: dict[str, Array] = {}
+    for file in ("encode.onnx", "decode.onnx"):
+        for tensor in (t for graph in graphs(onnx.load(folder / file)) for t in graph.initializer):
+            values: NDArray[Any] = numpy_helper.to_array(tensor)
+            if values.dtype.kind == "f":
+                tensors[f"{file}/{tensor.name.removesuffix('.half')}"] = values.astype(np.float32)
+    return tensors
+
+
+def _find(value: Array, known: dict[str, Array]) -> tuple[str, bool] | None:
+    """Where a weight lies, and whether it is transposed there."""
+    for key, candidate in known.items():
+        if candidate.size != value.size:
+            continue
+        if np.array_equal(candidate.ravel(), value.ravel()):
+            return key, False
+        if value.ndim == 2 and np.array_equal(candidate.ravel(), value.T.ravel()):
+            return key, True
+    return None
+
+
+def model_checkpoint(info: ModelInfo) -> Path:
+    """The checkpoint of a model: the one in its folder, or what its graphs give, once, in the user's cache.
+
+    Raises:
+        WeightsError: the model is a single graph of somebody else, or was exported in another way.
+        OutputError: the cache cannot be written.
+    """
+    if info.io is not None:
+        raise WeightsError(f"{info.name}: torch cannot run a graph of somebody else; use --backend onnx")
+    path = info.folder / WEIGHTS_FILE
+    if path.is_file():
+        return path
+    digest = hashlib.sha256("".join(info.sha256[name] for name in sorted(info.sha256)).encode()).hexdigest()
+    path = cache_dir() / "recovered" / f"{info.name}-{digest[:16]}.safetensors"
+    if not path.is_file():
+        logger.info("%s: recovering its weights from the graphs, once, into %s", info.name, path)
+        found = recover_checkpoint(info.folder)
+        try:
+            save_checkpoint(path, found.state, found.config, found.info)
+        except OSError as error:
+            raise OutputError(
+                f"{path}: cannot be written ({error.strerror}); set FACEMEND_CACHE to another folder"
+            ) from error
+    return path

@@ -1,0 +1,1 @@
+"""What a benchmark run found, as tables, charts and one page."""

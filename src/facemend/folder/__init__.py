@@ -1,0 +1,1 @@
+"""The whole folder: what is read and written, the run, its records, and the same over a cluster."""

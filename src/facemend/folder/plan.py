@@ -1,0 +1,150 @@
+"""Which files a run reads and writes: inputs walked, outputs named, nothing overwritten by accident."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import TypeVar
+
+from facemend.errors import ConfigError, InputError
+from facemend.folder.records import RECORDS
+from facemend.imaging import SUFFIXES, WRITABLE
+
+_AnyPath = TypeVar("_AnyPath", bound=PurePath)
+REPORT = "facemend.jsonl"
+"""What the report of a folder run is called, beside the outputs."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture of a run.
+
+    Attributes:
+        source: the file to read.
+        output: the file to write.
+        relative: its place in the tree of the input, for further outputs in folders of their own.
+        mask: the file that says what is to be filled in; None where nothing is.
+    """
+
+    source: Path
+    output: Path
+    relative: Path
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All pictures of a run.
+
+    Attributes:
+        jobs: in the order of the inputs; those of a folder sorted by name.
+        ignored: files in the given folders that are no pictures by their names.
+        root: the folder that the pictures of folders go to; None where there are no folders, where they have
+            one each, or where it is the input.
+    """
+
+    jobs: tuple[Job, ...]
+    ignored: tuple[Path, ...]
+    root: Path | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        masks = {job.mask: None for job in self.jobs if job.mask is not None}  # one may be for all
+        return (*(job.source for job in self.jobs), *masks)
+
+
+def plan_batch(
+    inputs: Sequence[Path],
+    output: Path | None,
+    *,
+    marker: str = "_restored",
+    extension: str | None = None,
+    masks: Path | None = None,
+) -> Batch:
+    """Find the pictures of a run and name their outputs. Reads folders, writes nothing.
+
+    A named file is always a job, whatever it is; files in folders are jobs if their suffix is one of
+    `SUFFIXES`. Folders are walked with all below them, and keep their tree.
+
+    Args:
+        inputs: files and folders.
+        output: a file (one picture in, and a name with a picture's suffix), or a folder. Without it, outputs
+            lie beside the inputs: NAME_restored.EXT, or a folder NAME_restored for a folder.
+        marker: what is added to names where there is no `output`.
+        extension: suffix of all outputs, with the dot; by default that of the input, or .png where that
+            cannot be written.
+        masks: one mask for all pictures; or a folder, where each has its own at the same place and with the
+            same name, but for the suffix.
+
+    Raises:
+        InputError: a folder cannot be listed.
+        ConfigError: the output is a file, but there are several inputs or a folder; or it should be a folder
+            and is a file.
+    """
+    single = len(inputs) == 1 and not inputs[0].is_dir()
+    to_file = output is not None and not output.is_dir() and output.suffix.lower() in SUFFIXES
+    if output is not None and to_file and not single:
+        raise ConfigError(f"{output}: several inputs need a folder to write to, not a file")
+    if output is not None and not to_file and output.is_file():
+        raise ConfigError(f"{output}: is a file, but a folder is needed")
+
+    jobs: list[Job] = []
+    ignored: list[Path] = []
+    roots: set[Path] = set()
+    for path in inputs:
+        if not path.is_dir():
+            name = output_name(Path(path.name), extension)
+            if output is None:
+                target = path.parent / f"{name.stem}{marker}{name.suffix}"
+            else:
+                target = output if to_file else output / name
+            jobs.append(Job(path, target, Path(path.name)))
+            continue
+        root = output or path.resolve().with_name(f"{path.resolve().name}{marker}")
+        if root.resolve() != path.resolve():
+            roots.add(root)
+        for file in _walk(path, leave_out=[root] if masks is None else [root, masks]):
+            relative = file.relative_to(path)
+            if file.suffix.lower() not in SUFFIXES:
+                ignored.append(file)
+                continue
+            jobs.append(Job(file, root / output_name(relative, extension), relative))
+    if masks is not None:
+        jobs = [replace(job, mask=_mask(masks, job.relative)) for job in jobs]
+    return Batch(tuple(jobs), tuple(ignored), roots.pop() if len(roots) == 1 else None)
+
+
+def _mask(masks: Path, relative: Path) -> Path:
+    """The mask of a picture; where there is none, the path that was looked for first."""
+    if not masks.is_dir():
+        return masks
+    usual = masks / relative.with_suffix(".png")
+    others = (masks / relative.with_suffix(suffix) for suffix in (relative.suffix, *sorted(SUFFIXES)))
+    return next((path for path in (usual, *others) if path.is_file()), usual)
+
+
+def output_name(path: _AnyPath, extension: str | None = None) -> _AnyPath:
+    """The name of what is made of a picture: its own, or .png where its kind cannot be written."""
+    kept = path.suffix if path.suffix.lower() in WRITABLE else ".png"
+    return path.with_suffix(extension or kept)
+
+
+def _stop(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be listed ({error.strerror})")
+
+
+def _walk(folder: Path, *, leave_out: Sequence[Path]) -> Iterator[Path]:
+    """All files below a folder, sorted; folders inside it for outputs or masks are not read as input.
+
+    Nor are the records and the report of a run whose outputs are the input of this one.
+    """
+    skip = [path.resolve() for path in leave_out]
+    for here, folders, files in os.walk(folder, onerror=_stop):
+        if RECORDS in folders:
+            folders.remove(RECORDS)
+            files = [name for name in files if name != REPORT]
+        folders[:] = sorted(name for name in folders if (Path(here) / name).resolve() not in skip)
+        yield from (Path(here) / name for name in sorted(files))

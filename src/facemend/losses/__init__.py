@@ -1,1 +1,0 @@
-"""Training losses: pixel, perceptual, code, adversarial with adaptive weight, code prediction."""

@@ -1,0 +1,1 @@
+"""CodeFormer: encoder, codebook, code transformer, decoder and CFT, and their checkpoints."""

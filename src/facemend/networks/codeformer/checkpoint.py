@@ -1,0 +1,142 @@
+"""Checkpoints: one safetensors file that carries its own network sizes and training record.
+
+The header of the file holds `config` (sizes, JSON) and `info` (stage, steps, figures, JSON), so a file is
+never separated from what it needs to be loaded. Nothing in it can run code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from facemend.errors import OutputError, WeightsError
+from facemend.networks.codeformer.config import CodeFormerConfig
+from facemend.weights.catalog import file_sha256
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint.
+
+    Attributes:
+        config: sizes of the network.
+        state: tensors by name.
+        info: stage, step, figures: whatever the run wrote, plain JSON.
+        sha256: of the file.
+    """
+
+    config: CodeFormerConfig
+    state: dict[str, Tensor]
+    info: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def save_checkpoint(
+    path: Path, state: Mapping[str, Tensor], config: CodeFormerConfig, info: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint atomically; the folder is made if needed.
+
+    Raises:
+        OutputError: it cannot be written, for instance because the disk is full; an older file stays.
+    """
+    header = {"config": json.dumps(config.to_dict()), "info": json.dumps(dict(info))}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    with whole_file(path) as part:
+        save_file(tensors, part, metadata=header)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place when the block ends without an error, and else is removed.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save tells a full disk by the last
+        part.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise OutputError(
+            f"{path}: cannot be written ({reason:.200}); make room, then start again: what was saved before "
+            "is whole"
+        ) from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        WeightsError: there is no such file, it is damaged, not ours, or holds NaN or infinite values.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
+    try:
+        config = CodeFormerConfig.from_dict(json.loads(header["config"]))
+        info = json.loads(header.get("info", "{}"))
+    except Exception as error:  # a foreign header can be wrong in any way
+        raise WeightsError(
+            f"{path}: not a facemend checkpoint, its header lacks usable sizes ({str(error)[:200]})"
+        ) from None
+    bad = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise WeightsError(f"{path}: {bad[0]} holds NaN or infinite values; use an earlier checkpoint")
+    return Checkpoint(config, state, info, file_sha256(path))
+
+
+def autoencoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The stage I part of a network's weights: encoder, codebook and decoder."""
+    return {k: v for k, v in state.items() if k.startswith(("encoder.", "codebook.", "decoder."))}
+
+
+def load_into(
+    module: nn.Module, state: Mapping[str, Tensor], source: Path | str, fresh: Sequence[str] = ()
+) -> None:
+    """Load tensors strictly: every name and shape must match.
+
+    Args:
+        module: where to.
+        state: tensors by name.
+        source: file name for messages.
+        fresh: beginnings of names that stay as they are in the module, whatever the state holds.
+
+    Raises:
+        WeightsError: names the first few tensors that are missing, unexpected or of another shape.
+    """
+    own = module.state_dict()
+    if fresh:
+        start = tuple(fresh)
+        state = {name: value for name, value in state.items() if not name.startswith(start)}
+        state |= {name: value for name, value in own.items() if name.startswith(start)}
+    problems = [f"missing {name}" for name in own if name not in state]
+    problems += [f"unexpected {name}" for name in state if name not in own]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, the network has {tuple(own[name].shape)}"
+        for name in own
+        if name in state and own[name].shape != state[name].shape
+    ]
+    if problems:
+        raise WeightsError(
+            f"{source}: does not fit the network: {'; '.join(problems[:3])} ({len(problems)} in all)"
+        )
+    with torch.no_grad():
+        module.load_state_dict(dict(state))

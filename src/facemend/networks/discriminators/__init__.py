@@ -1,0 +1,1 @@
+"""What judges made pictures in training: a patch and a projected discriminator."""

@@ -1,0 +1,134 @@
+"""Colour for gray photos: the faces' chroma comes from a network, light and detail stay the photo's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemend.faces.paste import paint_into_pixels
+from facemend.imaging import Picture, resize, take_chroma
+from facemend.photo.find import FoundFaces, check_size, find_faces, is_monochrome, whole_crop
+from facemend.photo.networks import Parts
+from facemend.photo.options import RestoreOptions
+from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, unheard
+from facemend.photo.tasks import task_options
+
+TASK = "colorization"
+FACES_ONLY = "only faces get colour: the rest of the photo stays as it is"
+IN_COLOUR = "the photo is in colour already: its faces get the network's colours"
+PROFILE_LEFT_OUT = "the photo's gray colour profile does not fit a photo in colour and was left out"
+
+
+class Colorizer:
+    """Colours the faces of photos; loads the networks once. May be used from several threads.
+
+    Args:
+        options: how; by default w = 0 and the one colorization model that is there. `w` and `upscale` may
+            be nothing but 0 and 1.
+        parts: networks that are loaded already; by default those that the options name.
+        settings: single fields of `RestoreOptions`, such as `faces="largest"`; they win over `options`.
+
+    Raises:
+        ConfigError: an unknown option, or a value out of range.
+        ModelNotFoundError: there is no such model, or none for colorization.
+        WeightsError: a file is missing or damaged.
+        BackendError: a graph cannot be run.
+    """
+
+    def __init__(
+        self, options: RestoreOptions | None = None, *, parts: Parts | None = None, **settings: Any
+    ) -> None:
+        self.options = task_options(TASK, options, settings)
+        self._parts = parts or Parts.load(self.options, TASK)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how the networks run; every result has these too."""
+        return self._parts.network.notes
+
+    def colorize(self, picture: Picture, *, on_part: OnPart = unheard) -> PhotoResult:
+        """Colour the faces of a photo (or, if the options say `aligned`, a whole aligned crop).
+
+        Luma stays, to the rounding of the pixels, so that no detail is lost or made up. The colour fades out
+        softly round the heads; everything else stays as it is. A gray picture comes out in RGB, unless no
+        face is found in it.
+
+        Args:
+            picture: the photo.
+            on_part: told the name of each part of the work before it begins; what it raises ends the work.
+
+        Raises:
+            InputError: the photo is larger than the options allow.
+            BackendError: a network failed.
+        """
+        check_size(picture, self.options)
+        clock = Clock(on_part)
+        if self.options.aligned:
+            found = whole_crop(picture.as_float(), self._parts)
+        else:
+            found = find_faces(picture.as_float(), self._parts, self.options, clock, done="coloured")
+        output, notes = picture, found.notes
+        faces: tuple[RestoredFace, ...] = ()
+        if found.aligned:
+            decoded = self._decoded(found, clock)
+            pixels = (self._whole if self.options.aligned else self._paste)(picture, found, decoded, clock)
+            output = replace(picture.in_rgb(), pixels=pixels)
+            everywhere = np.ones(decoded.shape[1:3], np.float32)
+            faces = tuple(
+                RestoredFace(each.face, each.crop, take_chroma(each.crop, crop, everywhere), each.matrix)
+                for each, crop in zip(found.aligned, decoded, strict=True)
+            )
+            notes = (*notes, *self._told(picture, output, found))
+        return PhotoResult(
+            picture=output,
+            faces=faces,
+            skipped=found.skipped,
+            notes=(*self.notes, *picture.notes, *notes),
+            seconds=MappingProxyType(clock.seconds),
+            model=self.options.model,
+            w=self.options.w,
+        )
+
+    def _decoded(self, found: FoundFaces, clock: Clock) -> NDArray[np.float32]:
+        """The network's faces, (N, S, S, 3) RGB [0, 1]."""
+        with clock("encode"):
+            encoded = self._parts.network.encode(np.stack([face.crop for face in found.aligned]))
+        with clock("decode"):
+            return self._parts.network.decode(encoded, self.options.w)
+
+    def _paste(
+        self, picture: Picture, found: FoundFaces, decoded: NDArray[np.float32], clock: Clock
+    ) -> NDArray[Any]:
+        """Pixels of the photo with the heads coloured."""
+        masker, template = self._parts.masker, self._parts.template
+        assert masker is not None
+        pixels = picture.pixels.copy()
+        for face, crop in zip(found.aligned, decoded, strict=True):
+            with clock("mask"):
+                mask = masker.mask(crop, template=template)
+            with clock("paste"):
+                paint_into_pixels(pixels, crop, face.matrix, mask)
+        return pixels
+
+    def _whole(
+        self, picture: Picture, found: FoundFaces, decoded: NDArray[np.float32], clock: Clock
+    ) -> NDArray[Any]:
+        """Pixels of an aligned crop, coloured to its borders."""
+        with clock("paste"):
+            coloured = resize(decoded[0], (picture.width, picture.height), "lanczos")
+            everywhere = np.ones(coloured.shape[:2], np.float32)
+            painted = take_chroma(picture.as_float(), coloured, everywhere)
+            return picture.in_rgb().with_pixels(painted).pixels
+
+    def _told(self, picture: Picture, output: Picture, found: FoundFaces) -> list[str]:
+        """What the user should know of this photo."""
+        notes = [] if self.options.aligned else [FACES_ONLY]
+        if not all(is_monochrome(picture, face.crop) for face in found.aligned):
+            notes.append(IN_COLOUR)
+        if output.icc != picture.icc:
+            notes.append(PROFILE_LEFT_OUT)
+        return notes

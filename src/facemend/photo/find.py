@@ -1,0 +1,128 @@
+"""Find the faces of a photo, choose those to work on, align them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facemend.errors import InputError, TooLargeError
+from facemend.faces.align import align
+from facemend.faces.select import select
+from facemend.faces.template import template_points
+from facemend.faces.warp import resize_matrix
+from facemend.imaging import Picture, is_gray, is_toned, resize
+from facemend.photo.networks import Parts
+from facemend.photo.options import RestoreOptions
+from facemend.photo.prepared import SkippedFace
+from facemend.photo.result import Clock
+from facemend.types import AlignedFace, Box, Face, FloatImage
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFaces:
+    """What there is to work on.
+
+    Attributes:
+        aligned: the chosen faces, from left to right.
+        skipped: the others, and why.
+        notes: what the user should know.
+    """
+
+    aligned: tuple[AlignedFace, ...]
+    skipped: tuple[SkippedFace, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def check_size(picture: Picture, options: RestoreOptions) -> None:
+    """Refuse a photo whose output would be larger than the options allow.
+
+    Raises:
+        TooLargeError: it would.
+    """
+    upscale, limit = options.upscale, options.max_pixels
+    pixels = picture.width * picture.height * upscale**2
+    if pixels > limit:
+        raise TooLargeError(
+            f"{picture.width}x{picture.height} at upscale {upscale} gives {pixels / 1e6:.0f} megapixels, "
+            f"over the limit of {limit / 1e6:.0f}: use a smaller upscale"
+        )
+
+
+def find_faces(
+    image: FloatImage, parts: Parts, options: RestoreOptions, clock: Clock, *, done: str = "restored"
+) -> FoundFaces:
+    """Find, choose and align the faces of a photo.
+
+    Args:
+        image: the photo, (H, W, 3) float32 RGB [0, 1].
+        parts: with a detector.
+        options: which faces are wanted.
+        clock: times the parts "detect" and "align".
+        done: what the note says of faces where none is left.
+
+    Raises:
+        InputError: the parts have no detector.
+        BackendError: the detector failed.
+    """
+    if parts.detector is None:
+        raise InputError("this restorer was made for aligned crops only: make one with aligned=False")
+    with clock("detect"):
+        found = parts.detector.detect(image, max_faces=options.max_faces)
+    chosen, skipped = _choose(found, options, (image.shape[1], image.shape[0]))
+    aligned = []
+    with clock("align"):
+        for face in chosen:
+            try:
+                aligned.append(align(image, face, parts.network.image_size, template=parts.template))
+            except InputError as error:
+                skipped.append(SkippedFace(face, str(error)))
+    notes = () if aligned else (_nothing_done(found, options.upscale, done),)
+    return FoundFaces(tuple(aligned), tuple(skipped), notes)
+
+
+def _choose(
+    found: Sequence[Face], options: RestoreOptions, size: tuple[int, int]
+) -> tuple[list[Face], list[SkippedFace]]:
+    """The faces to work on, and the others with the reason."""
+    least = options.min_face
+    skipped = []
+    candidates = []
+    for face in found:
+        side = min(face.box.width, face.box.height)
+        if side < least:
+            skipped.append(SkippedFace(face, f"{side:.0f} px is below the smallest size, {least:g} px"))
+        else:
+            candidates.append(face)
+    chosen = select(candidates, options.faces, size=size)
+    others = [face for face in candidates if not any(face is other for other in chosen)]
+    skipped += [SkippedFace(face, f"not the one asked for ({options.faces})") for face in others]
+    return chosen, skipped
+
+
+def _nothing_done(found: Sequence[Face], upscale: int, done: str) -> str:
+    what = f"no face was {done}" if found else "no face found"
+    return f"{what}: the photo was {'only enlarged' if upscale > 1 else 'left as it is'}"
+
+
+def whole_crop(image: FloatImage, parts: Parts) -> FoundFaces:
+    """A picture that is one aligned crop of any size, as the network wants it.
+
+    Args:
+        image: (H, W, 3) float32 RGB [0, 1].
+        parts: for the size and the template.
+    """
+    height, width = image.shape[:2]
+    side = parts.network.image_size
+    points = template_points(parts.template, (width, height)).astype(np.float32)
+    face = Face(Box(0.0, 0.0, width - 1.0, height - 1.0), points, 1.0)
+    crop = resize(image, (side, side), "lanczos")
+    notes = () if width == height else ("an aligned crop should be square: it was squeezed for the model",)
+    aligned = AlignedFace(crop, resize_matrix(side / width, side / height), face)
+    return FoundFaces((aligned,), notes=notes)
+
+
+def is_monochrome(picture: Picture, crop: FloatImage) -> bool:
+    """Whether a face has no colours of its own: gray, evenly tinted, or in one tone such as sepia."""
+    return picture.gray or is_gray(crop) or is_toned(crop)

@@ -1,0 +1,145 @@
+"""Holes in faces filled in by a network; nothing but what the mask covers is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemend.faces.fill import edge_width, fill_from_crop, fill_hole, hole_in_crop, meet_ring
+from facemend.faces.holes import Hole, hole_of, without_hole
+from facemend.imaging import Picture, keep_chroma, resize
+from facemend.photo.find import FoundFaces, check_size, find_faces, is_monochrome, whole_crop
+from facemend.photo.networks import Parts
+from facemend.photo.options import RestoreOptions
+from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, unheard
+from facemend.photo.tasks import task_options
+from facemend.types import AlignedFace, FloatImage
+
+TASK = "inpainting"
+
+
+class Inpainter:
+    """Fills holes in the faces of photos; loads the networks once. May be used from several threads.
+
+    Args:
+        options: how; by default w = 1 and the one inpainting model that is there. `upscale` may be nothing
+            but 1.
+        parts: networks that are loaded already; by default those that the options name.
+        settings: single fields of `RestoreOptions`, such as `w=0.5`; they win over `options`.
+
+    Raises:
+        ConfigError: an unknown option, or a value out of range.
+        ModelNotFoundError: there is no such model, or none for inpainting.
+        WeightsError: a file is missing or damaged.
+        BackendError: a graph cannot be run.
+    """
+
+    def __init__(
+        self, options: RestoreOptions | None = None, *, parts: Parts | None = None, **settings: Any
+    ) -> None:
+        self.options = task_options(TASK, options, settings)
+        self._parts = parts or Parts.load(self.options, TASK)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how the networks run; every result has these too."""
+        return self._parts.network.notes
+
+    def inpaint(self, picture: Picture, mask: Picture, *, on_part: OnPart = unheard) -> PhotoResult:
+        """Fill what a mask covers of the faces of a photo (or, if the options say `aligned`, of a crop).
+
+        Only pixels in the hole change, and what was in them has no influence. Faces are looked for on a copy
+        with a plain filling, so that one that is partly covered is found. What lies outside the faces' crops
+        stays as it is; a note says how much that is.
+
+        Args:
+            picture: the photo.
+            mask: of the same size; white where the photo is to be filled in.
+            on_part: told the name of each part of the work before it begins; what it raises ends the work.
+
+        Raises:
+            InputError: the mask does not fit, or the photo is larger than the options allow.
+            BackendError: a network failed.
+        """
+        check_size(picture, self.options)
+        hole = hole_of(mask, picture)
+        clock = Clock(on_part)
+        with clock("prepare"):
+            plain = without_hole(picture, hole)
+        if self.options.aligned:
+            found = whole_crop(plain, self._parts)
+        else:
+            found = find_faces(plain, self._parts, self.options, clock, done="filled in")
+        seen = [(face, hole_in_crop(hole, face.matrix, len(face.crop))) for face in found.aligned]
+        hit = [(face, covered) for face, covered in seen if covered.any()]
+        faces = self._filled(picture, hit, clock) if hit else ()
+        with clock("paste"):
+            output, filled = self._pasted(picture, plain, hole, faces)
+        return PhotoResult(
+            picture=output,
+            faces=faces,
+            skipped=found.skipped,
+            notes=(*self.notes, *picture.notes, *found.notes, *_left(found, int(hole.sum()), filled)),
+            seconds=MappingProxyType(clock.seconds),
+            model=self.options.model,
+            w=self.options.w,
+        )
+
+    def _filled(
+        self, picture: Picture, hit: list[tuple[AlignedFace, Hole]], clock: Clock
+    ) -> tuple[RestoredFace, ...]:
+        """The faces as the network saw them, their holes white, and with these filled."""
+        # White is what the networks learned to fill.
+        given = [np.where(hole[..., None], np.float32(1), face.crop) for face, hole in hit]
+        with clock("encode"):
+            encoded = self._parts.network.encode(np.stack(given))
+        with clock("decode"):
+            decoded = self._parts.network.decode(encoded, self.options.w)
+        return tuple(
+            RestoredFace(face.face, crop, _in_place(picture, face.crop, new, hole), face.matrix)
+            for (face, hole), crop, new in zip(hit, given, decoded, strict=True)
+        )
+
+    def _pasted(
+        self, picture: Picture, plain: FloatImage, hole: Hole, faces: tuple[RestoredFace, ...]
+    ) -> tuple[Picture, int]:
+        """The photo with the filled faces, and how many pixels were filled."""
+        if not faces:
+            return picture, 0
+        pixels: NDArray[Any] = picture.pixels.copy()
+        if self.options.aligned:
+            size = picture.width, picture.height
+            new = resize(faces[0].restored, size, "lanczos")
+            everywhere = np.ones(hole.shape, np.float32)
+            fill_hole(pixels, plain, new, hole, everywhere, width=edge_width(max(size)), gray=picture.gray)
+            return replace(picture, pixels=pixels), int(hole.sum())
+        matrices = [face.matrix for face in faces]
+        filled = sum(
+            fill_from_crop(pixels, plain, face.restored, matrices, index, hole, gray=picture.gray)
+            for index, face in enumerate(faces)
+        )
+        return replace(picture, pixels=pixels), filled
+
+
+def _in_place(picture: Picture, crop: FloatImage, new: FloatImage, hole: Hole) -> FloatImage:
+    """The crop with its hole filled: in the tone of a monochrome photo, its colours met round the hole."""
+    if is_monochrome(picture, crop):
+        new = keep_chroma(new, crop)
+    met = np.clip(meet_ring(crop, new, hole), 0, 1)
+    return np.where(hole[..., None], met, crop)
+
+
+def _left(found: FoundFaces, wanted: int, filled: int) -> list[str]:
+    """What the user should know of the rest of the hole."""
+    if not found.aligned or filled == wanted:
+        return []
+    if not filled:
+        return ["the mask touches no face: the photo was left as it is"]
+    return [
+        f"{max(0.01, 1 - filled / wanted):.0%} of what the mask covers lies outside the faces and was left "
+        "as it is"
+    ]

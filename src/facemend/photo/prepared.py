@@ -1,0 +1,87 @@
+"""A photo whose faces are found, aligned and encoded: all that does not depend on w."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from facemend.errors import ConfigError
+from facemend.faces.warp import compose, invert, resize_matrix
+from facemend.imaging import Picture
+from facemend.predictors.restorer import Encoded
+from facemend.types import AlignedFace, Face
+
+
+@dataclass(frozen=True, eq=False)
+class SkippedFace:
+    """A face that was found and left as it is, and why."""
+
+    face: Face
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a result keeps, so that another w costs little; `facemend.photo.kept` keeps it on disk.
+
+    Attributes:
+        picture: the photo.
+        aligned: the faces to restore, from left to right.
+        encoded: what the network's heavy half said of them; None if there are none.
+        monochrome: for each of them: its chroma is the photo's.
+        skipped: faces that stay as they are.
+        notes: what the user should know.
+        whole: the picture is one aligned crop.
+        background: the photo enlarged, where that took a network.
+    """
+
+    picture: Picture
+    aligned: tuple[AlignedFace, ...] = ()
+    encoded: Encoded | None = None
+    monochrome: tuple[bool, ...] = ()
+    skipped: tuple[SkippedFace, ...] = ()
+    notes: tuple[str, ...] = ()
+    whole: bool = False
+    background: Picture | None = None
+
+    def only(self, faces: Iterable[int]) -> Prepared:
+        """The same with some of the faces; the others join those that stay as they are.
+
+        Args:
+            faces: indices into `aligned`, in any order.
+
+        Raises:
+            ConfigError: there is no such face.
+        """
+        count = len(self.aligned)
+        chosen = sorted(set(faces))
+        for index in chosen:
+            if not 0 <= index < count:
+                known = f"there are faces 0 to {count - 1}" if count else "there are no faces"
+                raise ConfigError(f"no face {index} was found: {known}")
+        if len(chosen) == count:
+            return self
+        left = [SkippedFace(self.aligned[i].face, "not chosen") for i in range(count) if i not in chosen]
+        outputs = (
+            {name: array[chosen] for name, array in self.encoded.outputs.items()} if self.encoded else {}
+        )
+        return replace(
+            self,
+            aligned=tuple(self.aligned[i] for i in chosen),
+            encoded=Encoded(outputs) if chosen else None,
+            monochrome=tuple(self.monochrome[i] for i in chosen),
+            skipped=(*self.skipped, *left),
+        )
+
+    def onto(self, picture: Picture) -> Prepared:
+        """The same faces on the photo in another size, such as one that is enlarged already.
+
+        Boxes and landmarks stay those of the photo as it was.
+
+        Args:
+            picture: what the faces are to be pasted into; it shows what `self.picture` shows.
+        """
+        resized = resize_matrix(picture.width / self.picture.width, picture.height / self.picture.height)
+        back = invert(resized)
+        aligned = (replace(each, matrix=compose(each.matrix, back)) for each in self.aligned)
+        return replace(self, picture=picture, aligned=tuple(aligned), background=None)

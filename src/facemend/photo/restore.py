@@ -1,0 +1,252 @@
+"""The whole photo: find the faces, align, restore, mask, paste back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from facemend.errors import ConfigError
+from facemend.faces.paste import blend_face, blend_into_pixels
+from facemend.faces.warp import compose, invert, resize_matrix
+from facemend.imaging import Picture, keep_chroma, match_broad_chroma, resize
+from facemend.photo.find import FoundFaces, check_size, find_faces, is_monochrome, whole_crop
+from facemend.photo.networks import Parts
+from facemend.photo.options import RestoreOptions, make_options
+from facemend.photo.prepared import Prepared
+from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, together, unheard
+from facemend.predictors.restorer import join
+from facemend.types import FloatImage
+
+# Scale above which the photo's own colours are trusted, share of the crop's side.
+BROAD = 0.04
+_NO_BACKGROUND = "background realesrgan does nothing here: it enlarges photos, at upscale 2 or 4"
+
+
+@dataclass(frozen=True, eq=False)
+class RestoreResult(PhotoResult):
+    """A restored photo, `upscale` times the size of the input, and what was done.
+
+    Attributes:
+        prepared: what another w starts from, see `Restorer.redo`.
+    """
+
+    prepared: Prepared = field(repr=False)
+
+
+class Restorer:
+    """Restores photos; loads the networks once. May be used from several threads.
+
+    Args:
+        options: how to restore; default `RestoreOptions()`.
+        parts: networks that are loaded already; by default those that the options name.
+        settings: single fields of `RestoreOptions`, such as `w=0.7`; they win over `options`.
+
+    Raises:
+        ConfigError: an unknown option, or a value out of range.
+        ModelNotFoundError: there is no such model.
+        WeightsError: a file is missing or damaged.
+        BackendError: a graph cannot be run.
+    """
+
+    def __init__(
+        self, options: RestoreOptions | None = None, *, parts: Parts | None = None, **settings: Any
+    ) -> None:
+        self.options = make_options(options, settings)
+        self._parts = parts or Parts.load(self.options)
+        if self.options.draws_background and self._parts.upscaler is None:
+            raise ConfigError("these parts have no network for backgrounds: load them with these options")
+
+    @property
+    def device(self) -> str:
+        """Where the network runs: a name of `facemend.runtime.devices`."""
+        return self._parts.network.device
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how the networks run; every result has these too."""
+        idle = self.options.background != "lanczos" and not self.options.draws_background
+        return (*self._parts.network.notes, *((_NO_BACKGROUND,) if idle else ()))
+
+    def restore(self, picture: Picture, *, on_part: OnPart = unheard) -> RestoreResult:
+        """Restore the faces of a photo (or, if the options say `aligned`, an aligned crop).
+
+        Args:
+            picture: the photo.
+            on_part: told the name of each part of the work before it begins, and now and then in a long one;
+                what it raises ends the work.
+
+        Raises:
+            InputError: the output would be larger than the options allow.
+            BackendError: a network failed.
+        """
+        if self.options.aligned:
+            return self.restore_aligned(picture, on_part=on_part)
+        return self._restore([picture], [Clock(on_part)], whole=False)[0]
+
+    def restore_aligned(self, picture: Picture, *, on_part: OnPart = unheard) -> RestoreResult:
+        """Restore an aligned face crop of any size; the output is `upscale` times that size.
+
+        The crop is resized to the model's size and back. Where it is larger than the model's crop, its real
+        detail is kept.
+
+        Raises:
+            InputError: the output would be larger than the options allow.
+            BackendError: the network failed.
+        """
+        return self._restore([picture], [Clock(on_part)], whole=True)[0]
+
+    def restore_many(self, pictures: Sequence[Picture]) -> list[RestoreResult]:
+        """Restore several photos, all their faces in one batch for the network: what a GPU is quick at.
+
+        Args:
+            pictures: the photos; all are held at once.
+
+        Returns:
+            A result for each; of the time of the network, each has an equal share.
+
+        Raises:
+            InputError, BackendError: as from `restore`, for any of them.
+        """
+        return self._restore(pictures, [Clock() for _ in pictures], whole=self.options.aligned)
+
+    def redo(
+        self, result: RestoreResult | Prepared, w: float, faces: Iterable[int] | None = None
+    ) -> RestoreResult:
+        """The same photo with another fidelity weight: only the decoder runs again, and the paste.
+
+        Args:
+            result: from a restorer of this model, or what it keeps (`result.prepared`).
+            w: fidelity weight in [0, 1].
+            faces: indices of the faces to restore, in the first result; default: all. The others stay as
+                they are.
+
+        Raises:
+            ConfigError: `w` is out of range, or there is no such face.
+        """
+        make_options(self.options, {"w": w})
+        prepared = result if isinstance(result, Prepared) else result.prepared
+        chosen = prepared if faces is None else prepared.only(faces)
+        return replace(self._finish([chosen], w, [Clock()])[0], prepared=prepared)
+
+    def _restore(
+        self, pictures: Sequence[Picture], clocks: Sequence[Clock], *, whole: bool
+    ) -> list[RestoreResult]:
+        for picture in pictures:
+            check_size(picture, self.options)
+        found = [self._find(*each, whole=whole) for each in zip(pictures, clocks, strict=True)]
+        prepared = [
+            Prepared(picture, item.aligned, skipped=item.skipped, notes=item.notes, whole=whole)
+            for picture, item in zip(pictures, found, strict=True)
+        ]
+        return self._finish(self._encoded(prepared, clocks), self.options.w, clocks)
+
+    def _find(self, picture: Picture, clock: Clock, *, whole: bool) -> FoundFaces:
+        # The photo is held as floats in here only.
+        if whole:
+            return whole_crop(picture.as_float(), self._parts)
+        return find_faces(picture.as_float(), self._parts, self.options, clock)
+
+    def _encoded(self, prepared: Sequence[Prepared], clocks: Sequence[Clock]) -> list[Prepared]:
+        """With what the network's heavy half says of the faces."""
+        crops = [face.crop for each in prepared for face in each.aligned]
+        if not crops:
+            return list(prepared)
+        with together(clocks, "encode"):
+            parts = self._parts.network.encode(np.stack(crops)).split(
+                [len(each.aligned) for each in prepared]
+            )
+        return [
+            replace(
+                each,
+                encoded=part if each.aligned else None,
+                monochrome=tuple(is_monochrome(each.picture, face.crop) for face in each.aligned),
+            )
+            for each, part in zip(prepared, parts, strict=True)
+        ]
+
+    def _finish(self, prepared: Sequence[Prepared], w: float, clocks: Sequence[Clock]) -> list[RestoreResult]:
+        """Decode and paste."""
+        backed, enlarged = [], []
+        for each, clock in zip(prepared, clocks, strict=True):
+            with clock("background"):
+                backed.append(self._with_background(each, clock))
+                enlarged.append(backed[-1].background or each.picture.resized(self.options.upscale))
+        encoded = [each.encoded for each in prepared if each.encoded is not None]
+        decoded: Iterator[FloatImage] = iter(())
+        if encoded:
+            with together(clocks, "decode"):
+                decoded = iter(self._parts.network.decode(join(encoded), w))
+        return [
+            self._assembled(each, output, list(islice(decoded, len(each.aligned))), w, clock)
+            for each, output, clock in zip(backed, enlarged, clocks, strict=True)
+        ]
+
+    def _assembled(
+        self, prepared: Prepared, output: Picture, decoded: Sequence[FloatImage], w: float, clock: Clock
+    ) -> RestoreResult:
+        faces = tuple(
+            RestoredFace(a.face, a.crop, true_colours(crop, a.crop, mono), a.matrix)
+            for a, crop, mono in zip(prepared.aligned, decoded, prepared.monochrome, strict=True)
+        )
+        if faces:
+            output = (self._fill if prepared.whole else self._paste)(output, faces, clock)
+        return RestoreResult(
+            picture=output,
+            faces=faces,
+            skipped=prepared.skipped,
+            notes=(*self.notes, *prepared.picture.notes, *prepared.notes),
+            seconds=MappingProxyType(clock.seconds),
+            model=self.options.model,
+            w=w,
+            prepared=prepared,
+        )
+
+    def _with_background(self, prepared: Prepared, clock: Clock) -> Prepared:
+        """With the photo as a network enlarges it, if one does: kept, as that takes long."""
+        upscaler = self._parts.upscaler if self.options.draws_background else None
+        if upscaler is None or prepared.whole or prepared.background is not None:
+            return prepared
+        on_tile = partial(clock.still, "background")
+        background = upscaler.enlarge(prepared.picture, self.options.upscale, on_tile=on_tile)
+        return replace(prepared, background=background)
+
+    def _paste(self, output: Picture, faces: Sequence[RestoredFace], clock: Clock) -> Picture:
+        """The enlarged photo with the restored faces blended into it."""
+        masker, template = self._parts.masker, self._parts.template
+        assert masker is not None
+        back = invert(resize_matrix(self.options.upscale, self.options.upscale))
+        pixels = output.pixels.copy()
+        for face in faces:
+            with clock("mask"):
+                mask = masker.mask(face.restored, template=template)
+            with clock("paste"):
+                matrix = compose(face.matrix, back)
+                blend_into_pixels(pixels, face.crop, face.restored, matrix, mask, gray=output.gray)
+        return replace(output, pixels=pixels)
+
+    def _fill(self, output: Picture, faces: Sequence[RestoredFace], clock: Clock) -> Picture:
+        """The restored crop at the size of the output; of a larger crop the real detail is kept."""
+        (face,) = faces
+        side = len(face.restored)
+        with clock("paste"):
+            original_side = max(face.face.box.width, face.face.box.height) + 1
+            if original_side <= side:
+                return output.with_pixels(resize(face.restored, (output.width, output.height), "lanczos"))
+            canvas = output.as_float()
+            everywhere = np.ones((side, side), np.float32)
+            matrix = resize_matrix(side / output.width, side / output.height)
+            blend_face(canvas, face.crop, face.restored, matrix, everywhere)
+            return output.with_pixels(canvas)
+
+
+def true_colours(restored: FloatImage, crop: FloatImage, monochrome: bool) -> FloatImage:
+    """The network's face in the photo's colours: exactly where that is monochrome, broadly elsewhere."""
+    if monochrome:
+        return keep_chroma(restored, crop)
+    return match_broad_chroma(restored, crop, BROAD * len(crop))

@@ -1,0 +1,294 @@
+"""The finished film: encoded segments one after the other, and the rest of the source, packet by packet."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facemend.errors import InputError, OutputError
+from facemend.video.encode import Coding, add_encoder, even_rate, failed
+from facemend.video.pixels import Form
+from facemend.video.read import FilmInfo, open_file, reason
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet as AnyPacket
+    from av.stream import Stream
+
+    Packet = AnyPacket[Any]
+
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+"""Suffixes that can be written -> FFmpeg's name of the container."""
+
+_OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder")
+_OF_THE_CODING = ("encoder", "BPS", "DURATION", "NUMBER_OF_", "_STATISTICS", "vendor_id")
+_MP4 = (".mp4", ".m4v", ".mov")
+_SLACK = 30  # seconds by which streams may be stored apart in the source
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An encoded part of the film.
+
+    Attributes:
+        path: its file.
+        delay: see `SegmentWriter.delay`.
+        times: pts of its frames, units of the film's time base; in the file they are only counted.
+        duration: of the last frame, 0 where it is not known.
+    """
+
+    path: Path
+    delay: int
+    times: tuple[int, ...]
+    duration: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of a film that is wanted, seconds from its beginning; None: no limit on that side."""
+
+    start: Fraction | None = None
+    end: Fraction | None = None
+
+
+def container_of(output: Path) -> str:
+    """The container that a path asks for by its suffix.
+
+    Raises:
+        OutputError: none of that suffix can be written.
+    """
+    try:
+        return FORMATS[output.suffix.lower()]
+    except KeyError:
+        raise OutputError(
+            f"{output}: cannot write this kind of film: use one of {' '.join(FORMATS)}"
+        ) from None
+
+
+def check_output(output: Path, info: FilmInfo, form: Form, coding: Coding) -> tuple[str, ...]:
+    """Find out before the work whether the output can hold all that the film has.
+
+    Returns:
+        Notes on streams that are left out.
+
+    Raises:
+        OutputError: it cannot; the message says what to do.
+    """
+    import av
+
+    name = container_of(output)
+    with closing(open_file(info.path)) as source, ExitStack() as stack:
+        target = stack.enter_context(closing(av.open(BytesIO(), "w", format=name)))
+        try:
+            add_encoder(target, info, form, coding)
+            _, notes = _add_others(target, source, info, output)
+            target.start_encoding()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise OutputError(
+                f"{output}: {name} cannot hold this film ({reason(error)}): try .mkv, or another --codec"
+            ) from error
+    return notes
+
+
+def _add_others(
+    target: OutputContainer, source: InputContainer, info: FilmInfo, output: Path
+) -> tuple[dict[int, Stream], tuple[str, ...]]:
+    """Streams of the output for all but the pictures: index in the source -> stream; and notes."""
+    kept: dict[int, Stream] = {}
+    left: list[str] = []
+    for stream in source.streams:
+        known = stream.codec_context is not None
+        name = f"{stream.type} {(stream.name if known or stream.type == 'data' else None) or '(unknown)'}"
+        is_chapters = name == "data bin_data" and bool(source.chapters())
+        if stream.index == info.index or is_chapters:  # how MP4 keeps chapters, which are copied as such
+            continue
+        fits = stream.type in ("audio", "subtitle") or (
+            stream.type == "attachment" and target.format.name == "matroska"
+        )
+        if not fits or (stream.type != "attachment" and not known):
+            left.append(name)
+            continue
+        try:
+            copy = target.add_stream_from_template(stream)
+        except ValueError:
+            raise OutputError(
+                f"{output}: {target.format.name} cannot hold the film's {name}: write to .mkv"
+            ) from None
+        copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
+        if stream.type != "attachment":
+            kept[stream.index] = copy
+    return kept, (f"left out: {', '.join(left)}",) if left else ()
+
+
+def join(
+    target_path: Path, output: Path, segments: Sequence[Segment], info: FilmInfo, span: Span
+) -> tuple[str, ...]:
+    """Write the finished film. Nothing is encoded again; memory does not depend on its length.
+
+    Args:
+        target_path: file to write.
+        output: what it will be called; the suffix says which container.
+        segments: in order, at least one.
+        info: the source.
+        span: the part of it that the segments show.
+
+    Returns:
+        Notes on what is left out.
+
+    Raises:
+        OutputError: it cannot be written.
+        InputError: the source cannot be read.
+    """
+    import av
+
+    # What is cut off at the front, and odd beginnings such as those of broadcasts, would only delay the film.
+    origin = info.start + span.start if span.start is not None else max(info.start, Fraction(0))
+    options = {"movie_timescale": str(info.time_base.denominator)} if output.suffix.lower() in _MP4 else {}
+    try:
+        with ExitStack() as stack:
+            source = stack.enter_context(closing(open_file(info.path)))
+            opened = av.open(str(target_path), "w", format=container_of(output), container_options=options)
+            target = stack.enter_context(closing(opened))
+            first = stack.enter_context(closing(av.open(str(segments[0].path), "r", format="nut")))
+            pictures = _add_pictures(target, first.streams.video[0], source.streams[info.index], info)
+            kept, _ = _add_others(target, source, info, output)
+            target.metadata.update(_metadata(source.metadata, _OF_THE_CONTAINER))
+            target.set_chapters(_chapters(source, info, span, origin))
+            shown = _pictures(segments, info, origin)
+            damaged = 0
+            for packet, stream in _merged(shown, _copied(source, kept, info, span, origin), pictures):
+                packet.stream = stream
+                try:
+                    target.mux(packet)
+                except av.error.InvalidDataError:
+                    if stream is pictures:
+                        raise
+                    damaged += 1
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise failed(output, error) from error
+    return (f"{damaged} damaged packets of sound or subtitles were left out",) if damaged else ()
+
+
+def _add_pictures(target: OutputContainer, encoded: Stream, source: Stream, info: FilmInfo) -> Stream:
+    stream: Any = target.add_stream_from_template(encoded, opaque=True)
+    context = stream.codec_context
+    context.color_primaries, context.color_trc = info.colours.primaries, info.colours.transfer
+    context.colorspace = info.colours.matrix
+    if info.colours.range:
+        context.color_range = info.colours.range
+    stream.time_base = info.time_base
+    context.framerate = info.rate.limit_denominator(1001)
+    if context.name == "hevc" and target.format.name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"  # the only one that Apple's players take
+    stream.set_display_matrix(info.display)
+    stream.metadata.update(_metadata(source.metadata, _OF_THE_CODING))
+    stream.disposition = source.disposition
+    pictures: Stream = stream
+    return pictures
+
+
+def _metadata(said: dict[str, str], without: Sequence[str]) -> dict[str, str]:
+    return {key: value for key, value in said.items() if not key.startswith(tuple(without))}
+
+
+def _chapters(source: InputContainer, info: FilmInfo, span: Span, origin: Fraction) -> list[Any]:
+    """The chapters of the part that is kept, counted from its beginning."""
+    kept = []
+    end = None if span.end is None else info.start + span.end - origin
+    for chapter in source.chapters():
+        unit = chapter["time_base"] or Fraction(1, 1000)
+        low, high = (chapter[side] * unit - origin for side in ("start", "end"))
+        if high <= 0 or (end is not None and low >= end):
+            continue
+        low, high = max(low, Fraction(0)), high if end is None else min(high, end)
+        kept.append({**chapter, "start": round(low / unit), "end": round(high / unit)})
+    return kept
+
+
+def _pictures(segments: Sequence[Segment], info: FilmInfo, origin: Fraction) -> Iterator[Packet]:
+    """The packets of all segments with their times in the finished film.
+
+    Decoding times are made anew: those of a segment know nothing of the one before. A packet is due when the
+    frame is shown that stands `delay` places before it, which is as late as any encoder needs.
+    """
+    import av
+
+    delay = max(segment.delay for segment in segments)
+    step = max(1, round(1 / (info.rate * info.time_base)))
+    shift = round(origin / info.time_base)
+    due: list[int] = []
+    begin, place = 0, 0
+    for segment in segments:
+        with closing(av.open(str(segment.path), "r", format="nut")) as part:
+            began: int | None = None
+            for packet in part.demux(video=0):
+                if packet.pts is None or not packet.size:
+                    continue
+                began = packet.pts if began is None else began  # the first is a key frame, shown first
+                pts = segment.times[round((packet.pts - began) * packet.time_base * even_rate(info))]
+                heapq.heappush(due, pts)
+                begin = pts if place == 0 else begin
+                dts = heapq.heappop(due) if place >= delay else begin - (delay - place) * step
+                packet.duration = segment.duration if pts == segment.times[-1] and segment.duration else step
+                packet.pts, packet.dts, packet.time_base = pts - shift, dts - shift, info.time_base
+                place += 1
+                yield packet
+
+
+def _copied(
+    source: InputContainer, kept: dict[int, Stream], info: FilmInfo, span: Span, origin: Fraction
+) -> Iterator[tuple[Packet, Stream]]:
+    """The packets of the other streams, untouched but for the beginning of time."""
+    import av
+
+    if not kept:
+        return
+    low = None if span.start is None else info.start + span.start
+    high = None if span.end is None else info.start + span.end
+    last: dict[int, int] = {}
+    try:
+        if low is not None:
+            source.seek(int(low * 1_000_000))
+        for packet in source.demux([source.streams[index] for index in kept]):
+            time = packet.pts if packet.pts is not None else packet.dts
+            if time is None or not packet.size:
+                continue
+            seconds = time * packet.time_base
+            if high is not None and seconds > high + _SLACK:
+                return
+            if (low is not None and seconds < low) or (high is not None and seconds >= high):
+                continue
+            index, shift = packet.stream_index, round(origin / packet.time_base)
+            dts = (packet.dts if packet.dts is not None else time) - shift
+            dts = max(dts, last.get(index, dts - 1) + 1)  # old films have times that step back
+            last[index] = dts
+            packet.pts, packet.dts = max(time - shift, dts), dts
+            yield packet, kept[index]
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"{info.path}: its sound cannot be read to the end ({reason(error)})") from error
+
+
+def _merged(
+    shown: Iterator[Packet], copied: Iterator[tuple[Packet, Stream]], pictures: Stream
+) -> Iterator[tuple[Packet, Stream]]:
+    """Both in order of time, so that the container need not hold many packets back."""
+    other = next(copied, None)
+    for packet in shown:
+        while other is not None and _due(other[0]) <= _due(packet):
+            yield other
+            other = next(copied, None)
+        yield packet, pictures
+    while other is not None:
+        yield other
+        other = next(copied, None)
+
+
+def _due(packet: Packet) -> Fraction:
+    return (packet.dts or 0) * packet.time_base

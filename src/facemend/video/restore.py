@@ -1,0 +1,241 @@
+"""The whole film: frames in, restored frames out, segment by segment, in memory that does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any
+
+from facemend.errors import ConfigError, InputError, TooLargeError
+from facemend.imaging import Outputs
+from facemend.photo.networks import Parts
+from facemend.photo.options import RestoreOptions
+from facemend.video.encode import Coding, SegmentWriter
+from facemend.video.frames import FilmState, FrameRestorer
+from facemend.video.mux import Segment, Span, check_output, container_of, join
+from facemend.video.pixels import Form, add_change, output_form, stored, upright_rgb
+from facemend.video.read import MAX_PIXELS, FilmFrame, FilmInfo, FilmReader, need_av, probe
+from facemend.video.segments import Done, WorkFolder
+from facemend.weights.models import find_model
+
+DEFAULT_W = 0.7
+"""Fidelity weight for films where none is asked for. See docs/video.md."""
+SEGMENT = 240
+"""Frames of a segment: what a kill costs at most."""
+
+OnFrame = Callable[[int, int], None]
+"""Told after each frame: frames done, those of an earlier run too, and about how many there are in all."""
+
+_SHORT, _SHORT_SHARE = 1.0, 0.1  # how much earlier than the film its pictures may end: seconds, or this share
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """What is asked of a film beside how faces are restored.
+
+    Attributes:
+        span: the part wanted.
+        coding: how the pictures are encoded.
+        overwrite: whether the output may replace a file (never the source).
+    """
+
+    span: Span = field(default_factory=Span)
+    coding: Coding = field(default_factory=Coding)
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What was done.
+
+    Attributes:
+        output: the film.
+        frames: written.
+        faces: restored, one for each face in each frame.
+        resumed: frames that an earlier run had finished.
+        notes: what the user should know.
+    """
+
+    output: Path
+    frames: int
+    faces: int
+    resumed: int
+    notes: tuple[str, ...]
+
+
+def unheard(done: int, total: int) -> None:
+    """Nobody wants to know."""
+
+
+def restore_video(
+    source: Path,
+    output: Path,
+    options: RestoreOptions | None = None,
+    video: VideoOptions | None = None,
+    *,
+    parts: Parts | None = None,
+    segment: int = SEGMENT,
+    on_frame: OnFrame = unheard,
+) -> VideoResult:
+    """Restore the faces of a film; sound, subtitles, chapters and tags are copied.
+
+    If it is stopped or killed, finished segments wait in the folder OUTPUT.facemend; the same call goes on
+    from there and gives the same frames as if nothing had happened.
+
+    Args:
+        source: the film.
+        output: .mp4, .mov, .mkv or .webm; appears whole or not at all.
+        options: how to restore; default `RestoreOptions(w=DEFAULT_W)`.
+        video: which part, and how it is encoded.
+        parts: networks that are loaded already; by default those that the options name.
+        segment: frames of a segment.
+        on_frame: told of each frame; what it raises ends the work.
+
+    Raises:
+        MissingExtraError: PyAV is not installed.
+        ConfigError: an option does not go with films.
+        InputError: no film, damaged, or of a kind that cannot be restored.
+        OutputError: the output exists, cannot be written, or cannot hold what the source has.
+        FacemendError: see `Restorer` for what else can go wrong.
+    """
+    options = options or RestoreOptions(w=DEFAULT_W)
+    video = video or VideoOptions()
+    need_av()
+    _check_options(options, video.span)
+    container_of(output)
+    Outputs([source], overwrite=video.overwrite).claim(output)
+    info = probe(source)
+    _check_whole(info, video.span)
+    form, notes = _form(info, options, video)
+    notes = (*info.notes, *notes, *check_output(output, info, form, video.coding))
+    work = WorkFolder(output, _run(info, options, video, segment), overwrite=video.overwrite)
+    run = _Run(info, form, options, video, work, segment, on_frame)
+    try:
+        done, resumed, found = run.segments(parts)
+        file = work.new_file(output.suffix)
+        found += join(file, output, [each.segment for each in done], info, video.span)
+        work.publish(file, output, overwrite=video.overwrite)
+    except InputError:
+        work.remove()  # what is wrong with the source does not go away
+        raise
+    return VideoResult(
+        output,
+        frames=sum(each.frames for each in done),
+        faces=sum(each.faces for each in done),
+        resumed=resumed,
+        notes=(*notes, *found),
+    )
+
+
+def _check_options(options: RestoreOptions, span: Span) -> None:
+    if options.aligned:
+        raise ConfigError("aligned goes with photos only: the faces of a film are found in its frames")
+    if options.background != "lanczos":
+        raise ConfigError(f"background must be lanczos with films, got {options.background}")
+    start, end = span.start, span.end
+    if (start is not None and start < 0) or (end is not None and end <= (start or 0)):
+        raise ConfigError("start must be 0 or more, and end must lie behind it")
+
+
+def _check_whole(info: FilmInfo, span: Span) -> None:
+    """Refuse a film whose end is missing, before any work is done on it."""
+    stated, there = info.stated or 0.0, info.seconds
+    if stated - there <= max(_SHORT, _SHORT_SHARE * there):
+        return
+    if span.end is None or span.end > there + 1:
+        raise InputError(
+            f"{info.path}: says it is {stated:.1f} s long, but its pictures end at {there:.1f} s: it is cut "
+            f"off or damaged; use --end {there + 0.5:.0f} for what is there"
+        )
+
+
+def _form(info: FilmInfo, options: RestoreOptions, video: VideoOptions) -> tuple[Form, tuple[str, ...]]:
+    form, notes = output_form(info, options.upscale, video.coding.pixel_formats())
+    if form.width * form.height > min(MAX_PIXELS, options.max_pixels):
+        raise TooLargeError(
+            f"{info.path}: {info.width}x{info.height} at upscale {options.upscale} is too large: "
+            "use a smaller upscale"
+        )
+    return form, notes
+
+
+def _run(info: FilmInfo, options: RestoreOptions, video: VideoOptions, segment: int) -> dict[str, Any]:
+    """All that a segment depends on, as JSON: only a run with the same may go on with it."""
+    there = info.path.stat()
+    span = {side: None if value is None else str(value) for side, value in asdict(video.span).items()}
+    model = dict(find_model(options.model).sha256) if options.backend == "onnx" else {}
+    return {
+        "source": [str(info.path.resolve()), there.st_size, there.st_mtime_ns],
+        **asdict(options),
+        "weights": model,
+        **span,
+        **asdict(video.coding),
+        "version": [version("facemend"), version("av"), segment],
+    }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run over a film."""
+
+    info: FilmInfo
+    form: Form
+    options: RestoreOptions
+    video: VideoOptions
+    work: WorkFolder
+    length: int
+    on_frame: OnFrame
+
+    def segments(self, parts: Parts | None) -> tuple[list[Done], int, tuple[str, ...]]:
+        """Make the segments that are missing; all of them, frames that were there, notes."""
+        done, state = self.work.done()
+        resumed = sum(each.frames for each in done)
+        reader = FilmReader(self.info)
+        # The way to the first missing frame is decoded again: so the decoder is in the same state.
+        frames = islice(reader.frames(self.video.span.start, self.video.span.end), resumed, None)
+        restorer: FrameRestorer | None = None
+        for number in count(len(done)):
+            first = next(frames, None)
+            if first is None:
+                break
+            restorer = restorer or FrameRestorer(self.options, parts or Parts.load(self.options))
+            chunk = chain([first], islice(frames, self.length - 1))
+            before = sum(each.frames for each in done)
+            finished, state, file = self._segment(restorer, chunk, state, before)
+            done.append(self.work.finish(number, file, finished, state))
+        if not done:
+            raise InputError(f"{self.info.path}: has no frames there: check --start and --end")
+        return done, resumed, reader.notes
+
+    def _segment(
+        self, restorer: FrameRestorer, frames: Iterator[FilmFrame], state: FilmState, before: int
+    ) -> tuple[Done, FilmState, Path]:
+        info, form = self.info, self.form
+        path = self.work.new_file(".nut")
+        times: list[int] = []
+        faces_done = 0
+        with SegmentWriter(path, info, form, self.video.coding) as writer:
+            for frame in frames:
+                picture = stored(frame.pixels, form)
+                canvas = upright_rgb(picture, form)
+                small = canvas if self.options.upscale == 1 else upright_rgb(frame.pixels, form)
+                restored = canvas.copy()
+                state, faces = restorer.step(state, small, restored, float(frame.pts * info.time_base))
+                if faces:
+                    add_change(picture, canvas, restored, form)
+                writer.write(picture)
+                times.append(frame.pts)
+                faces_done += faces
+                self.on_frame(before + len(times), self._total)
+        segment = Segment(path, writer.delay, tuple(times), frame.duration)
+        return Done(segment, faces_done), state, path
+
+    @property
+    def _total(self) -> int:
+        """Frames in all, about."""
+        info, span = self.info, self.video.span
+        end = info.seconds if span.end is None else min(float(span.end), info.seconds)
+        return round(info.frames * max(0.0, end - float(span.start or 0)) / max(info.seconds, 1e-3)) or 1

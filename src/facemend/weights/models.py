@@ -1,0 +1,362 @@
+"""The models that ship with the package, those in the user's cache, and model folders elsewhere.
+
+A model is a folder with `model.json` and its ONNX graphs: the pair encode and decode, or one graph that does
+both and that somebody else made (`io` says how it wants to be fed). `facemend.weights.store` fills the cache.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from facemend.errors import ModelNotFoundError, WeightsError
+from facemend.weights.catalog import assets_folder, file_sha256
+from facemend.weights.packages import cache_dir
+from facemend.weights.published import published_for
+
+DESCRIPTION_FILE = "model.json"
+CARD_FILE = "MODEL_CARD.md"
+WEIGHTS_FILE = "model.safetensors"
+"""The checkpoint that a model was made of, where it lies beside the graphs."""
+GRAPHS = ("encode", "decode")
+WHOLE = "whole"
+"""Key in "files" of the one graph of a single-graph model."""
+MAX_DESCRIPTION_BYTES = 1 << 20
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a model in the cache may be called: its folder has the same name."""
+COMMANDS = {"restoration": "restore", "colorization": "colorize", "inpainting": "inpaint"}
+"""What a model can be for, and the `facemend` command that uses it."""
+TASKS = tuple(COMMANDS)
+DEFAULT_W = {"restoration": 0.5, "colorization": 0.0, "inpainting": 1.0}
+"""The published colourisation network was trained for w = 0 only, the inpainting one is run at w = 1."""
+
+
+def uses_adain(task: str) -> bool:
+    """Whether codes get the statistics of the LQ features; a hole would spoil these."""
+    return task != "inpainting"
+
+
+@dataclass(frozen=True)
+class GraphIO:
+    """How one graph wants to be fed that does the whole work: picture (and w) in, picture out.
+
+    Pictures are RGB, (N, 3, S, S), [-1, 1]; such graphs are run one face at a time.
+
+    Attributes:
+        image: name of the picture's input.
+        output: name of the output that is the restored picture.
+        dtype: of the picture: "float32" or "float16".
+        w: name of the fidelity weight's input; None where w is frozen in the graph.
+        w_dtype: of that input: "float32", "float64" or "float16".
+        w_rank: 0 for a scalar, 1 for a vector of one number.
+    """
+
+    image: str
+    output: str
+    dtype: str = "float32"
+    w: str | None = None
+    w_dtype: str = "float32"
+    w_rank: int = 0
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model on disk.
+
+    Attributes:
+        name: short name, as `--model` takes it.
+        image_size: side of its square crops, pixels.
+        template: name of the alignment template (see `facemend.faces.template`).
+        folder: where its files are.
+        encode: path of the encode graph; of a single-graph model, its one graph.
+        decode: path of the decode graph; of a single-graph model, its one graph.
+        sha256: graph name ("encode", "decode") -> expected checksum.
+        licence: SPDX name of the weights' licence.
+        description: one line.
+        default_w: the fidelity weight to use where none is asked for, in [0, 1].
+        details: everything else that model.json says (config, source, parity ...).
+        task: what it is for: restoration, colorization or inpainting.
+        w: "live", or "fixed" where the graph gives the same result for every w.
+        io: how to feed the graph of a single-graph model; None for a pair.
+    """
+
+    name: str
+    image_size: int
+    template: str
+    folder: Path
+    encode: Path
+    decode: Path
+    sha256: MappingProxyType[str, str]
+    licence: str
+    description: str
+    default_w: float
+    details: MappingProxyType[str, Any] = field(repr=False)
+    task: str = "restoration"
+    w: str = "live"
+    io: GraphIO | None = None
+
+    @property
+    def card(self) -> Path:
+        """Path of the model card (Markdown)."""
+        return self.folder / CARD_FILE
+
+    @property
+    def graphs(self) -> dict[str, Path]:
+        """The graph files by name: encode and decode, or the one that is both."""
+        return {"encode": self.encode} | ({} if self.io else {"decode": self.decode})
+
+    def verify(self) -> None:
+        """Check the graphs against their checksums.
+
+        Raises:
+            WeightsError: a file is missing or damaged.
+        """
+        for graph, path in self.graphs.items():
+            if not path.is_file():
+                raise WeightsError(f"{path}: missing; restore the model folder")
+            if file_sha256(path) != self.sha256[graph]:
+                raise WeightsError(
+                    f"{path}: damaged (checksum differs from {DESCRIPTION_FILE}); restore the file"
+                )
+
+
+def _check(ok: bool, path: Path, message: str) -> None:
+    if not ok:
+        raise WeightsError(f"{path}: {message}")
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(MAX_DESCRIPTION_BYTES + 1)
+        _check(len(raw) <= MAX_DESCRIPTION_BYTES, path, "larger than 1 MiB; not a model description")
+        data = json.loads(raw)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: not valid JSON") from error
+    _check(isinstance(data, dict), path, "must hold one JSON object")
+    return dict(data)
+
+
+def _text(data: dict[str, Any], key: str, path: Path) -> str:
+    value = data.get(key)
+    _check(isinstance(value, str) and bool(value.strip()), path, f'"{key}" must be a text')
+    return str(value)
+
+
+def _graph(data: dict[str, Any], graph: str, path: Path) -> tuple[Path, str]:
+    """The path (inside the model's folder) and the checksum of one graph."""
+    files = data.get("files")
+    row = files.get(graph) if isinstance(files, dict) else None
+    _check(isinstance(row, dict), path, f'"files" must name the "{graph}" graph')
+    assert isinstance(row, dict)
+    name, digest = row.get("file"), row.get("sha256")
+    _check(isinstance(name, str) and "\0" not in name, path, f'"files.{graph}.file" must be a text')
+    good = isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest) is not None
+    _check(good, path, f'"files.{graph}.sha256" must be 64 hexadecimal digits')
+    file = (path.parent / str(name)).resolve()
+    _check(
+        file.is_relative_to(path.parent.resolve()), path, f'"files.{graph}.file" points outside the folder'
+    )
+    return file, str(digest)
+
+
+def _io(data: dict[str, Any], path: Path) -> GraphIO | None:
+    """The description of a single graph; None for a pair."""
+    row = data.get("io")
+    if row is None:
+        return None
+    _check(isinstance(row, dict), path, '"io" must be an object')
+    try:
+        io = GraphIO(**row)
+    except TypeError as error:
+        raise WeightsError(f'{path}: "io" is not usable ({error})') from error
+    names = all(isinstance(name, str) and name for name in (io.image, io.output, io.w or "w"))
+    types = io.dtype in ("float32", "float16") and io.w_dtype in ("float32", "float64", "float16")
+    _check(names and types and io.w_rank in (0, 1), path, '"io" has a name or type that no graph can have')
+    return io
+
+
+def read_model(folder: Path) -> ModelInfo:
+    """Read and check `model.json` of a folder; the graphs are not opened.
+
+    Raises:
+        WeightsError: the description is missing or wrong.
+    """
+    path = folder / DESCRIPTION_FILE
+    data = _load(path)
+    size, w = data.get("image_size"), data.get("default_w", 0.5)
+    whole = isinstance(size, int) and not isinstance(size, bool)
+    _check(
+        whole and 32 <= int(size or 0) <= 2048, path, '"image_size" must be a whole number from 32 to 2048'
+    )
+    number = isinstance(w, int | float) and not isinstance(w, bool)
+    _check(number and 0.0 <= float(w) <= 1.0, path, '"default_w" must be a number from 0 to 1')
+    task, dial, io = data.get("task", "restoration"), data.get("w", "live"), _io(data, path)
+    _check(isinstance(task, str) and task in TASKS, path, f'"task" must be one of {", ".join(TASKS)}')
+    _check(dial in ("live", "fixed"), path, '"w" must be "live" or "fixed"')
+    graphs = {graph: _graph(data, graph if io is None else WHOLE, path) for graph in GRAPHS}
+    known = {"name", "image_size", "template", "files", "licence", "description", "default_w"}
+    known |= {"task", "w", "io"}
+    return ModelInfo(
+        name=_text(data, "name", path),
+        image_size=int(size or 0),
+        template=_text(data, "template", path),
+        folder=folder,
+        encode=graphs["encode"][0],
+        decode=graphs["decode"][0],
+        sha256=MappingProxyType({graph: digest for graph, (_, digest) in graphs.items()}),
+        licence=_text(data, "licence", path),
+        description=_text(data, "description", path),
+        default_w=float(w),
+        details=MappingProxyType({k: v for k, v in data.items() if k not in known}),
+        task=task,
+        w=dial,
+        io=io,
+    )
+
+
+def models(folder: Path | None = None) -> list[ModelInfo]:
+    """The models in `folder` (default: those that ship with the package), by name.
+
+    Raises:
+        WeightsError: one of their descriptions is wrong.
+    """
+    root = assets_folder() / "models" if folder is None else folder
+    found = [read_model(path.parent) for path in root.glob(f"*/{DESCRIPTION_FILE}")]
+    return sorted(found, key=lambda model: model.name)
+
+
+def models_dir() -> Path:
+    """Folder in the user's cache with one folder for each imported model."""
+    return cache_dir() / "models"
+
+
+def cached_models() -> tuple[list[ModelInfo], list[WeightsError]]:
+    """The models in the user's cache by name, and what is wrong with those that cannot be read."""
+    found, broken = [], []
+    for path in sorted(models_dir().glob(f"*/{DESCRIPTION_FILE}")):
+        if not NAME.fullmatch(path.parent.name):
+            continue  # one that is being put together
+        try:
+            found.append(read_model(path.parent))
+        except WeightsError as error:
+            broken.append(error)
+    return found, broken
+
+
+def imported_as(sha256: str, **wanted: object) -> ModelInfo | None:
+    """The model in the cache that was made from the weight file with that checksum, if there is one.
+
+    Args:
+        sha256: of the weight file.
+        wanted: what model.json must say besides, such as `precision="fp16"`; None: anything.
+    """
+    for model in cached_models()[0]:
+        source = model.details.get("source")
+        same = isinstance(source, dict) and source.get("sha256") == sha256
+        said = {**model.details, "task": model.task}
+        if same and all(value is None or said.get(key, value) == value for key, value in wanted.items()):
+            return model
+    return None
+
+
+def imported_from(file: Path, **wanted: object) -> ModelInfo | None:
+    """The same for a weight file at hand.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    try:
+        digest = file_sha256(file)
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be read ({error.strerror})") from error
+    return imported_as(digest, **wanted)
+
+
+def is_named(name: str) -> bool:
+    """Whether a model that ships, or one in the cache, has that name."""
+    return _named(name) is not None
+
+
+def find_model(name_or_path: str | Path, task: str = "restoration", *, check_files: bool = True) -> ModelInfo:
+    """The model of that name (shipped, or in the cache), in that folder or made of that weight file.
+
+    Args:
+        name_or_path: a name, a folder with `model.json`, or a weight file that was imported already.
+        task: what the model must be for.
+        check_files: whether the graphs are compared with their checksums.
+
+    Raises:
+        ModelNotFoundError: there is none, or it is for another task.
+        WeightsError: its description is wrong, or a file is missing or damaged.
+    """
+    info = _named(str(name_or_path)) or _at(Path(name_or_path), str(name_or_path), task)
+    if info.task != task:
+        raise ModelNotFoundError(
+            f"{name_or_path}: is for {info.task}, and a model for {task} is needed; use it with "
+            f"`facemend {COMMANDS[info.task]}`, or {_other_model(task)}"
+        )
+    if check_files:
+        info.verify()
+    return info
+
+
+def sole_model(task: str) -> str:
+    """Name of the one model that is there for a task, where none is asked for.
+
+    Raises:
+        ModelNotFoundError: there is none, or there are several.
+    """
+    names = _names(task)
+    if len(names) != 1:
+        state = "several models are" if names else "no model is"
+        raise ModelNotFoundError(f"{state} there for {task}: {_other_model(task)}")
+    return names[0]
+
+
+def _names(task: str) -> list[str]:
+    """Names of all models that are there for a task."""
+    return [model.name for model in (*models(), *cached_models()[0]) if model.task == task]
+
+
+def _other_model(task: str) -> str:
+    """How to come by a model for a task."""
+    names = _names(task)
+    if names:
+        return f"choose with --model: {', '.join(names)}"
+    item = published_for(task)
+    if item is not None:
+        return f"fetch one with `facemend models get {item.name}`"
+    return (
+        f"bring the published file and use `facemend models import codeformer_{task}.pth` "
+        f"(another file: --task {task})"
+    )
+
+
+def _named(name: str) -> ModelInfo | None:
+    shipped = {model.name: model for model in models()}
+    if name in shipped:
+        return shipped[name]
+    folder = models_dir() / name
+    is_cached = NAME.fullmatch(name) is not None and (folder / DESCRIPTION_FILE).is_file()
+    return read_model(folder) if is_cached else None
+
+
+def _at(path: Path, given: str, task: str) -> ModelInfo:
+    if "\0" not in given and (path / DESCRIPTION_FILE).is_file():
+        return read_model(path)
+    if "\0" not in given and path.is_file():
+        found = imported_from(path, task=task) or imported_from(path)
+        if found is None:
+            raise ModelNotFoundError(f"{path}: not imported yet; do it with `facemend models import {path}`")
+        return found
+    names = ", ".join(model.name for model in (*models(), *cached_models()[0])) or "none"
+    raise ModelNotFoundError(
+        f"no model {given!r}; there are: {names} (or give a folder with {DESCRIPTION_FILE}, or a weight file)"
+    )

@@ -1,0 +1,127 @@
+"""What is measured, with a network that takes a millisecond; how long things take is no matter of tests."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from facemend.errors import BackendError, ConfigError
+from facemend.imaging import read_picture
+from facemend.photo import bench
+from facemend.photo.bench import BenchOptions, crowd, measure_commands, measure_network, measure_photos
+from facemend.photo.options import RestoreOptions
+from facemend.predictors.detector import FaceDetector
+from facemend.weights.catalog import assets_folder
+
+COPY = f"{sys.executable} -c 'import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])' {{input}} {{output}}"
+
+
+@pytest.fixture
+def options(tiny_model):
+    def make(**settings):
+        return BenchOptions(restore=RestoreOptions(model=str(tiny_model)), repeats=2, **settings)
+
+    return make
+
+
+@pytest.fixture
+def ours(monkeypatch):
+    """A command that is quicker than a whole facemend."""
+    monkeypatch.setattr(bench, "_OURS", tuple(bench._words(COPY)))
+
+
+def test_a_row_for_each_setup_and_batch(options):
+    rows = measure_network(options(batches=(1, 3), threads=(1, 2)))
+    assert [(row["threads"], row["batch"]) for row in rows] == [(1, 1), (1, 3), (2, 1), (2, 3)]
+    for row in rows:
+        assert (row["backend"], row["device"], row["precision"]) == ("onnx", "cpu", "fp32")
+        ms = row["ms"]
+        assert list(ms) == ["encode", "decode", "decode_w0", "whole"]
+        assert min(ms.values()) > 0
+        assert row["faces_per_s"] == pytest.approx(1000 * row["batch"] / ms["whole"], rel=0.1)
+        assert row["w0_share"] == pytest.approx((ms["encode"] + ms["decode_w0"]) / ms["whole"], rel=0.1)
+        assert row["redo_share"] == pytest.approx(ms["decode"] / ms["whole"], rel=0.1)
+        assert 20 < row["peak_mb"] < 600
+
+
+def test_two_models_in_one_run(options, tiny_model, task_model):
+    other = str(task_model("restoration"))
+    rows = measure_network(options(models=(str(tiny_model), other), batches=(1,)))
+    assert [row["model"] for row in rows] == [str(tiny_model), other]
+
+
+def test_photos_tell_their_parts(options, photo, monkeypatch):
+    (row,) = measure_photos(options(photos=(photo,)))
+    assert (row["width"], row["height"], row["faces"]) == (320, 400, 1)
+    parts = dict(row["ms"])
+    whole = parts.pop("whole")
+    assert {"detect", "encode", "decode", "mask", "paste"} <= parts.keys()
+    assert 0.5 * whole < sum(parts.values()) < 1.5 * whole
+    inside = sum(parts[part] for part in ("detect", "encode", "decode"))
+    assert row["outside_share"] == pytest.approx(1 - inside / whole, abs=0.01)
+
+
+def test_the_crowd_has_as_many_faces_as_it_says():
+    portrait = read_picture(assets_folder() / bench.PORTRAIT)
+    picture = crowd(portrait, (1500, 1000), (3, 2))
+    assert (picture.width, picture.height) == (1500, 1000)
+    faces = FaceDetector(threads=1).detect(picture.as_float())
+    assert len(faces) == 6
+    assert len({(int(face.box.x1) // 500, int(face.box.y1) // 500) for face in faces}) == 6
+    assert np.ptp([face.box.width for face in faces]) > 20
+
+
+def test_another_program_is_timed_beside_ours(options, photo, ours):
+    rows = measure_commands(options(photos=(photo,), against=COPY))
+    assert [row["command"] for row in rows] == ["facemend restore", COPY]
+    assert all(0 < row["s"] < 60 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("no-such-program {input} {output}", "no-such-program: cannot be started"),
+        (f"{sys.executable} -c 'raise SystemExit(\"it hurts\")' {{input}} {{output}}", "status 1 .it hurts"),
+        (f"{sys.executable} -c pass {{input}} {{output}}", "wrote nothing to {output}"),
+    ],
+)
+def test_another_program_that_fails_is_named(options, photo, ours, command, message):
+    with pytest.raises(BackendError, match=message):
+        measure_commands(options(photos=(photo,), against=command))
+
+
+def test_the_command_never_meets_a_shell(options, photo, ours, tmp_path):
+    trap = f"{COPY} '; touch {tmp_path}/trap' '$(touch {tmp_path}/trap)'"
+    measure_commands(options(photos=(photo,), against=trap))
+    assert not (tmp_path / "trap").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"repeats": 0}, "1 or more"),
+        ({"batches": (0,)}, "1 or more"),
+        ({"against": "other {input}"}, r"needs \{output\}"),
+        ({"against": "other 'x"}, "cannot be read"),
+        ({"precisions": ("bf16",)}, "bf16 needs backend torch"),
+        ({"backends": ("tf",)}, "backend must be onnx or torch"),
+    ],
+)
+def test_what_cannot_be_measured(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        BenchOptions(restore=RestoreOptions(), **settings)
+
+
+def test_bf16_is_measured_where_there_is_torch():
+    options = BenchOptions(
+        restore=RestoreOptions(), backends=("onnx", "torch"), precisions=("fp32", "bf16"), threads=(1, 2)
+    )
+    ways = [(setup.backend, setup.precision, setup.threads) for setup in options.setups()]
+    assert ways == [
+        ("onnx", "fp32", 1),
+        ("onnx", "fp32", 2),
+        ("torch", "fp32", 1),
+        ("torch", "fp32", 2),
+        ("torch", "bf16", 1),
+        ("torch", "bf16", 2),
+    ]

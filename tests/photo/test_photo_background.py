@@ -1,0 +1,131 @@
+"""`background="realesrgan"` in the whole photo; the network itself is tested in tests/predictors."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from test_restore import brighter
+from typer.testing import CliRunner
+
+from facemend import RestoreOptions
+from facemend.cli.app import app
+from facemend.errors import ConfigError
+from facemend.imaging import Picture, read_picture
+from facemend.photo.restore import Restorer
+from facemend.predictors.upscaler import BackgroundUpscaler
+from facemend.runtime.runner import FakeRunner
+from facemend.weights.packages import fetch
+from fake_parts import Network, make_face, noise_picture
+
+
+class Counted(BackgroundUpscaler):
+    """Paints everything a little brighter, and counts the photos."""
+
+    def __init__(self):
+        def run(inputs):
+            return {"upscaled": inputs["image"].repeat(4, 2).repeat(4, 3) * 0.9 + 0.1}
+
+        super().__init__(FakeRunner(run, ["image"], ["upscaled"]))
+        self.photos = 0
+
+    def enlarge(self, picture, scale, **rest):
+        self.photos += 1
+        return super().enlarge(picture, scale, **rest)
+
+
+def parts(faces, upscaler=None, change=brighter):
+    return dataclasses.replace(Network(change).parts(faces), upscaler=upscaler)
+
+
+@pytest.mark.parametrize("upscale", [2, 4])
+def test_the_background_is_the_networks_and_the_faces_lie_on_it(rng, upscale):
+    picture = noise_picture(rng)
+    settings = {"w": 0, "upscale": upscale, "background": "realesrgan"}
+    drawn = Restorer(parts=parts([make_face(40, 30, 80)], Counted()), **settings).restore(picture)
+    plain = Restorer(parts=parts([], Counted()), **settings).restore(picture)
+    pixels = drawn.picture.pixels
+    expected = picture.as_float().repeat(upscale, 0).repeat(upscale, 1) * 0.9 + 0.1
+    np.testing.assert_allclose(plain.picture.pixels / 255, expected, atol=0.6 / 255)
+    changed = (pixels != plain.picture.pixels).any(axis=2)
+    ys, xs = np.nonzero(changed)
+    assert changed[70 * upscale, 80 * upscale]
+    assert 30 * upscale <= ys.min() <= ys.max() <= 110 * upscale
+    assert 40 * upscale <= xs.min() <= xs.max() <= 120 * upscale
+    assert drawn.seconds["background"] > 0
+
+
+def test_another_w_does_not_draw_it_again(rng):
+    upscaler = Counted()
+    restorer = Restorer(
+        parts=parts([make_face(40, 30, 80)], upscaler), w=0, upscale=2, background="realesrgan"
+    )
+    first = restorer.restore(noise_picture(rng))
+    again = restorer.redo(first, 1.0)
+    without = restorer.redo(again, 1.0, faces=[])
+    assert upscaler.photos == 1
+    np.testing.assert_array_equal(without.picture.pixels, first.prepared.background.pixels)
+    assert (again.picture.pixels != first.picture.pixels).any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"upscale": 1}, {"upscale": 2, "aligned": True}, {"upscale": 2, "background": "lanczos"}],
+)
+def test_it_is_not_used_where_there_is_nothing_to_draw(rng, settings):
+    upscaler = Counted()
+    settings = {"background": "realesrgan"} | settings
+    result = Restorer(parts=parts([make_face(40, 30, 80)], upscaler), **settings).restore(noise_picture(rng))
+    assert upscaler.photos == 0
+    assert any("does nothing" in note for note in result.notes) == (settings["background"] != "lanczos")
+
+
+def test_parts_without_the_network_are_refused():
+    with pytest.raises(ConfigError, match="no network for backgrounds"):
+        Restorer(parts=parts([]), upscale=2, background="realesrgan")
+    with pytest.raises(ConfigError, match="background must be lanczos or realesrgan"):
+        RestoreOptions(background="esrgan")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("gray", [False, True])
+def test_the_kind_of_picture_stays(rng, dtype, gray):
+    alpha = np.full((150, 200), np.iinfo(dtype).max // 3, dtype)
+    picture = noise_picture(rng, dtype=dtype, alpha=alpha, icc=b"profile", xmp=b"x", notes=("one frame",))
+    if gray:
+        picture = dataclasses.replace(picture, pixels=picture.pixels[..., :1].repeat(3, axis=2), gray=True)
+    settings = {"w": 0, "upscale": 2, "background": "realesrgan"}
+    result = Restorer(parts=parts([make_face(40, 30, 80)], Counted()), **settings).restore(picture)
+    made = result.picture
+    assert (made.pixels.dtype, made.gray, made.icc, made.xmp) == (dtype, gray, b"profile", b"x")
+    assert (made.alpha == alpha[0, 0]).all()
+    assert np.ptp(made.pixels.astype(int), axis=2).max() == 0 or not gray
+    assert result.notes[0] == "one frame"
+
+
+def test_from_the_command_line(photo, tmp_path, tiny_model):
+    fetch("realesrgan")
+    small = tmp_path / "small.png"
+    from facemend.imaging import write_picture
+
+    write_picture(small, Picture(read_picture(photo).pixels[40:200, 80:240].copy()))
+    outs = {}
+    for background in ("lanczos", "realesrgan"):
+        out = tmp_path / f"{background}.png"
+        words = ["restore", small, "-o", out, "--upscale", 2, "--background", background]
+        words += ["--model", tiny_model, "--threads", 2]
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        assert done.exit_code == 0, done.output
+        outs[background] = read_picture(out).pixels
+    assert outs["lanczos"].shape == outs["realesrgan"].shape == (320, 320, 3)
+    assert (outs["lanczos"] != outs["realesrgan"]).mean() > 0.3
+
+
+def test_the_command_line_says_what_is_missing(photo, tmp_path, tiny_model, monkeypatch):
+    monkeypatch.setenv("FACEMEND_CACHE", str(tmp_path / "empty"))
+    words = ["restore", photo, "-o", tmp_path / "o.png", "--upscale", 2, "--background", "realesrgan"]
+    done = CliRunner().invoke(app, [str(word) for word in [*words, "--model", tiny_model]])
+    assert done.exit_code == 1
+    assert "facemend assets get realesrgan" in done.stderr
+    assert not (tmp_path / "o.png").exists()
