@@ -130,7 +130,7 @@ def test_every_option_arrives(faces, asked, tmp_path, monkeypatch):
             "z/ours",
         ),
         *("--size", 128, "--table", "t.csv", "--every", 4, "--full", "--device", "cuda:1", "--no-speed"),
-        *("--features", "inception", "--incomplete"),
+        "--incomplete",
     )
     assert said.exit_code == 0, said.output
     (options,) = asked
@@ -138,7 +138,7 @@ def test_every_option_arrives(faces, asked, tmp_path, monkeypatch):
     assert (options.models, options.ws, options.peers) == (("found a", "found b"), (0.25, 1.0), ("unsharp",))
     assert options.restored == {"Theirs": Path("x/y"), "ours": Path("z/ours")}
     assert (options.preset, options.seed, options.size, options.every) == ("medium", 3, 128, 4)
-    assert (options.table, options.device, options.features) == (Path("t.csv"), "cuda:1", "inception")
+    assert (options.table, options.device) == (Path("t.csv"), "cuda:1")
     assert (options.full, options.speed, options.reference, options.incomplete) == (True, False, True, True)
 
 
@@ -160,7 +160,6 @@ def test_wrong_usage(faces, tmp_path):
         (["-w", 2], "w must be"),
         (["--size", 10], "--size"),
         (["--preset", "worse"], "worse"),
-        (["--features", "vgg"], "alex, inception"),
         (["--peer", "sharper"], "no peer 'sharper'"),
         (["--model", "huge"], "no model 'huge'"),
         (["--no-reference", "--lq", faces], "--lq needs originals"),
@@ -234,7 +233,7 @@ def test_a_paired_protocol_brings_its_damaged_faces(asked, tmp_path):
     assert [entry.name for entry in find_entries(options)] == ["0.png", "1.png"]
 
 
-@pytest.mark.parametrize("package", ["torch", "jinja2", "onnx", "torchmetrics"])
+@pytest.mark.parametrize("package", ["torch", "jinja2", "onnx"])
 def test_a_missing_extra_is_named(faces, tmp_path, package):
     code = f"import sys; sys.modules[{package!r}] = None\nfrom facemend.cli.app import main; main()"
     command = [sys.executable, "-c", code, "evaluate"]

@@ -182,7 +182,6 @@ def test_rows_tell_files_and_seeds_apart(own_faces, options, tmp_path):
         ({"seed": -1}, "--seed"),
         ({"size": 63}, "--size"),
         ({"size": 2049}, "--size"),
-        ({"features": "vgg"}, "alex, inception"),
         ({"preset": "worse"}, "worse"),
         ({"models": ("m",), "ws": (1.5,)}, "w must be"),
         ({"models": ("m",), "ws": (float("nan"),)}, "w must be"),

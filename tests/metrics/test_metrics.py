@@ -16,7 +16,7 @@ from facemend.metrics import (
     ssim,
 )
 
-FACES = Path(__file__).parents[1] / "models" / "data"
+FACES = Path(__file__).parents[1] / "networks" / "data"
 
 
 @pytest.fixture(scope="module")

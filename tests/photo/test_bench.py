@@ -1,5 +1,7 @@
 """What is measured, with a network that takes a millisecond; how long things take is no matter of tests."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -30,17 +32,22 @@ def ours(monkeypatch):
     monkeypatch.setattr(bench, "_OURS", tuple(bench._words(COPY)))
 
 
-def test_a_row_for_each_setup_and_batch(options):
+def test_a_row_for_each_setup_and_batch(options, monkeypatch):
+    parts = {"encode": 0.004, "decode": 0.01, "decode_w0": 0.002, "whole": 0.016}  # seconds
+
+    def pretend(works, repeats):
+        for work in works.values():
+            work()
+        return {name: [parts[name.split()[1]]] * repeats for name in works}
+
+    monkeypatch.setattr(bench, "interleaved", pretend)
     rows = measure_network(options(batches=(1, 3), threads=(1, 2)))
     assert [(row["threads"], row["batch"]) for row in rows] == [(1, 1), (1, 3), (2, 1), (2, 3)]
     for row in rows:
         assert (row["backend"], row["device"], row["precision"]) == ("onnx", "cpu", "fp32")
-        ms = row["ms"]
-        assert list(ms) == ["encode", "decode", "decode_w0", "whole"]
-        assert min(ms.values()) > 0
-        assert row["faces_per_s"] == pytest.approx(1000 * row["batch"] / ms["whole"], rel=0.1)
-        assert row["w0_share"] == pytest.approx((ms["encode"] + ms["decode_w0"]) / ms["whole"], rel=0.1)
-        assert row["redo_share"] == pytest.approx(ms["decode"] / ms["whole"], rel=0.1)
+        assert row["ms"] == {"encode": 4.0, "decode": 10.0, "decode_w0": 2.0, "whole": 16.0}
+        shares = (row["faces_per_s"], row["w0_share"], row["redo_share"])
+        assert shares == (row["batch"] * 62.5, 0.375, 0.625)
         assert 20 < row["peak_mb"] < 600
 
 
@@ -125,3 +132,41 @@ def test_bf16_is_measured_where_there_is_torch():
         ("torch", "bf16", 1),
         ("torch", "bf16", 2),
     ]
+
+
+def test_candidates_take_turns_and_the_first_run_does_not_count():
+    order = []
+    works = {name: lambda name=name: order.append(name) for name in "ab"}
+    seconds = bench.interleaved(works, 3)
+    assert "".join(order) == "ab" * 4
+    assert {name: len(runs) for name, runs in seconds.items()} == {"a": 3, "b": 3}
+
+
+def test_the_median_leaves_outliers_out(monkeypatch):
+    ticks = iter([0, 1, 10, 12, 20, 29])
+    monkeypatch.setattr(bench, "perf_counter", lambda: next(ticks))
+    assert bench.median_seconds(lambda: None, 3) == 2
+
+
+def test_a_process_apart_has_its_own_memory():
+    ballast = np.ones(800_000_000 // 8)  # a parent's memory must not count
+    assert 10 < bench.apart("nothing", bench.peak_mb) < 400 < ballast.nbytes / 1e6
+
+
+def test_a_process_that_dies_is_named():
+    with pytest.raises(BackendError, match=r"the cat: .*; feed it"):
+        bench.apart("the cat", os._exit, 3, hint="feed it")
+
+
+def test_where_the_system_does_not_tell_there_is_no_peak():
+    """As on Windows: no module `resource`, no /proc."""
+    code = (
+        "import builtins, sys\n"
+        "sys.modules['resource'] = None\n"
+        "from facemend.photo import bench\n"
+        "def gone(*_, **__): raise FileNotFoundError\n"
+        "builtins.open = gone\n"
+        "print(bench.peak_mb(), bool(bench.processor()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["None", "True"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from facemend.faces.template import template_points
-from facemend.metrics import identity_distance
+from facemend.metrics import identity_measures
 from facemend.training.image_losses import ImageLosses, _place
 from facemend.training.settings import PerceptualConfig
 
@@ -29,7 +29,7 @@ def test_the_gradient_is_the_slope_of_the_sum(identity):
         return float(values["l1"] + values["lpips_alex"] + extra)
 
     def identity_term(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return identity_distance((x + 1) / 2, (y + 1) / 2).square().mean()
+        return identity_measures((x + 1) / 2, (y + 1) / 2)["identity_distance"].square().mean()
 
     direction = torch.nn.functional.avg_pool2d(gradient.sign(), 5, 1, 2)
     step = 2e-3

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from facemend.charts.plots import over_steps
 from facemend.cli.app import app
 from facemend.errors import InputError
-from facemend.training.curves import HEIGHT, LEFT, RIGHT, WIDTH, chart
 from facemend.training.report import read_log, write_report
 
 PHASES = [
@@ -188,23 +188,23 @@ def points(svg, name="polyline"):
 
 
 def test_curves_run_from_left_to_right_and_low_values_lie_low():
-    svg = chart({"a": [(0, 1.0), (50, 3.0), (100, 2.0)]}, [50, 100], ident="x", title="A & B")
+    svg = over_steps({"a": [(0, 1.0), (50, 3.0), (100, 2.0)]}, [50, 100], ident="x", title="A & B")
     (x0, y0), (x1, y1), (x2, y2) = points(svg)
-    assert (x0, x2) == (LEFT, WIDTH - RIGHT)
+    assert (x0, x2) == (52, 460 - 12)  # the margins
     assert x1 == pytest.approx((x0 + x2) / 2)
-    assert 0 < y1 < y2 < y0 < HEIGHT
+    assert 0 < y1 < y2 < y0 < 240
     assert y2 == pytest.approx((y0 + y1) / 2, abs=0.2)
     assert svg.count('class="phase"') == 1  # the end of the run is no boundary
     assert "A &amp; B" in svg
 
 
 def test_a_logarithmic_axis_needs_a_decade():
-    wide = points(chart({"a": [(0, 1.0), (1, 10.0), (2, 100.0)]}, [], ident="x", title="t", log=True))
+    wide = points(over_steps({"a": [(0, 1.0), (1, 10.0), (2, 100.0)]}, [], ident="x", title="t", log=True))
     assert wide[0][1] - wide[1][1] == pytest.approx(wide[1][1] - wide[2][1], abs=0.2)
-    narrow = points(chart({"a": [(0, 1.0), (1, 2.0), (2, 4.0)]}, [], ident="x", title="t", log=True))
+    narrow = points(over_steps({"a": [(0, 1.0), (1, 2.0), (2, 4.0)]}, [], ident="x", title="t", log=True))
     assert narrow[0][1] - narrow[1][1] == pytest.approx((narrow[1][1] - narrow[2][1]) / 2, abs=0.2)
 
 
 def test_one_point_and_values_that_are_all_the_same():
-    assert chart({"a": [(7, 0.0)]}, [], ident="x", title="t").startswith("<svg")
-    assert "NaN" not in chart({"a": [(1, 2.0), (2, 2.0)]}, [], ident="x", title="t", log=True)
+    assert over_steps({"a": [(7, 0.0)]}, [], ident="x", title="t").startswith("<svg")
+    assert "NaN" not in over_steps({"a": [(1, 2.0), (2, 2.0)]}, [], ident="x", title="t", log=True)

@@ -81,13 +81,7 @@ def evaluate(
         typer.Option(help="CSV with file, source, kind, wears, yaw for the slices. Default: FACES.csv."),
     ] = None,
     every: Annotated[int, typer.Option(help="Take every n-th face only.")] = 1,
-    features: Annotated[
-        str, typer.Option(help="Network of the set distances: alex, or inception (needs its file).")
-    ] = "alex",
     full: Annotated[bool, typer.Option("--full", help="LPIPS-VGG too: about a third more time.")] = False,
-    metric: Annotated[
-        Texts, typer.Option(help="A further metric: musiq, or one of a plug-in; may be repeated.")
-    ] = None,
     device: Annotated[str, typer.Option(help="Where metrics are computed: cpu, cuda, cuda:1 ...")] = "cpu",
     speed: Annotated[bool, typer.Option("--speed/--no-speed", help="Measure times too.")] = True,
     overwrite: Annotated[
@@ -111,6 +105,7 @@ def evaluate(
         raise typer.Exit(1) from None
     from facemend.cli._shared.weights import resolve_model
     from facemend.evaluation.options import EvaluationOptions
+    from facemend.photo.options import DEFAULT_MODEL
 
     settings: dict[str, Any] = {"faces": faces, "out": output, "reference": not no_reference, "lq": lq}
     if protocol is not None:
@@ -130,17 +125,15 @@ def evaluate(
     settings |= given
     settings["restored"] = _labelled(restored or [])
     if not model and not restored:
-        settings["models"] = (_default_model(),)
+        settings["models"] = (DEFAULT_MODEL,)
     options = EvaluationOptions(
         **settings,
         every=every,
         incomplete=incomplete,
-        features=features,
         full=full,
-        extra=tuple(metric or ()),
         device=device,
         speed=speed,
-        command=_command(),
+        command=shlex.join(["facemend", *sys.argv[1:]]),
     )
     results = _run(run, options, overwrite)
     for line in _table(results):
@@ -164,24 +157,23 @@ def _run(run: Any, options: EvaluationOptions, overwrite: bool) -> dict[str, Any
 
 def _from_protocol(name: str, folder: Path, incomplete: bool) -> dict[str, Any]:
     """Settings of a protocol after its folder was checked."""
-    from facemend.evaluation.protocols import check_layout
+    from facemend.evaluation.protocols import check_layout, damaged_of
     from facemend.evaluation.protocols import protocol as find_protocol
 
     found = find_protocol(name)
-    layout = check_layout(found, folder)
-    for problem in layout.problems:
+    problems = check_layout(found, folder)
+    for problem in problems:
         warn(f"{name}: {problem}")
-    if layout.problems and not incomplete:
+    if problems and not incomplete:
         raise ConfigError(
-            f"{folder}: is not the set of {name} ({plural(len(layout.problems), 'problem')} above); "
+            f"{folder}: is not the set of {name} ({plural(len(problems), 'problem')} above); "
             "mend the folder, or go on with --incomplete"
         )
     # The results are passed on: they need not say where on this machine the folder lies.
-    problems = (
-        problem.replace(str(folder.absolute()), folder.name).replace(str(folder), folder.name)
-        for problem in layout.problems
+    shown = (
+        p.replace(str(folder.absolute()), folder.name).replace(str(folder), folder.name) for p in problems
     )
-    notes = (*found.notes, *(f"Not complete: {problem}." for problem in problems))
+    notes = (*found.notes, *(f"Not complete: {problem}." for problem in shown))
     settings: dict[str, Any] = {
         "protocol": found.name,
         "title": found.title,
@@ -191,8 +183,8 @@ def _from_protocol(name: str, folder: Path, incomplete: bool) -> dict[str, Any]:
     }
     if found.paired:
         settings |= {"faces": folder / "hq", "lq": folder / "lq"}
-    elif found.kind == "no-reference" and (folder / "lq").is_dir():
-        settings["faces"] = folder / "lq"
+    elif found.kind == "no-reference":
+        settings["faces"] = damaged_of(folder)
     if found.degradation is not None:
         settings |= {"preset": found.degradation, "seed": found.seed or 0}
     return settings
@@ -204,12 +196,6 @@ def _list_protocols() -> None:
     for found in protocols().values():
         count = plural(found.count, "face") if found.count else "any number of faces"
         say(f"{found.title}; {count}; {found.kind}; {found.layout}")
-
-
-def _default_model() -> str:
-    from facemend.photo.options import DEFAULT_MODEL
-
-    return DEFAULT_MODEL
 
 
 def _deviations(protocol: dict[str, Any], given: dict[str, Any]) -> tuple[str, ...]:
@@ -232,10 +218,6 @@ def _labelled(items: list[str]) -> dict[str, Path]:
             raise ConfigError(f"--restored names {label!r} twice: write LABEL=FOLDER with another label")
         found[label] = Path(folder)
     return found
-
-
-def _command() -> str:
-    return shlex.join(["facemend", *sys.argv[1:]])
 
 
 def _table(results: dict[str, Any]) -> list[str]:

@@ -183,9 +183,9 @@ def stem(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def few(names: list[str]) -> str:
+def few(names: Sequence[str], most: int = 3) -> str:
     """The first names, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _labels(options: EvaluationOptions) -> dict[str, dict[str, str]]:

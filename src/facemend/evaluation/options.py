@@ -10,7 +10,6 @@ from facemend.degradations import preset
 from facemend.errors import ConfigError
 from facemend.photo.options import RestoreOptions
 
-FEATURES = ("alex", "inception")
 MIN_SIZE, MAX_SIZE = 64, 2048
 """Side of faces, pixels: below it the networks behind the metrics see nothing."""
 LABEL = re.compile(r"[\w .+=-]{1,60}")
@@ -38,9 +37,7 @@ class EvaluationOptions:
             there is one.
         every: take every n-th picture only.
         incomplete: leave out the faces that have no partner in `lq`, instead of refusing the folder.
-        features: network behind the distribution measures, one of `FEATURES`.
         full: whether the slow metrics are measured too (LPIPS-VGG: about a third more time).
-        extra: further metrics by name: musiq, or those of plug-ins (`metrics.plugins`).
         device: where torch computes the metrics: cpu, cuda, cuda:1 ...
         speed: whether times are measured too.
         notes: sentences for the protocol box of the report.
@@ -66,9 +63,7 @@ class EvaluationOptions:
     table: Path | None = None
     every: int = 1
     incomplete: bool = False
-    features: str = "alex"
     full: bool = False
-    extra: tuple[str, ...] = ()
     device: str = "cpu"
     speed: bool = True
     notes: tuple[str, ...] = ()
@@ -88,7 +83,6 @@ class EvaluationOptions:
                 self.size is None or MIN_SIZE <= self.size <= MAX_SIZE,
                 f"--size must be {MIN_SIZE} to {MAX_SIZE}, got {self.size}",
             ),
-            (self.features in FEATURES, f"--features must be one of {', '.join(FEATURES)}"),
             (self.reference or self.lq is None, "--lq needs originals: give them as FACES"),
             (bool(self.ws) or not self.models, "--w: a model needs at least one weight"),
             (len(set(self.ws)) == len(self.ws), "--w names the same weight twice"),

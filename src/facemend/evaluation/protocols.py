@@ -1,4 +1,4 @@
-"""Test protocols by name: what a set must look like, what is measured on it, and how papers did it.
+"""Test protocols by name: what a set must look like, and how papers measured on it.
 
 The data is `protocols.toml`. Nothing here needs torch, and of the pictures only the headers are read.
 """
@@ -8,27 +8,25 @@ from __future__ import annotations
 import csv
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import permutations
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal
 
 from PIL import Image
 
 from facemend.errors import ConfigError
+from facemend.evaluation.cases import few, stem
 from facemend.imaging import SUFFIXES
 
 Kind = Literal["full-reference", "no-reference"]
 
 NAMED = 10
 """How many files one problem names; the rest is counted."""
-
-_FILE = "protocols.toml"
-_OPTIONAL: Mapping[str, None] = {"count": None, "size": None, "degradation": None, "seed": None}
-_LISTS = ("metrics", "papers", "notes")
 
 
 @dataclass(frozen=True)
@@ -39,28 +37,26 @@ class Protocol:
         name: what `--protocol` takes.
         title: heading for a reader.
         kind: "full-reference" when a clean picture of every face exists, "no-reference" when not.
+        layout: what the folder must hold, in words.
+        papers: how publications computed their figures, one sentence each.
+        notes: what a user has to know, one sentence each.
         count: number of faces in the set; None for a folder of any length.
         size: side of the faces in pixels; None for any. Where `degradation` is given, the clean faces may be
             larger.
-        layout: what the folder must hold, in words.
-        metrics: keys of the metrics that can be measured, in the order of a report.
         degradation: preset that makes the degraded inputs; None when they come with the set.
         seed: seed of that preset, or None.
-        papers: how publications computed their figures, one sentence each.
-        notes: what a user has to know, one sentence each.
     """
 
     name: str
     title: str
     kind: Kind
-    count: int | None
-    size: int | None
     layout: str
-    metrics: tuple[str, ...]
-    degradation: str | None
-    seed: int | None
     papers: tuple[str, ...]
     notes: tuple[str, ...]
+    count: int | None = None
+    size: int | None = None
+    degradation: str | None = None
+    seed: int | None = None
 
     @property
     def paired(self) -> bool:
@@ -68,36 +64,13 @@ class Protocol:
         return self.kind == "full-reference" and self.degradation is None
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What was found in a folder.
-
-    Attributes:
-        hq: clean faces, sorted by name; empty for a set without them.
-        lq: degraded faces, sorted by name; empty where a preset makes them. With both, `hq[i]` and `lq[i]`
-            are one face: pictures without a partner are in neither.
-        problems: what does not fit the protocol and what to do about it, one line each; empty when all is
-            well.
-    """
-
-    hq: tuple[Path, ...]
-    lq: tuple[Path, ...]
-    problems: tuple[str, ...]
-
-
 @cache
 def protocols() -> Mapping[str, Protocol]:
     """All protocols by name, in the order of the documentation."""
-    text = resources.files("facemend.evaluation").joinpath(_FILE).read_text(encoding="utf-8")
-    known = {field.name for field in fields(Protocol)}
-    found: dict[str, Protocol] = {}
+    text = resources.files("facemend.evaluation").joinpath("protocols.toml").read_text(encoding="utf-8")
+    found = {}
     for block in tomllib.loads(text)["protocol"]:
-        row = {**_OPTIONAL, **block}
-        if set(row) != known or row["name"] in found or row["kind"] not in get_args(Kind):
-            raise ConfigError(
-                f"{_FILE}: block {row.get('name')!r} is incomplete, wrong or stands there twice"
-            )
-        found[row["name"]] = Protocol(**{**row, **{key: tuple(row[key]) for key in _LISTS}})
+        found[block["name"]] = Protocol(**block | {key: tuple(block[key]) for key in ("papers", "notes")})
     return MappingProxyType(found)
 
 
@@ -113,7 +86,7 @@ def protocol(name: str) -> Protocol:
     raise ConfigError(f"no protocol {name!r}; there are: {', '.join(protocols())}")
 
 
-def check_layout(protocol: Protocol, folder: Path) -> Layout:
+def check_layout(protocol: Protocol, folder: Path) -> list[str]:
     """Compare a folder with what a protocol expects.
 
     Args:
@@ -121,24 +94,26 @@ def check_layout(protocol: Protocol, folder: Path) -> Layout:
         folder: the folder that the user gave.
 
     Returns:
-        The pictures that can be used, and every problem found. Sub-folders belong to a folder, as they do for
-        `facemend evaluate`; files that are no pictures are passed over.
+        What does not fit and what to do about it, one line each. Sub-folders belong to a folder, as they do
+        for `facemend evaluate`; files that are no pictures are passed over.
     """
     if not folder.is_dir():
-        return Layout((), (), (f"{folder}: no such folder; {protocol.name} needs {protocol.layout}",))
+        return [f"{folder}: no such folder; {protocol.name} needs {protocol.layout}"]
     if protocol.paired:
         return _check_pairs(protocol, folder)
     if protocol.kind == "no-reference":
-        inside = folder / "lq"
-        files, problems = _check_folder(protocol, inside if inside.is_dir() else folder)
-        return Layout((), tuple(files.values()), tuple(problems))
+        return _check_folder(protocol, damaged_of(folder))[1]
     files, problems = _check_folder(protocol, folder)
-    return Layout(tuple(files.values()), (), (*problems, *_check_table(folder, files.values())))
+    return problems + _check_table(folder, files.values())
 
 
-def _check_pairs(protocol: Protocol, folder: Path) -> Layout:
-    # For each side: name without suffix -> name, file.
-    sides: dict[str, dict[str, tuple[str, Path]]] = {}
+def damaged_of(folder: Path) -> Path:
+    """Where the faces of a set without originals lie: in the folder, or in `lq` of it."""
+    return folder / "lq" if (folder / "lq").is_dir() else folder
+
+
+def _check_pairs(protocol: Protocol, folder: Path) -> list[str]:
+    sides: dict[str, dict[str, str]] = {}  # for each: name without suffix -> name
     problems = []
     for side in ("hq", "lq"):
         if not (folder / side).is_dir():
@@ -146,23 +121,20 @@ def _check_pairs(protocol: Protocol, folder: Path) -> Layout:
             continue
         files, found = _check_folder(protocol, folder / side)
         problems += found
-        sides[side] = {name.rpartition(".")[0]: (name, file) for name, file in files.items()}
-        kept = {name for name, _ in sides[side].values()}
-        if twice := [name for name in files if name not in kept]:
+        sides[side] = {stem(name): name for name in files}
+        kept = set(sides[side].values())
+        if twice := few([name for name in files if name not in kept], NAMED):
             problems.append(
-                f"{folder / side}: {_listed(twice)}: another picture has the same name with another ending; "
+                f"{folder / side}: {twice}: another picture has the same name with another ending; "
                 "keep one of each"
             )
-    if len(sides) < 2:
-        return Layout((), (), tuple(problems))
-    for side, other in (("hq", "lq"), ("lq", "hq")):
-        if alone := [name for stem, (name, _) in sides[side].items() if stem not in sides[other]]:
+    for side, other in permutations(sides, 2):
+        if alone := [name for known, name in sides[side].items() if known not in sides[other]]:
             problems.append(
-                f"{folder / other}: no partner for {len(alone)} of the pictures in {side}: {_listed(alone)}; "
-                "both pictures of a pair must have the same name"
+                f"{folder / other}: no partner for {len(alone)} of the pictures in {side}: "
+                f"{few(alone, NAMED)}; both pictures of a pair must have the same name"
             )
-    pairs = [(file, sides["lq"][stem][1]) for stem, (_, file) in sides["hq"].items() if stem in sides["lq"]]
-    return Layout(tuple(hq for hq, _ in pairs), tuple(lq for _, lq in pairs), tuple(problems))
+    return problems
 
 
 def _check_folder(protocol: Protocol, folder: Path) -> tuple[dict[str, Path], list[str]]:
@@ -178,12 +150,12 @@ def _check_folder(protocol: Protocol, folder: Path) -> tuple[dict[str, Path], li
     sizes = {name: _size(path) for name, path in files.items()}
     if damaged := [name for name, size in sizes.items() if size is None]:
         problems.append(
-            f"{folder}: {len(damaged)} cannot be read: {_listed(damaged)}; replace or remove them"
+            f"{folder}: {len(damaged)} cannot be read: {few(damaged, NAMED)}; replace or remove them"
         )
     fits, wish = _size_rule(protocol)
     wrong = [f"{name} ({size[0]} x {size[1]})" for name, size in sizes.items() if size and not fits(*size)]
     if wrong:
-        problems.append(f"{folder}: {len(wrong)} of the pictures are not {wish}: {_listed(wrong)}")
+        problems.append(f"{folder}: {len(wrong)} of the pictures are not {wish}: {few(wrong, NAMED)}")
     return files, problems
 
 
@@ -217,7 +189,9 @@ def _check_table(folder: Path, files: Iterable[Path]) -> list[str]:
     present = {file.name for file in files}
     gone = [name for name in named if name not in present]
     if gone:
-        return [f"{folder}: {len(gone)} of the pictures that {path.name} lists are missing: {_listed(gone)}"]
+        return [
+            f"{folder}: {len(gone)} of the pictures that {path.name} lists are missing: {few(gone, NAMED)}"
+        ]
     return []
 
 
@@ -230,10 +204,3 @@ def _size(path: Path) -> tuple[int, int] | None:
                 return image.size
     except Exception:  # a header full of garbage may raise anything
         return None
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    shown = ", ".join(names[:NAMED])
-    more = len(names) - NAMED
-    return f"{shown} and {more} more" if more > 0 else shown

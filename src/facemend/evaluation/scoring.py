@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from facemend.errors import ConfigError, FacemendError
@@ -18,14 +16,10 @@ from facemend.faces.template import template_points
 from facemend.imaging import to_float
 from facemend.metrics import METRICS, Metric, landmark_distance
 from facemend.metrics.learned import identity_measures
-from facemend.metrics.plugins import extra_metrics
 from facemend.predictors.mesh import FaceMesh
 from facemend.types import Box, Face
 from facemend.weights.archives import PACKAGES
 from facemend.weights.catalog import asset_path, file_sha256
-
-Features = Callable[[Tensor], Tensor]
-"""(N, 3, H, W) RGB [0, 1] -> (N, D), for the distribution measures."""
 
 LMD = Metric(
     "LMD",
@@ -43,19 +37,8 @@ SLOW = frozenset({"lpips_vgg"})
 _IDENTITY = ("ids", "ids_degrees", "identity_distance")
 
 
-@dataclass(frozen=True)
-class Score:
-    """Values and features of the pictures of one case, in the order of the methods.
-
-    Attributes:
-        values: metric -> one number a method, None where it cannot be measured.
-        features: one row a method, for the distribution measures.
-        reference: the same of the original, or None.
-    """
-
-    values: dict[str, list[float | None]]
-    features: NDArray[np.float32]
-    reference: NDArray[np.float32] | None
+Values = dict[str, list[float | None]]
+"""Metric -> one number a method, None where it cannot be measured."""
 
 
 class Scorer:
@@ -64,37 +47,27 @@ class Scorer:
     Args:
         reference: whether there are originals.
         full: whether the slow metrics are measured too.
-        features: network of the distribution measures.
         device: where torch computes.
-        extra: names of further metrics.
 
     Raises:
-        ConfigError: there is no such device, or a further metric is unknown.
+        ConfigError: there is no such device.
         WeightsError: the face mesh is missing.
     """
 
-    def __init__(
-        self,
-        reference: bool,
-        full: bool,
-        features: Features,
-        device: str = "cpu",
-        extra: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, reference: bool, full: bool, device: str = "cpu") -> None:
         try:
             torch.zeros(1, device=device)
         except (RuntimeError, AssertionError) as error:  # torch has no error of its own for this
             raise ConfigError(
                 f"--device {device}: torch cannot use it ({str(error).splitlines()[0]})"
             ) from None
-        self.metrics = metrics_of(reference, full, extra)
-        self._features = features
+        self.metrics = metrics_of(reference, full)
         self._device = device
         self._mesh = FaceMesh() if reference else None
 
     @torch.inference_mode()
-    def score(self, case: Case, pictures: Sequence[Pixels]) -> Score:
-        """Measure one picture a method.
+    def score(self, case: Case, pictures: Sequence[Pixels]) -> Values:
+        """Measure one picture a method, by the metrics in the order of reports.
 
         Args:
             case: the case that the pictures restore.
@@ -102,7 +75,7 @@ class Scorer:
         """
         stack = torch.stack([_tensor(picture) for picture in pictures]).to(self._device)
         hq = None if case.hq is None else _tensor(case.hq)[None].to(self._device)
-        values: dict[str, list[float | None]] = {}
+        values: Values = {}
         for name, metric in self.metrics.items():
             if name == "lmd" or name in _IDENTITY[1:]:
                 continue
@@ -116,9 +89,7 @@ class Scorer:
                 values[name] = [None] * len(pictures)
         if case.hq is not None:
             values["lmd"] = self._landmarks(case.hq, pictures)
-        features = self._features(stack).float().cpu().numpy()
-        own = None if hq is None else self._features(hq).float().cpu().numpy()[0]
-        return Score({name: values[name] for name in self.metrics}, features, own)
+        return {name: values[name] for name in self.metrics}
 
     def _landmarks(self, hq: Pixels, pictures: Sequence[Pixels]) -> list[float | None]:
         assert self._mesh is not None
@@ -140,10 +111,9 @@ class Scorer:
         ]
 
 
-def metrics_of(reference: bool, full: bool, extra: Sequence[str] = ()) -> dict[str, Metric]:
+def metrics_of(reference: bool, full: bool) -> dict[str, Metric]:
     """The metrics of a run, in the order of reports."""
     table = {name: metric for name, metric in METRICS.items() if full or name not in SLOW}
-    table |= extra_metrics(extra)
     blind = {name: metric for name, metric in table.items() if not metric.reference}
     if not reference:
         return blind
@@ -158,36 +128,13 @@ def describe_metric(metric: Metric) -> dict[str, Any]:
 
 def metric_weights(reference: bool) -> dict[str, str]:
     """File -> sha256 of everything behind the figures."""
-    names = ("lpips", "dists", "identity", "niqe") if reference else ("lpips", "niqe")
+    names = ("lpips", "dists", "identity", "niqe") if reference else ("niqe",)
     archives = [archive for name in names for archive in PACKAGES[name]]
     weights = {m.filename: m.sha256 for archive in archives for m in archive.members}
     if reference:
         mesh = asset_path("face_mesh")
         weights[mesh.name] = file_sha256(mesh)
     return weights
-
-
-def pack(features: NDArray[np.float32]) -> str:
-    """Numbers as text, exactly."""
-    return base64.b64encode(np.ascontiguousarray(features, "<f4").tobytes()).decode("ascii")
-
-
-def unpack(text: str) -> NDArray[np.float32]:
-    """The numbers that `pack` wrote, flat."""
-    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)
-
-
-def as_row(score: Score, names: Sequence[str]) -> dict[str, Any]:
-    """A score as one line of the store; `names` are the methods."""
-    values: Mapping[str, Mapping[str, float | None]] = {
-        name: {metric: column[number] for metric, column in score.values.items()}
-        for number, name in enumerate(names)
-    }
-    return {
-        "values": values,
-        "features": {name: pack(row) for name, row in zip(names, score.features, strict=True)},
-        "reference": None if score.reference is None else pack(score.reference),
-    }
 
 
 def _tensor(picture: Pixels) -> Tensor:

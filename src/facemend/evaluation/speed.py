@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import onnx
+from onnx import shape_inference
 
-from facemend.evaluation.graph_cost import graph_cost
+from facemend.errors import WeightsError
 from facemend.evaluation.peers import open_peer
+from facemend.photo.bench import apart, median_seconds, peak_mb, processor, whole_pass
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import CPU
-from facemend.runtime.measure import apart, median_seconds, peak_mb, processor
 from facemend.weights.models import ModelInfo, find_model
 
 BATCHES = (1, 4, 16)
@@ -55,17 +59,13 @@ def _measure(name: str) -> dict[str, Any]:
     row: dict[str, Any] = {"ms": {}, "faces_per_s": {}}
     for batch in BATCHES:
         faces = rng.random((batch, size, size, 3), dtype=np.float32)
-        seconds = median_seconds(partial(_pass, restorer, faces))
+        seconds = median_seconds(partial(whole_pass, restorer, faces))
         row["ms"][str(batch)] = round(1000 * seconds, 2)
         row["faces_per_s"][str(batch)] = round(batch / seconds, 2)
     encoded = restorer.encode(rng.random((1, size, size, 3), dtype=np.float32))
     row["decode_ms"] = round(1000 * median_seconds(lambda: restorer.decode(encoded, 0.5)), 2)
     row["peak_mb"] = peak_mb()
     return row
-
-
-def _pass(restorer: FaceRestorer, faces: NDArray[np.float32]) -> None:
-    restorer.decode(restorer.encode(faces), 0.5)
 
 
 def _measure_peer(spec: str, side: int) -> dict[str, Any]:
@@ -90,3 +90,62 @@ def _cost(info: ModelInfo) -> dict[str, Any]:
         "parameters": sum(cost.parameters for cost in costs),
         "gflop": None if None in macs else round(2e-9 * sum(m for m in macs if m is not None), 2),
     }
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Size of a graph.
+
+    Attributes:
+        parameters: numbers in its weights; scalars and shape constants count too, as they are few.
+        macs: multiply-accumulates of convolutions and matrix products for one face; None where a shape is
+            not known.
+    """
+
+    parameters: int
+    macs: int | None
+
+
+def graph_cost(path: Path) -> Cost:
+    """Count a graph for a batch of one.
+
+    Raises:
+        WeightsError: the file is no ONNX graph.
+    """
+    try:
+        model = onnx.load(path)
+        for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+            for dimension in value.type.tensor_type.shape.dim:
+                if dimension.dim_param:
+                    dimension.dim_value = 1
+        if not model.graph.node:  # what an empty file is read as
+            raise ValueError("no operator in it")
+        model = shape_inference.infer_shapes(model, data_prop=True)
+    except Exception as error:  # protobuf and the checker have many
+        raise WeightsError(f"{path}: not an ONNX graph ({' '.join(str(error).split())[:200]})") from error
+    branches = (item.g for node in model.graph.node for item in node.attribute if item.type == item.GRAPH)
+    graphs = [model.graph, *branches]  # what runs at w > 0 stands in branches of the decode graph
+    shapes = {
+        value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for graph in graphs
+        for value in (*graph.input, *graph.output, *graph.value_info)
+        if value.type.tensor_type.HasField("shape")
+    }
+    tensors = [tensor for graph in graphs for tensor in graph.initializer]
+    shapes |= {tensor.name: list(tensor.dims) for tensor in tensors}
+    parameters = sum(prod(tensor.dims) for tensor in tensors)
+    total = 0
+    for node in (node for graph in graphs for node in graph.node):
+        if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
+            continue
+        # A transposed convolution spreads each number of its input, the others gather for each of the output.
+        places = shapes.get(node.input[0] if node.op_type == "ConvTranspose" else node.output[0])
+        weight = shapes.get(node.input[1])
+        if places is None or not weight or not all((*places, *weight)):
+            return Cost(parameters, None)
+        if node.op_type.startswith("Conv"):
+            total += prod(places) * prod(weight[1:])
+        else:
+            flipped = len(weight) == 1 or any(a.name == "transB" and a.i for a in node.attribute)
+            total += prod(places) * weight[-1 if flipped else -2]
+    return Cost(parameters, total)

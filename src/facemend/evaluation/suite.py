@@ -11,47 +11,28 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from facemend import __version__
 from facemend.errors import OutputError
 from facemend.evaluation.cases import Entry, common_size, describe, find_entries, load_case
-from facemend.evaluation.distances import SetMeasures, set_measures
 from facemend.evaluation.methods import Group, Method, open_groups
 from facemend.evaluation.options import EvaluationOptions
 from facemend.evaluation.reports.published import published_tables
-from facemend.evaluation.reports.report import write_report
+from facemend.evaluation.reports.report import render
 from facemend.evaluation.reports.sheets import make_sheets
-from facemend.evaluation.scoring import (
-    Scorer,
-    as_row,
-    describe_metric,
-    metric_weights,
-    metrics_of,
-    unpack,
-)
+from facemend.evaluation.scoring import Scorer, describe_metric, metric_weights, metrics_of
 from facemend.evaluation.speed import measure_speed
 from facemend.evaluation.store import Store
-from facemend.evaluation.summary import distribution, means, slices, strengths
+from facemend.evaluation.summary import means, slices, strengths
 from facemend.files import place
-from facemend.runtime.measure import processor
+from facemend.photo.bench import processor
 
 logger = logging.getLogger(__name__)
 
 RESULTS, REPORT, SPEED = "results.json", "report.html", "speed.json"
 SCHEMA = 1
-_PACKAGES = (
-    "numpy",
-    "torch",
-    "torchmetrics",
-    "onnxruntime",
-    "opencv-python-headless",
-    "pillow",
-    "spandrel",
-    "pyiqa",
-)
+_PACKAGES = ("numpy", "torch", "onnxruntime", "opencv-python-headless", "pillow", "spandrel")
 
 Row = dict[str, Any]
 Progress = Callable[[], None]
@@ -81,9 +62,8 @@ def evaluate(
     options = replace(options, size=common_size(entries, options))
     groups = open_groups(options, entries)
     methods = [method for group in groups for method in group.methods]
-    measures = set_measures(options.features)
-    scorer = Scorer(options.reference, options.full, measures.features, options.device, options.extra)
-    facts = _facts(options, entries, methods, measures)
+    scorer = Scorer(options.reference, options.full, options.device)
+    facts = _facts(options, entries, methods)
     store = Store(options.out, facts, overwrite=overwrite)
 
     todo = [entry for entry in entries if entry.name not in store.done]
@@ -91,28 +71,29 @@ def evaluate(
     for entry in todo:
         case = load_case(entry, options)
         pictures = [picture for group in groups for picture in group.run(entry, case)]
-        row = as_row(scorer.score(case, pictures), [method.name for method in methods])
-        store.add(entry.name, row | {"plan": case.plan, "pixels": case.digest})
+        found = scorer.score(case, pictures)
+        values = {m.name: {key: column[k] for key, column in found.items()} for k, m in enumerate(methods)}
+        store.add(entry.name, {"values": values, "plan": case.plan, "pixels": case.digest})
         done()
 
-    results = summarise(facts, [store.done[entry.name] for entry in entries], measures)
+    results = summarise(facts, [store.done[entry.name] for entry in entries])
     results["title"] = options.title or options.protocol or options.faces.name
     results["protocol"]["command"] = options.command
     _write_json(options.out / RESULTS, results)
     speed = _speed(options, groups) if options.speed else None
     sheets = make_sheets(results, entries, groups, options)
     tables = published_tables(options.protocol or None) or published_tables()
-    write_report(options.out / REPORT, results, speed=speed, sheets=sheets, published=tables)
+    page = render(results, speed=speed, sheets=sheets, published=tables)
+    _write(options.out / REPORT, page)
     return results
 
 
-def summarise(facts: Mapping[str, Any], rows: Sequence[Row], measures: SetMeasures) -> Row:
+def summarise(facts: Mapping[str, Any], rows: Sequence[Row]) -> Row:
     """The results from what was measured; the same rows give the same results, bit for bit.
 
     Args:
         facts: what decides the figures: protocol, versions, hashes, inputs, methods.
         rows: one a case, in the order of `facts["inputs"]`.
-        measures: of distributions.
     """
     results: Row = json.loads(json.dumps(facts))  # a copy that may be changed, in the same order
     names = [method["name"] for method in results["methods"]]
@@ -127,35 +108,20 @@ def summarise(facts: Mapping[str, Any], rows: Sequence[Row], measures: SetMeasur
             label["strength"] = strength
     for case, label, row in zip(results["inputs"], labels, rows, strict=True):
         case |= {"labels": label, "plan": row["plan"], "pixels": row["pixels"]}
-    reference = _features([row["reference"] for row in rows])
     for method in results["methods"]:
-        name = method["name"]
-        own = _features([row["features"][name] for row in rows])
-        assert own is not None
-        method["values"] = columns[name]
-        method["means"] = means(columns[name])
-        functions = {name: measures.functions[name] for name in results["set_metrics"]}
-        method["set"] = distribution(own, reference, functions)
-        method["slices"] = slices(columns[name], labels)
+        columns_here = columns[method["name"]]
+        method |= {
+            "values": columns_here,
+            "means": means(columns_here),
+            "slices": slices(columns_here, labels),
+        }
     return results
 
 
-def _features(packed: Sequence[str | None]) -> NDArray[np.float32] | None:
-    held = [unpack(text) for text in packed if text is not None]
-    return np.stack(held) if len(held) == len(packed) else None
-
-
-def _facts(
-    options: EvaluationOptions,
-    entries: Sequence[Entry],
-    methods: Sequence[Method],
-    measures: SetMeasures,
-) -> Row:
+def _facts(options: EvaluationOptions, entries: Sequence[Entry], methods: Sequence[Method]) -> Row:
     """Everything that decides the figures; no time, no place."""
-    metrics = metrics_of(options.reference, options.full, options.extra)
+    metrics = metrics_of(options.reference, options.full)
     notes = list(options.notes)
-    if options.reference:
-        notes.append(f"Distribution measures compare with the {len(entries)} originals of this run.")
     if options.every > 1:
         notes.append(f"Only one face in {options.every} was taken, in the order of names.")
     if options.incomplete and options.lq is not None:
@@ -174,11 +140,8 @@ def _facts(
             "notes": notes,
         },
         "versions": _versions() | {"device": options.device},
-        "weights": metric_weights(options.reference) | dict(measures.weights),
+        "weights": metric_weights(options.reference),
         "metrics": {name: describe_metric(metric) for name, metric in metrics.items()},
-        "set_metrics": {name: dict(row) for name, row in measures.descriptions.items()}
-        if options.reference
-        else {},
         "inputs": [describe(entry, options) for entry in entries],
         "methods": [method.row() for method in methods],
     }
@@ -219,8 +182,11 @@ def _speed(options: EvaluationOptions, groups: Sequence[Group]) -> Row | None:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    text = json.dumps(value, indent=1, sort_keys=False, allow_nan=False, ensure_ascii=False)
+    _write(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        place(path, (text + "\n").encode(), overwrite=True)
+        place(path, text.encode(), overwrite=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -1,12 +1,11 @@
-"""From values per picture to means with intervals, slices and distribution measures."""
+"""From values per picture to means with intervals, and slices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 Values = Sequence[float | None]
 
@@ -73,17 +72,6 @@ def slices(
             for part in parts
         }
     return result
-
-
-def distribution(
-    features: NDArray[np.float32],
-    reference: NDArray[np.float32] | None,
-    measures: Mapping[str, Callable[[NDArray[np.float32], NDArray[np.float32]], float]],
-) -> dict[str, float | None]:
-    """Distribution measures of one method's pictures against the reference set; None where there is none."""
-    if reference is None or min(len(features), len(reference)) < 2:
-        return dict.fromkeys(measures)
-    return {name: measure(features, reference) for name, measure in measures.items()}
 
 
 def _order(part: str) -> tuple[int, str]:

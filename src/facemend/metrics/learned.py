@@ -59,70 +59,17 @@ def dists(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def identity_distance(a: Tensor, b: Tensor) -> Tensor:
-    """L2 distance of dlib's face embeddings. Lower is better.
-
-    Args:
-        a: (N, 3, S, S) RGB, [0, 1], FFHQ-aligned faces.
-        b: the same shape and range.
-
-    Returns:
-        (N,) distances, >= 0; below .6 the two are taken for the same person. Not comparable with ArcFace.
-
-    Raises:
-        ValueError: if the shapes are wrong or differ.
-        WeightsError: if the weights cannot be fetched.
-    """
-    return identity_measures(a, b)["identity_distance"]
-
-
-@torch.no_grad()
-def identity_similarity(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of dlib's face embeddings. Higher is better.
-
-    Args:
-        a: (N, 3, S, S) RGB, [0, 1], FFHQ-aligned faces.
-        b: the same shape and range.
-
-    Returns:
-        (N,) cosines, at most 1. All faces lie in one direction for this network: different people score
-        about .8 too, so compare with other values of this function only, never with ArcFace's.
-
-    Raises:
-        ValueError: if the shapes are wrong or differ.
-        WeightsError: if the weights cannot be fetched.
-    """
-    return identity_measures(a, b)["ids"]
-
-
-@torch.no_grad()
-def identity_degrees(a: Tensor, b: Tensor) -> Tensor:
-    """Angle between dlib's face embeddings ("Deg."). Lower is better.
+def identity_measures(a: Tensor, b: Tensor) -> dict[str, Tensor]:
+    """How far dlib's face embeddings are apart, in three ways; none compares with those of ArcFace.
 
     Args:
         a: (N, 3, S, S) RGB, [0, 1], FFHQ-aligned faces; a fixed crop of the face is cut from them.
         b: the same shape and range.
 
     Returns:
-        (N,) degrees, 0 to 90; never comparable with the angles of ArcFace that papers print.
-
-    Raises:
-        ValueError: if the shapes are wrong or differ.
-        WeightsError: if the weights cannot be fetched.
-    """
-    return identity_measures(a, b)["ids_degrees"]
-
-
-@torch.no_grad()
-def identity_measures(a: Tensor, b: Tensor) -> dict[str, Tensor]:
-    """All three identity measures from one look at each picture.
-
-    Args:
-        a: (N, 3, S, S) RGB, [0, 1], FFHQ-aligned faces.
-        b: the same shape and range.
-
-    Returns:
-        (N,) values by their names in `METRICS`: `ids`, `ids_degrees`, `identity_distance`.
+        (N,) values by their names in `METRICS`: `ids`, the cosine, at most 1 (different people score about .8
+        too: all faces lie in one direction for this network); `ids_degrees`, their angle, 0 to 90;
+        `identity_distance`, L2, >= 0: below .6 the two are taken for the same person.
 
     Raises:
         ValueError: if the shapes are wrong or differ.

@@ -10,13 +10,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 from facemend.metrics.fidelity import ms_ssim, psnr, ssim
-from facemend.metrics.learned import (
-    dists,
-    identity_degrees,
-    identity_distance,
-    identity_similarity,
-    lpips,
-)
+from facemend.metrics.learned import dists, identity_measures, lpips
 from facemend.metrics.niqe import niqe
 
 _CROP = "whole picture"
@@ -64,6 +58,11 @@ class Metric:
 
 
 _DLIB = "dlib ResNet"
+
+
+def _identity(name: str, a: Tensor, b: Tensor) -> Tensor:
+    return identity_measures(a, b)[name]
+
 
 METRICS: MappingProxyType[str, Metric] = MappingProxyType(
     {
@@ -121,7 +120,7 @@ METRICS: MappingProxyType[str, Metric] = MappingProxyType(
         ),
         "ids": Metric(
             "IDS",
-            identity_similarity,
+            partial(_identity, "ids"),
             higher_is_better=True,
             range="0.8 to 1",
             network=_DLIB,
@@ -132,7 +131,7 @@ METRICS: MappingProxyType[str, Metric] = MappingProxyType(
         ),
         "ids_degrees": Metric(
             "IDS angle",
-            identity_degrees,
+            partial(_identity, "ids_degrees"),
             higher_is_better=False,
             range="0 to 40",
             unit="degrees",
@@ -143,7 +142,7 @@ METRICS: MappingProxyType[str, Metric] = MappingProxyType(
         ),
         "identity_distance": Metric(
             "Identity distance",
-            identity_distance,
+            partial(_identity, "identity_distance"),
             higher_is_better=False,
             range="0 to 1",
             network=_DLIB,

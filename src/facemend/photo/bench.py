@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import platform
 import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +18,8 @@ from importlib import metadata
 from itertools import count, product
 from pathlib import Path
 from statistics import median
-from typing import Any
+from time import perf_counter
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +31,9 @@ from facemend.photo.options import RestoreOptions, make_options
 from facemend.photo.restore import Restorer
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime.cores import usable_cores
-from facemend.runtime.measure import REPEATS, apart, interleaved, peak_mb, processor
 from facemend.weights.catalog import assets_folder
 
+REPEATS = 5
 PORTRAIT = "demo/portrait.jpg"
 CROWD_SIZE, CROWD_FACES = (4000, 3000), (5, 4)
 """Size in pixels, and faces across and down, of the photo that stands for a group photo."""
@@ -38,6 +42,7 @@ NETWORK_PARTS = ("detect", "encode", "decode")
 INPUT, OUTPUT = "{input}", "{output}"
 _OURS = (sys.executable, "-m", "facemend", "restore", INPUT, "-o", OUTPUT)
 _PACKAGES = ("facemend", "numpy", "onnxruntime", "opencv-python-headless", "torch")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +150,7 @@ def measure_network(options: BenchOptions) -> list[dict[str, Any]]:
                 "encode": partial(network.encode, faces),
                 "decode": partial(network.decode, known, 0.5),
                 "decode_w0": partial(network.decode, known, 0.0),
-                "whole": partial(_pass, network, faces),
+                "whole": partial(whole_pass, network, faces),
             }
             works |= {f"{len(rows)} {part}": work for part, work in parts.items()}
             how = {
@@ -166,12 +171,13 @@ def measure_network(options: BenchOptions) -> list[dict[str, Any]]:
     return rows
 
 
-def _pass(network: FaceRestorer, faces: NDArray[np.float32]) -> None:
+def whole_pass(network: FaceRestorer, faces: NDArray[np.float32]) -> None:
+    """Restore faces (N, S, S, 3), and drop them."""
     network.decode(network.encode(faces), 0.5)
 
 
 def _network_peak(setup: RestoreOptions, faces: NDArray[np.float32]) -> float | None:
-    _pass(load_network(setup)[0], faces)
+    whole_pass(load_network(setup)[0], faces)
     return peak_mb()
 
 
@@ -274,3 +280,78 @@ def _run(words: Sequence[str], source: Path, outputs: Iterator[Path]) -> None:
         raise BackendError(f"{words[0]}: failed with status {done.returncode} ({last[:200]})")
     if not output.exists():
         raise BackendError(f"{words[0]}: wrote nothing to {OUTPUT}")
+
+
+def processor() -> str:
+    """The processor in words."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            names = [line.partition(":")[2].strip() for line in stream if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else (platform.processor() or platform.machine())
+
+
+def peak_mb() -> float | None:
+    """Most memory that this process has held, in 10^6 bytes; None where the system does not tell."""
+    try:
+        # Not ru_maxrss there: Linux hands the parent's peak down to the processes that it starts.
+        with open("/proc/self/status", encoding="ascii", errors="replace") as stream:
+            peak = next(int(line.split()[1]) * 1024 for line in stream if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        try:
+            import resource
+        except ImportError:  # Windows
+            return None
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return round(peak / 1e6, 1)
+
+
+def interleaved(
+    candidates: Mapping[str, Callable[[], object]], repeats: int = REPEATS
+) -> dict[str, list[float]]:
+    """Seconds of each run of each candidate, which take turns, so that what disturbs one disturbs all.
+
+    Args:
+        candidates: what to run, by name; each runs once more before, to load and allocate.
+        repeats: runs that count.
+    """
+    for work in candidates.values():
+        work()
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(repeats):
+        for name, work in candidates.items():
+            start = perf_counter()
+            work()
+            seconds[name].append(perf_counter() - start)
+    return seconds
+
+
+def median_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median of the runs of one candidate, after one that does not count."""
+    return median(interleaved({"it": work}, repeats)["it"])
+
+
+def apart(
+    what: str, work: Callable[..., Result], *arguments: Any, hint: str = "use a smaller model"
+) -> Result:
+    """Run a function in a process of its own, so that its memory is its own.
+
+    Args:
+        what: name of it in messages.
+        work: function of a module.
+        arguments: of the function; all must be picklable.
+        hint: what the user can do if the process dies.
+
+    Raises:
+        BackendError: the process died, for example for want of memory.
+    """
+    # Unlike multiprocessing.Pool, this one does not wait for ever for a process that was killed.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(work, *arguments).result()
+        except BrokenProcessPool as error:
+            raise BackendError(
+                f"{what}: the process that measures it died, perhaps for want of memory; {hint}"
+            ) from error

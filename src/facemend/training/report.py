@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from facemend.charts.plots import Curve, number, over_steps
+from facemend.charts.svg import MINUS
 from facemend.errors import InputError, MissingExtraError
-from facemend.svg import MINUS
-from facemend.training.curves import COLORS, Curve, chart, number
+from facemend.files import place
 
 # Pictures on the page, and their width in pixels.
 PREVIEWS, PREVIEW_WIDTH = 5, 1100
@@ -103,26 +103,22 @@ def write_report(folder: Path, out: Path | None = None, title: str | None = None
         MissingExtraError: jinja2 is not installed.
     """
     try:
-        import jinja2
+        from facemend.charts.page import data_address, render
     except ImportError:
         raise MissingExtraError("the report of a run", "train") from None
     config, lines = _config(folder), read_log(folder)
-    boundaries = _boundaries(config)
-    page = resources.files("facemend.training").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    text = environment.from_string(page).render(
+    text = render(
+        "facemend.training",
         title=title or folder.resolve().name,
-        facts=_facts(folder, config, lines),
+        run=_facts(folder, config, lines),
         warnings=_json_lines(folder / "warnings.jsonl"),
-        plots=_plots(config, lines, boundaries),
+        plots=_plots(config, lines),
         phases=_phases(config),
-        previews=_previews(folder / "previews"),
+        previews=[(step, data_address(jpeg)) for step, jpeg in _previews(folder / "previews")],
         settings=_flat(config),
     )
     target = out or folder / "report.html"
-    part = target.with_name(f".{target.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(target)
+    place(target, text.encode(), overwrite=True)
     return target
 
 
@@ -200,9 +196,8 @@ def _adversary_plots(config: Mapping[str, Any]) -> list[Plot]:
     return [*plots, replace(ADAPTIVE_WEIGHT, names=weights)]
 
 
-def _plots(
-    config: Mapping[str, Any], lines: Sequence[Mapping[str, float]], boundaries: Sequence[int]
-) -> list[dict[str, Any]]:
+def _plots(config: Mapping[str, Any], lines: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
+    boundaries = list(accumulate(phase["steps"] for phase in config.get("phases", ())))
     found: list[dict[str, Any]] = []
     for plot in (*LOSSES, *_adversary_plots(config), *PROGRESS):
         if curves := _curves(lines, _with_scales(lines, plot.names)):
@@ -234,18 +229,9 @@ def _with_scales(lines: Sequence[Mapping[str, float]], names: Sequence[str]) -> 
 def _drawn(
     title: str, text: str, curves: Mapping[str, Curve], boundaries: Sequence[int], index: int, **how: bool
 ) -> dict[str, Any]:
-    ends = ((name, number(curve[-1][1])) for name, curve in curves.items())
-    legend = [(f"c{place % COLORS}", *end) for place, end in enumerate(ends)]
-    svg = chart(curves, boundaries, ident=f"plot{index}", title=title, **how)
+    legend = [(name, number(curve[-1][1])) for name, curve in curves.items()]
+    svg = over_steps(curves, boundaries, ident=f"plot{index}", title=title, **how)
     return {"title": title, "text": text, "svg": svg, "legend": legend}
-
-
-def _boundaries(config: Mapping[str, Any]) -> list[int]:
-    ends, total = [], 0
-    for phase in config.get("phases", ()):
-        total += phase["steps"]
-        ends.append(total)
-    return ends
 
 
 def _phases(config: Mapping[str, Any]) -> list[str]:
@@ -306,8 +292,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _previews(folder: Path) -> list[tuple[str, str]]:
-    """(step, data URI), newest first: the last, the first, and some between."""
+def _previews(folder: Path) -> list[tuple[str, bytes]]:
+    """(step, JPEG), newest first: the last, the first, and some between."""
     files = sorted(folder.glob("step_*.png"))
     if len(files) > PREVIEWS:
         files = [files[round(k * (len(files) - 1) / (PREVIEWS - 1))] for k in range(PREVIEWS)]
@@ -320,6 +306,5 @@ def _previews(folder: Path) -> list[tuple[str, str]]:
             picture = picture.resize((PREVIEW_WIDTH, height), Image.Resampling.LANCZOS)
         data = io.BytesIO()
         picture.save(data, "JPEG", quality=85)
-        text = base64.b64encode(data.getvalue()).decode()
-        found.append((f"{int(file.stem.removeprefix('step_')):,}", f"data:image/jpeg;base64,{text}"))
+        found.append((f"{int(file.stem.removeprefix('step_')):,}", data.getvalue()))
     return found

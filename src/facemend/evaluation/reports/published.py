@@ -13,27 +13,9 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-from facemend.errors import ConfigError
 from facemend.evaluation.protocols import protocol as find_protocol
 
-_FILE = "published.toml"
-_MISSING = "-"
 _ARROWS: Mapping[str, Literal["high", "low"]] = {"↑": "high", "↓": "low"}
-_KEYS = {"id", "title", "source", "protocols", "metrics", "rows", "warnings"}
-
-
-@dataclass(frozen=True)
-class PublishedRow:
-    """One system in a published table.
-
-    Attributes:
-        method: its name, as the table prints it.
-        values: one figure for each metric of the table, in the table's own units; None where no verified
-            figure exists.
-    """
-
-    method: str
-    values: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -47,9 +29,10 @@ class PublishedTable:
         protocols: names of the protocols (`evaluation.protocols`) whose pictures it was measured on.
         metrics: column labels. Where the network behind a figure differs from ours the label does too, so
             that equal labels mean the same formula.
-        rows: the systems, each with one value a column.
+        better: for each column the better end.
+        rows: for each system its name and one figure a column, in the table's own units; None where no
+            verified figure exists.
         warnings: what a reader must know before comparing, one or two sentences each.
-        better: for each column the better end, "high" or "low".
     """
 
     id: str
@@ -57,9 +40,9 @@ class PublishedTable:
     source: str
     protocols: tuple[str, ...]
     metrics: tuple[str, ...]
-    rows: tuple[PublishedRow, ...]
+    better: tuple[Literal["high", "low"], ...]
+    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
     warnings: tuple[str, ...]
-    better: tuple[Literal["high", "low"], ...] = ()
 
 
 def published_tables(protocol: str | None = None) -> tuple[PublishedTable, ...]:
@@ -82,55 +65,20 @@ def published_tables(protocol: str | None = None) -> tuple[PublishedTable, ...]:
 
 @cache
 def _tables() -> tuple[PublishedTable, ...]:
-    text = resources.files("facemend.evaluation").joinpath(_FILE).read_text(encoding="utf-8")
-    return parse_tables(text)
-
-
-def parse_tables(text: str) -> tuple[PublishedTable, ...]:
-    """Read tables from the text of `published.toml`.
-
-    Args:
-        text: TOML with a `[warnings]` table of key to sentence, and `[[table]]` blocks. Their `metrics` are
-            labels that end in an arrow (↑ higher is better, ↓ lower), their `rows` lists of a method and its
-            values ("-" for a missing one).
-
-    Raises:
-        ConfigError: if a table lacks a key, stands there twice, names an unknown protocol or warning, has a
-            label without arrow, or a row with more or fewer values than columns.
-    """
-    data = tomllib.loads(text)
-    tables = tuple(_table(block, data["warnings"]) for block in data["table"])
-    ids = [table.id for table in tables]
-    if twice := sorted({name for name in ids if ids.count(name) > 1}):
-        raise ConfigError(f"{_FILE}: table {twice[0]!r} stands there twice")
-    return tables
+    file = resources.files("facemend.evaluation.reports").joinpath("published.toml")
+    data = tomllib.loads(file.read_text(encoding="utf-8"))
+    return tuple(_table(block, data["warnings"]) for block in data["table"])
 
 
 def _table(block: Mapping[str, Any], sentences: Mapping[str, str]) -> PublishedTable:
-    where = f"{_FILE}: table {block.get('id')!r}"
-    if wrong := sorted(set(block) ^ _KEYS):
-        raise ConfigError(f"{where}: missing or unknown key {wrong[0]!r}")
-    if unknown := [key for key in block["warnings"] if key not in sentences]:
-        raise ConfigError(f"{where}: no warning {unknown[0]!r} in [warnings]")
     labels = [label.rpartition(" ") for label in block["metrics"]]
-    if bare := [
-        label for label, (_, _, arrow) in zip(block["metrics"], labels, strict=True) if arrow not in _ARROWS
-    ]:
-        raise ConfigError(f"{where}: metric {bare[0]!r} must end in an arrow, {' or '.join(_ARROWS)}")
-    return PublishedTable(
-        id=block["id"],
-        title=block["title"],
-        source=block["source"],
-        protocols=tuple(find_protocol(name).name for name in block["protocols"]),
-        metrics=tuple(label for label, _, _ in labels),
-        rows=tuple(_row(cells, len(labels), where) for cells in block["rows"]),
-        warnings=tuple(sentences[key] for key in block["warnings"]),
-        better=tuple(_ARROWS[arrow] for _, _, arrow in labels),
-    )
-
-
-def _row(cells: list[str | float], columns: int, where: str) -> PublishedRow:
-    method, *values = cells
-    if len(values) != columns:
-        raise ConfigError(f"{where}: {method} has {len(values)} values for {columns} columns")
-    return PublishedRow(str(method), tuple(None if v == _MISSING else float(v) for v in values))
+    made = {
+        "protocols": tuple(find_protocol(name).name for name in block["protocols"]),
+        "metrics": tuple(label for label, _, _ in labels),
+        "better": tuple(_ARROWS[arrow] for _, _, arrow in labels),
+        "rows": tuple(
+            (name, tuple(None if v == "-" else float(v) for v in row)) for name, *row in block["rows"]
+        ),
+        "warnings": tuple(sentences[key] for key in block["warnings"]),
+    }
+    return PublishedTable(**{**block, **made})

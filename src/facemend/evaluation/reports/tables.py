@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from facemend.charts.svg import MINUS
 from facemend.evaluation.reports.published import PublishedTable
-from facemend.svg import MINUS
 
 DASH = "\N{EN DASH}"
 SLICE_METRICS = ("lpips", "ids", "niqe")
 """Metrics of the slice tables, where they were measured."""
 
 Better = Literal["high", "low", ""]
-_ARROWS: dict[Better, str] = {"high": "↑", "low": "↓", "": ""}
+Entry = Mapping[str, Any]
+"""`mean` of a metric, and `low`, `high` and `n` where they are known."""
+_NONE: Entry = {"mean": None}
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,9 @@ class Column:
     """
 
     label: str
-    better: Better = ""
+    better: Better
     unit: str = ""
     arrow: bool = True
-
-    @property
-    def sign(self) -> str:
-        """Arrow towards the better end, or ""."""
-        return _ARROWS[self.better] if self.arrow else ""
 
 
 @dataclass(frozen=True)
@@ -81,32 +78,15 @@ class Table:
     """
 
     caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    spans: tuple[tuple[str, int], ...] = ()
-    own_rows: tuple[Row, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Figure:
-    """What was measured for one cell."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    small: str = ""
-
-
-def number(value: Any) -> float | None:
-    """The value as a float; None for null, not-a-number and anything that is no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        return None
-    return float(value)
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    spans: Sequence[tuple[str, int]] = ()
+    own_rows: Sequence[Row] = ()
 
 
 def decimals(values: Iterable[float | None]) -> int:
     """Decimals that suit a column: about three figures of its largest value."""
-    scale = max((abs(v) for v in values if v is not None and math.isfinite(v)), default=0.0)
+    scale = max((abs(v) for v in values if v is not None), default=0.0)
     if scale < 0.1:
         return 3 if scale == 0 else min(8, 2 - math.floor(math.log10(scale)))
     return 3 if scale < 2 else 2 if scale < 100 else 1
@@ -116,56 +96,45 @@ def show(value: float | None, places: int) -> str:
     """A number as text: a dash for None, a real minus sign, thin spaces between thousands."""
     if value is None:
         return DASH
-    if math.isinf(value):
-        return "∞" if value > 0 else f"{MINUS}∞"
     return f"{value:,.{places}f}".replace("-", MINUS).replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def mean_of(means: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The entry of a metric in "means" or in a slice; empty where it is missing or null."""
-    entry = means.get(key)
-    return entry if isinstance(entry, Mapping) and number(entry.get("mean")) is not None else {}
-
-
 def main_table(results: Mapping[str, Any]) -> Table:
-    """Every method by every metric: the mean of the pictures, and the measures of the whole set."""
-    methods, metrics, of_set = results["methods"], results["metrics"], results.get("set_metrics", {})
-    figures = [
-        [_mean(m["means"], key) for key in metrics]
-        + [_Figure(number((m.get("set") or {}).get(key))) for key in of_set]
+    """Every method by every metric: the mean of the pictures."""
+    methods, metrics = results["methods"], results["metrics"]
+    columns = [_column(spec) for spec in metrics.values()]
+    names = [
+        (m["name"], " · ".join(part for part in (m["kind"], m["note"]) if part not in ("", "input")))
         for m in methods
     ]
-    columns = [_column(spec) for spec in (*metrics.values(), *of_set.values())]
     return Table(
         "Mean over the pictures, and beneath it the interval that holds the mean with 95 % confidence. "
         "The best of each column is bold.",
-        tuple(columns),
-        _rows([(m["name"], _note(m)) for m in methods], columns, figures),
+        columns,
+        _rows(names, columns, [[m["means"][key] for key in metrics] for m in methods]),
     )
 
 
 def win_table(results: Mapping[str, Any]) -> Table | None:
     """Share of the pictures on which each method beats the input; None without another method."""
-    methods, metrics = results["methods"], results["metrics"]
-    baseline, others = methods[0], methods[1:]
+    metrics, (baseline, *others) = results["metrics"], results["methods"]
     if not others:
         return None
-    total = len(results["inputs"])
     rows = []
     for method in others:
         cells = []
         for key, spec in metrics.items():
             wins, n = wins_over(method, baseline, key, spec["higher_is_better"])
             share = wins / n if n else None
-            small = f"n = {n}" if n not in (0, total) else ""
+            small = f"n = {n}" if n not in (0, len(results["inputs"])) else ""
             text = DASH if share is None else f"{_percent(wins, n)} %"
             cells.append(Cell(share, text, small, worse=share is not None and share < 0.5))
         rows.append(Row(method["name"], "", tuple(cells)))
     return Table(
         "Share of the pictures that a method makes better than the input as given; "
         "below half (underlined) it does more harm than good by that metric.",
-        tuple(Column(spec["label"], "high", arrow=False) for spec in metrics.values()),
-        tuple(rows),
+        [Column(spec["label"], "high", arrow=False) for spec in metrics.values()],
+        rows,
     )
 
 
@@ -177,10 +146,8 @@ def wins_over(
     Returns:
         The number of those pictures, and of all that have both values.
     """
-    sign = 1 if higher_is_better else -1
-    mine, theirs = (m["values"].get(key) or [] for m in (method, other))
-    pairs = [(number(a), number(b)) for a, b in zip(mine, theirs, strict=False)]
-    wins = [sign * a > sign * b for a, b in pairs if a is not None and b is not None]
+    pairs = zip(method["values"][key], other["values"][key], strict=True)
+    wins = [a > b if higher_is_better else a < b for a, b in pairs if a is not None and b is not None]
     return sum(wins), len(wins)
 
 
@@ -193,25 +160,20 @@ def _percent(part: int, whole: int) -> int:
 def slice_tables(results: Mapping[str, Any]) -> list[tuple[str, Table]]:
     """For every way of slicing: its name and a table of methods by slice and metric."""
     methods, metrics = results["methods"], results["metrics"]
-    keys = [key for key in SLICE_METRICS if key in metrics] or list(metrics)[:3]
-    groups = list(dict.fromkeys(group for m in methods for group in m.get("slices") or {}))
+    keys = [key for key in SLICE_METRICS if key in metrics]
     tables = []
-    for group in groups:
-        parts = [(m.get("slices") or {}).get(group) or {} for m in methods]
-        names = list(dict.fromkeys(name for part in parts for name in part))
+    for group, parts in methods[0]["slices"].items():
         counts = {
-            name: max(_count(part.get(name) or {}, key) for part in parts for key in keys) for name in names
+            name: max(m["slices"][group][name][key]["n"] for m in methods for key in keys) for name in parts
         }
-        columns = [_column(metrics[key]) for _ in names for key in keys]
-        figures = [
-            [_mean(part.get(name) or {}, key, counts[name]) for name in names for key in keys]
-            for part in parts
-        ]
+        columns = [_column(metrics[key]) for _ in parts for key in keys]
+        figures = [[m["slices"][group][name][key] for name in parts for key in keys] for m in methods]
+        expected = [counts[name] for name in parts for _ in keys]
         table = Table(
             f"Means by {group}, with 95 % intervals; n is the number of pictures.",
-            tuple(columns),
-            _rows([(m["name"], "") for m in methods], columns, figures),
-            tuple((f"{name} (n = {counts[name]})", len(keys)) for name in names),
+            columns,
+            _rows([(m["name"], "") for m in methods], columns, figures, expected=expected),
+            [(f"{name} (n = {counts[name]})", len(keys)) for name in parts],
         )
         tables.append((group, table))
     return tables
@@ -220,7 +182,7 @@ def slice_tables(results: Mapping[str, Any]) -> list[tuple[str, Table]]:
 def speed_table(speed: Mapping[str, Any]) -> Table:
     """Size, work, time and memory of every model."""
     rows = speed["rows"]
-    batches = sorted({int(b) for row in rows for b in (*row["ms"], *row["faces_per_s"])})
+    batches = sorted({int(b) for row in rows for b in row["ms"]})
     columns = [
         Column("Parameters", "low", "million", arrow=False),
         Column("Work", "low", "GFLOP a face", arrow=False),
@@ -229,42 +191,37 @@ def speed_table(speed: Mapping[str, Any]) -> Table:
         *(Column(f"Throughput, batch {b}", "high", "faces/s") for b in batches),
         Column("Peak memory", "low", "MB"),
     ]
-    figures = []
-    for row in rows:
-        parameters = number(row.get("parameters"))
-        values = [
-            None if parameters is None else parameters / 1e6,
-            row.get("gflop"),
+    values = [
+        [
+            None if row["parameters"] is None else row["parameters"] / 1e6,
+            row["gflop"],
             *(row["ms"].get(str(b)) for b in batches),
-            row.get("decode_ms"),
+            row["decode_ms"],
             *(row["faces_per_s"].get(str(b)) for b in batches),
-            row.get("peak_mb"),
+            row["peak_mb"],
         ]
-        figures.append([_Figure(number(value)) for value in values])
+        for row in rows
+    ]
     return Table(
         f"Speed on {speed['device']}, {speed['cores']} cores. "
         "“Another w” is the time for the same face again with another w.",
-        tuple(columns),
-        _rows([(row["name"], "") for row in rows], columns, figures),
+        columns,
+        _rows([(row["name"], "") for row in rows], columns, [[{"mean": v} for v in line] for line in values]),
     )
 
 
 def published_table(table: PublishedTable, results: Mapping[str, Any]) -> Table:
     """A published table, with our own rows below it for the columns that carry the same label."""
-    labels = [label.rstrip(" ↑↓") for label in table.metrics]
-    better: dict[str, Better] = {"↑": "high", "↓": "low"}
-    columns = [
-        Column(label, better.get(text[-1:], "")) for label, text in zip(labels, table.metrics, strict=True)
-    ]
-    figures = [[_Figure(number(value)) for value in row.values] for row in table.rows]
-    rows = _rows([(row.method, "") for row in table.rows], columns, figures, _written_decimals)
-    keys = {spec["label"].casefold(): key for key, spec in results["metrics"].items()}
-    methods = results["methods"]
-    ours: tuple[Row, ...] = ()
-    if any(label.casefold() in keys for label in labels):
-        own = [[_mean(m["means"], keys.get(label.casefold(), "")) for label in labels] for m in methods]
+    columns = [Column(*pair) for pair in zip(table.metrics, table.better, strict=True)]
+    figures = [[{"mean": value} for value in values] for _, values in table.rows]
+    rows = _rows([(name, "") for name, _ in table.rows], columns, figures, _written_decimals)
+    keys = {spec["label"]: key for key, spec in results["metrics"].items()}
+    ours: Sequence[Row] = ()
+    if any(label in keys for label in table.metrics):
+        methods = results["methods"]
+        own = [[m["means"].get(keys.get(label), _NONE) for label in table.metrics] for m in methods]
         ours = _rows([(m["name"], "") for m in methods], columns, own)
-    return Table(f"Published figures: {table.title}.", tuple(columns), rows, own_rows=ours)
+    return Table(f"Published figures: {table.title}.", columns, rows, own_rows=ours)
 
 
 def _written_decimals(values: Iterable[float | None]) -> int:
@@ -274,48 +231,40 @@ def _written_decimals(values: Iterable[float | None]) -> int:
 
 
 def _column(spec: Mapping[str, Any]) -> Column:
-    return Column(spec["label"], "high" if spec["higher_is_better"] else "low", spec.get("unit") or "")
-
-
-def _note(method: Mapping[str, Any]) -> str:
-    kind = "" if method["kind"] == "input" else method["kind"]
-    return " · ".join(part for part in (kind, method.get("note")) if part)
-
-
-def _count(means: Mapping[str, Any], key: str) -> int:
-    return int(mean_of(means, key).get("n") or 0)
-
-
-def _mean(means: Mapping[str, Any], key: str, expected: int | None = None) -> _Figure:
-    """The figure of one metric; says its number of pictures where it is not the expected one."""
-    entry = mean_of(means, key)
-    n = entry.get("n")
-    small = f"n = {n}" if entry and expected is not None and n != expected else ""
-    mean, low, high = (number(entry.get(part)) for part in ("mean", "low", "high"))
-    return _Figure(mean, low, high, small)
+    return Column(spec["label"], "high" if spec["higher_is_better"] else "low", spec["unit"])
 
 
 def _rows(
     names: Sequence[tuple[str, str]],
     columns: Sequence[Column],
-    figures: Sequence[Sequence[_Figure]],
+    figures: Sequence[Sequence[Entry]],
     rule: Callable[[Iterable[float | None]], int] = decimals,
-) -> tuple[Row, ...]:
-    """Figures as cells: one number of decimals for each column, its best marked."""
+    expected: Sequence[int] = (),
+) -> list[Row]:
+    """Figures as cells: one number of decimals for each column, its best marked.
+
+    Args:
+        names: and notes of the rows.
+        columns: of the table.
+        figures: a row for each name.
+        rule: decimals for the values of a column.
+        expected: pictures behind each column; a figure of fewer says so.
+    """
     cells: list[list[Cell]] = []
-    for column, figs in zip(columns, zip(*figures, strict=True), strict=True):
-        places = rule(part for f in figs for part in (f.value, f.low, f.high))
-        known = [f.value for f in figs if f.value is not None]
-        best = {"high": max, "low": min}.get(column.better)
-        top = best(known) if best and len(known) > 1 else None
-        cells.append([replace(_cell(f, places), best=top is not None and f.value == top) for f in figs])
-    by_row = zip(*cells, strict=True) if cells else (() for _ in names)
-    return tuple(Row(name, note, tuple(row)) for (name, note), row in zip(names, by_row, strict=True))
+    for number, (column, entries) in enumerate(zip(columns, zip(*figures, strict=True), strict=True)):
+        places = rule(entry.get(part) for entry in entries for part in ("mean", "low", "high"))
+        known = [entry["mean"] for entry in entries if entry["mean"] is not None]
+        best = (max if column.better == "high" else min)(known) if len(known) > 1 else None
+        count = expected[number] if expected else None
+        cells.append([_cell(entry, places, best, count) for entry in entries])
+    return [Row(*name, row) for name, row in zip(names, zip(*cells, strict=True), strict=True)]
 
 
-def _cell(figure: _Figure, places: int) -> Cell:
-    small = figure.small
-    if figure.value is not None and figure.low is not None and figure.high is not None:
-        interval = f"{show(figure.low, places)} {DASH} {show(figure.high, places)}"
-        small = f"{interval}, {small}" if small else interval
-    return Cell(figure.value, show(figure.value, places), small)
+def _cell(entry: Entry, places: int, best: float | None, count: int | None) -> Cell:
+    value = entry["mean"]
+    notes = []
+    if entry.get("low") is not None:
+        notes.append(f"{show(entry['low'], places)} {DASH} {show(entry['high'], places)}")
+    if value is not None and count is not None and entry["n"] != count:
+        notes.append(f"n = {entry['n']}")
+    return Cell(value, show(value, places), ", ".join(notes), best=value is not None and value == best)

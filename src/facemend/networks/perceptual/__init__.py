@@ -1,1 +1,1 @@
-"""Frozen networks that compare pictures or faces: LPIPS, DISTS, identity, Inception, and their weights."""
+"""Frozen networks that compare pictures or faces: LPIPS, DISTS, identity, and their weights."""

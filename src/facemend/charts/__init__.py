@@ -1,0 +1,1 @@
+"""Charts as inline SVG, and the page that reports are: one file that loads nothing."""
