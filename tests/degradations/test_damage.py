@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import math
 
 import cv2
@@ -37,7 +35,7 @@ def directions(image: Floats) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("slant", [0.02, 0.2])
-def test_scratches_are_thin_lines_about_the_vertical(slant: float) -> None:
+def test_scratches_are_thin_lines_about_the_vertical(slant: float):
     images = [scratches(gray(), Scratches(1, 1.0, 1.0, slant, seed)) for seed in range(120)]
     tilts = np.concatenate([directions(image) for image in images])
     assert len(tilts) > 90
@@ -52,7 +50,7 @@ def test_scratches_are_thin_lines_about_the_vertical(slant: float) -> None:
     assert 0.5 < lighter < 0.8
 
 
-def test_more_and_wider_scratches_change_more() -> None:
+def test_more_and_wider_scratches_change_more():
     def share(count: int, width: float) -> float:
         return float(
             np.mean([changed(scratches(gray(), Scratches(count, width, 1, 0.1, s))) for s in range(10)])
@@ -63,14 +61,14 @@ def test_more_and_wider_scratches_change_more() -> None:
     assert share(1, 1) < 0.01
 
 
-def test_opacity_is_how_far_towards_white_and_black() -> None:
+def test_opacity_is_how_far_towards_white_and_black():
     for opacity in (0.3, 1.0):
         result = scratches(np.full((SIDE, SIDE), 0.2, np.float32), Scratches(60, 3, opacity, 0.1, 1))
         assert result.max() == pytest.approx(0.2 + opacity * 0.8, abs=0.1 * opacity)
         assert result.min() == pytest.approx(0.2 - opacity * 0.2, abs=0.05 * opacity)
 
 
-def test_dust_is_as_many_specks_of_that_size() -> None:
+def test_dust_is_as_many_specks_of_that_size():
     result = dust(np.full((1024, 1024), 0.5, np.float32), Dust(100, 0, 3.0, 1.0, 2))
     count, _, stats, _ = cv2.connectedComponentsWithStats(changed(result).astype(np.uint8))
     assert 85 <= count - 1 <= 100  # some touch, or lie at the edge
@@ -79,7 +77,7 @@ def test_dust_is_as_many_specks_of_that_size() -> None:
     assert np.median(radii) == pytest.approx(3 * math.sqrt(0.7) + 0.5, rel=0.25)
 
 
-def test_hairs_are_long_and_thin() -> None:
+def test_hairs_are_long_and_thin():
     images = [dust(gray(), Dust(0, 1, 2.0, 1.0, seed)) for seed in range(30)]
     for image in images:
         y, x = np.nonzero(changed(image))
@@ -89,14 +87,14 @@ def test_hairs_are_long_and_thin() -> None:
     assert max(changed(image).mean() for image in images) < 0.02
 
 
-def test_specks_below_a_pixel_are_fainter() -> None:
+def test_specks_below_a_pixel_are_fainter():
     def effect(size: float) -> float:
         return float(np.abs(dust(gray(), Dust(50, 0, size, 1.0, 3)) - 0.5).sum())
 
     assert 0 < effect(0.1) < 0.3 * effect(0.4)
 
 
-def test_folds_run_from_edge_to_edge_with_a_light_and_a_dark_side() -> None:
+def test_folds_run_from_edge_to_edge_with_a_light_and_a_dark_side():
     for seed in range(12):
         result = folds(gray(), Folds(1, 6.0, 0.8, seed))
         touched = np.abs(result - 0.5) > 0.002
@@ -131,7 +129,7 @@ def test_folds_run_from_edge_to_edge_with_a_light_and_a_dark_side() -> None:
     ],
     ids=("scratches", "dust", "folds"),
 )
-def test_color_is_damaged_as_gray_is_and_only_there(how: Damage) -> None:
+def test_color_is_damaged_as_gray_is_and_only_there(how: Damage):
     image = np.full((SIDE, SIDE, 3), (40, 90, 200), np.uint8)
     before = image.copy()
     result = apply(image, Plan(size=SIDE, damage=how)).astype(int)
@@ -143,7 +141,7 @@ def test_color_is_damaged_as_gray_is_and_only_there(how: Damage) -> None:
     assert same.mean() > 0.98
 
 
-def test_damage_lies_in_the_same_places_at_another_size() -> None:
+def test_damage_lies_in_the_same_places_at_another_size():
     for how, half in (
         (Scratches(4, 4.0, 1.0, 0.1, 3), Scratches(4, 2.0, 1.0, 0.1, 3)),
         (Dust(20, 0, 6.0, 1.0, 3), Dust(20, 0, 3.0, 1.0, 3)),

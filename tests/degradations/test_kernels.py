@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import math
 
 import cv2
@@ -26,7 +24,7 @@ def moments(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(rotation=ANGLE, sigma_x=st.floats(0.8, 4), sigma_y=st.floats(0.8, 4))
-def test_gaussian_has_the_asked_covariance(rotation: float, sigma_x: float, sigma_y: float) -> None:
+def test_gaussian_has_the_asked_covariance(rotation: float, sigma_x: float, sigma_y: float):
     kernel = gaussian_kernel(20, sigma_x, sigma_y, rotation)
     mean, covariance = moments(kernel)
     turn = np.array([[math.cos(rotation), -math.sin(rotation)], [math.sin(rotation), math.cos(rotation)]])
@@ -36,7 +34,7 @@ def test_gaussian_has_the_asked_covariance(rotation: float, sigma_x: float, sigm
 
 
 @pytest.mark.parametrize("sigmas", [(3.0, 3.0), (5.0, 2.0), (8.0, 0.5), (1.2, 0.6)])
-def test_fast_paths_equal_the_plain_convolution(sigmas: tuple[float, float]) -> None:
+def test_fast_paths_equal_the_plain_convolution(sigmas: tuple[float, float]):
     image = np.random.default_rng(1).random((64, 48, 3), dtype=np.float32)
     radius = gaussian_radius(max(sigmas), 20)
     result = gaussian_blur(image, radius, *sigmas, 0.6)
@@ -45,7 +43,7 @@ def test_fast_paths_equal_the_plain_convolution(sigmas: tuple[float, float]) -> 
     assert np.abs(result - expected).max() < 1e-3
 
 
-def test_separable_terms_sum_to_the_kernel_or_give_up() -> None:
+def test_separable_terms_sum_to_the_kernel_or_give_up():
     kernel = gaussian_kernel(15, 6, 3, 0.7)
     terms = separable_terms(kernel, 1e-3, 7)
     assert terms is not None
@@ -56,7 +54,7 @@ def test_separable_terms_sum_to_the_kernel_or_give_up() -> None:
 
 
 @given(length=st.floats(1, 40), angle=ANGLE, bend=st.floats(-1, 1))
-def test_motion_kernel_lies_along_its_path(length: float, angle: float, bend: float) -> None:
+def test_motion_kernel_lies_along_its_path(length: float, angle: float, bend: float):
     kernel = motion_kernel(length, angle, bend)
     mean, covariance = moments(kernel)
     values, vectors = np.linalg.eigh(covariance)
@@ -70,7 +68,7 @@ def test_motion_kernel_lies_along_its_path(length: float, angle: float, bend: fl
         assert abs(direction @ [math.cos(angle), math.sin(angle)]) > 0.98
 
 
-def test_translate_moves_and_fills() -> None:
+def test_translate_moves_and_fills():
     image = np.arange(12, dtype=np.float32).reshape(3, 4, 1).repeat(3, axis=2)
     moved = translate(image, 1, -1)
     np.testing.assert_array_equal(moved[:2, 1:], image[1:, :3])
@@ -78,6 +76,6 @@ def test_translate_moves_and_fills() -> None:
     np.testing.assert_array_equal(moved[2], moved[1])
 
 
-def test_bilinear_keeps_a_ramp_centred() -> None:
+def test_bilinear_keeps_a_ramp_centred():
     ramp = np.tile(np.arange(32, dtype=np.float32)[None, :, None], (8, 1, 3))
     np.testing.assert_allclose(bilinear(ramp, (16, 8))[0, :, 0], np.arange(16) * 2 + 0.5)

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -12,14 +10,14 @@ TWO = Recipe(blur_sigma=(1, 1), down=(3, 3), noise=(0, 0), jpeg=(90, 90))
 THREE = Recipe(blur_sigma=(1, 1), down=(4, 4), noise=(0, 0), jpeg=(90, 90))
 
 
-def test_recipes_are_drawn_by_weight() -> None:
+def test_recipes_are_drawn_by_weight():
     mixture = Mixture(((1.5, ONE), (0.5, TWO), (3, THREE)))
     downs = [mixture.draw(np.random.default_rng(seed)).down for seed in range(4000)]
     for down, share in ((2, 0.3), (3, 0.1), (4, 0.6)):
         assert np.mean(np.array(downs) == down) == pytest.approx(share, abs=0.025)
 
 
-def test_the_same_seed_draws_the_same_plan() -> None:
+def test_the_same_seed_draws_the_same_plan():
     mixture = recipe_of({"mixed": 0.6, "scan": 0.4})
     plans = [[mixture.draw(np.random.default_rng(seed), 256) for seed in range(40)] for _ in range(2)]
     assert plans[0] == plans[1]
@@ -28,17 +26,17 @@ def test_the_same_seed_draws_the_same_plan() -> None:
     assert 5 < sum(plan.print is not None for plan in plans[0]) < 30
 
 
-def test_a_part_of_a_mixture_draws_as_it_does_alone() -> None:
+def test_a_part_of_a_mixture_draws_as_it_does_alone():
     rng = np.random.default_rng(8)
     rng.random()  # chooses
     assert recipe_of({"heavy": 2}).draw(np.random.default_rng(8)) == preset("heavy").draw(rng)
 
 
-def test_a_name_is_the_preset_itself() -> None:
+def test_a_name_is_the_preset_itself():
     assert recipe_of("mixed") is preset("mixed")
 
 
-def test_a_mixture_degrades_pictures() -> None:
+def test_a_mixture_degrades_pictures():
     image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
     result, plan = degrade(image, recipe_of({"medium": 1, "scan": 1}), 5)
     np.testing.assert_array_equal(apply(image, plan), result)
@@ -59,7 +57,7 @@ def test_a_mixture_degrades_pictures() -> None:
     ],
     ids=str,
 )
-def test_wrong_mixtures_are_refused(value: object, match: str) -> None:
+def test_wrong_mixtures_are_refused(value: object, match: str):
     with pytest.raises(ConfigError, match=match):
         recipe_of(value)  # type: ignore[arg-type]
 
@@ -69,7 +67,7 @@ def cells(sheet: np.ndarray, side: int) -> list[np.ndarray]:
     return [cell[:side] for row in rows for cell in row]
 
 
-def test_a_sheet_shows_the_clean_face_and_then_draws_by_seed() -> None:
+def test_a_sheet_shows_the_clean_face_and_then_draws_by_seed():
     rng = np.random.default_rng(2)
     faces = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
     shown = cells(draw_sheet(faces[:1], preset("scan"), 10), 64)
@@ -84,7 +82,7 @@ def test_a_sheet_shows_the_clean_face_and_then_draws_by_seed() -> None:
     assert len(cells(draw_sheet(faces * 3, preset("scan")), 64)) == 36
 
 
-def test_large_pictures_are_shown_smaller_and_keep_their_shape() -> None:
+def test_large_pictures_are_shown_smaller_and_keep_their_shape():
     face = np.full((2 * CELL, CELL, 3), 40, np.uint8)
     clean = cells(draw_sheet([face], preset("medium")), CELL)[0]
     np.testing.assert_array_equal(clean[:, : CELL // 2], 40)

@@ -1,7 +1,5 @@
 """Each part of an old print, and of its scan, against an independent measure of what it says."""
 
-from __future__ import annotations
-
 import colorsys
 import math
 
@@ -44,7 +42,7 @@ def correlation(field: Floats, lag: int) -> float:
 
 
 @pytest.mark.parametrize("size", [0.2, 0.7, 1.5, 2.0, 3.0, 6.5])
-def test_noise_fields_have_unit_deviation_and_the_asked_correlation(size: float) -> None:
+def test_noise_fields_have_unit_deviation_and_the_asked_correlation(size: float):
     fields = [noise_field(500, 420, size, seed) for seed in range(4)]
     assert fields[0].shape == (500, 420)
     assert np.mean([f.std() for f in fields]) == pytest.approx(1, abs=0.05)
@@ -56,14 +54,14 @@ def test_noise_fields_have_unit_deviation_and_the_asked_correlation(size: float)
     assert abs(np.corrcoef(fields[0].ravel(), fields[1].ravel())[0, 1]) < 0.1
 
 
-def test_noise_fields_are_nearly_normal() -> None:
+def test_noise_fields_are_nearly_normal():
     field = noise_field(512, 512, 0.2, 0)
     for limit, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
         assert np.mean(np.abs(field) < limit) == pytest.approx(share, abs=0.015)
 
 
 @pytest.mark.parametrize(("tone", "share"), [(0.5, 1.0), (0.2, 0.25 + 3 * 0.2 * 0.8), (0.8, 0.25 + 3 * 0.16)])
-def test_grain_is_strongest_in_mid_tones(tone: float, share: float) -> None:
+def test_grain_is_strongest_in_mid_tones(tone: float, share: float):
     result = grain(flat(tone), Grain(12, 1.3, 4)) - np.float32(tone)
     assert result.std() * 255 == pytest.approx(12 * share, rel=0.04)
     assert correlation(result, 2) == pytest.approx(math.exp(-4 / (4 * 1.3**2)), abs=0.04)
@@ -71,7 +69,7 @@ def test_grain_is_strongest_in_mid_tones(tone: float, share: float) -> None:
     np.testing.assert_allclose(color, in_color(result + np.float32(tone)), atol=1e-6)
 
 
-def test_levels_move_black_white_and_the_middle() -> None:
+def test_levels_move_black_white_and_the_middle():
     ramp = np.linspace(0, 1, 1001, dtype=np.float32)[None].repeat(3, axis=0)
     faded = levels(ramp, Levels(0.2, 0.85, 1.5))
     assert faded.min() == pytest.approx(0.2)
@@ -83,7 +81,7 @@ def test_levels_move_black_white_and_the_middle() -> None:
 
 
 @pytest.mark.parametrize("hue", [0.09, 0.33, 0.58, 0.95])
-def test_tints_have_the_hue_and_keep_the_luma(hue: float) -> None:
+def test_tints_have_the_hue_and_keep_the_luma(hue: float):
     gray = np.linspace(0.2, 0.7, 60, dtype=np.float32)[None].repeat(2, axis=0)
     toned = tint(gray, Tone(hue, 0.1, 0.03))
     np.testing.assert_allclose(toned @ (0.299, 0.587, 0.114), gray, atol=1e-5)
@@ -93,7 +91,7 @@ def test_tints_have_the_hue_and_keep_the_luma(hue: float) -> None:
     np.testing.assert_allclose(spread, 0.4 * gray[0] * (1 - gray[0]) + 0.03 * gray[0], atol=1e-5)
 
 
-def test_toning_leaves_black_and_white_and_the_paper_does_not() -> None:
+def test_toning_leaves_black_and_white_and_the_paper_does_not():
     ends = np.array([[0, 0.9]], np.float32)
     np.testing.assert_allclose(tint(ends, Tone(0.1, 0, 0.1))[0, 0], 0, atol=1e-6)
     white = tint(ends, Tone(0.1, 0, 0.1))[0, 1]
@@ -102,7 +100,7 @@ def test_toning_leaves_black_and_white_and_the_paper_does_not() -> None:
 
 @pytest.mark.parametrize("sigma", [1.5, 5.0, 14.0])
 @pytest.mark.parametrize("period", [8, 32, 128])
-def test_soft_focus_is_a_low_pass_mixed_in(sigma: float, period: int) -> None:
+def test_soft_focus_is_a_low_pass_mixed_in(sigma: float, period: int):
     wave = 0.5 + 0.4 * np.cos(2 * np.pi * np.arange(512) / period)
     result = soft_focus(np.tile(wave.astype(np.float32), (512, 1)), SoftFocus(sigma, 0.6))[256, 128:384]
     kept = 2 * np.abs(np.fft.rfft(result)[256 // period]) / 256 / 0.4
@@ -111,7 +109,7 @@ def test_soft_focus_is_a_low_pass_mixed_in(sigma: float, period: int) -> None:
     assert result.mean() == pytest.approx(0.5, abs=0.005)
 
 
-def test_soft_focus_in_color_is_that_of_each_channel() -> None:
+def test_soft_focus_in_color_is_that_of_each_channel():
     image = np.random.default_rng(0).random((60, 50, 3), dtype=np.float32)
     for sigma in (1.0, 7.0, 500.0):
         result = soft_focus(image, SoftFocus(sigma, 0.5))
@@ -121,7 +119,7 @@ def test_soft_focus_in_color_is_that_of_each_channel() -> None:
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, math.pi / 4, 1.2])
-def test_all_thresholds_of_a_screen_are_equally_frequent(angle: float) -> None:
+def test_all_thresholds_of_a_screen_are_equally_frequent(angle: float):
     values = np.sort(screen(700, 600, 7.31828, angle).ravel())
     np.testing.assert_allclose(values, np.linspace(0, 1, values.size), atol=0.01)
 
@@ -137,14 +135,14 @@ def peaks(image: Floats) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(("pitch", "angle"), [(4.0, math.pi / 4), (6.5, 0.6), (10.0, 0.2), (5.0, 1.1)])
-def test_halftone_has_its_pitch_and_angle(pitch: float, angle: float) -> None:
+def test_halftone_has_its_pitch_and_angle(pitch: float, angle: float):
     period, direction = peaks(halftone(flat(0.7), Halftone(pitch, 1, (angle,))))
     assert period == pytest.approx(pitch, rel=0.02)
     assert direction == pytest.approx(angle, abs=0.03)
 
 
 @pytest.mark.parametrize("tone", [0.1, 0.35, 0.5, 0.9])
-def test_hard_dots_are_black_and_white_with_the_mean_of_the_picture(tone: float) -> None:
+def test_hard_dots_are_black_and_white_with_the_mean_of_the_picture(tone: float):
     result = halftone(flat(tone), Halftone(6.3, 500, (0.5,)))
     assert np.mean((result == 0) | (result == 1)) > 0.98
     assert result.mean() == pytest.approx(tone, abs=0.01)
@@ -152,7 +150,7 @@ def test_hard_dots_are_black_and_white_with_the_mean_of_the_picture(tone: float)
         np.testing.assert_array_equal(halftone(flat(end), Halftone(6.3, 2, (0.5,))), flat(end))
 
 
-def test_each_ink_has_its_own_angle() -> None:
+def test_each_ink_has_its_own_angle():
     angles = (0.3, 0.9, 0.0, 0.6)
     for count in (3, 4):
         result = halftone(in_color(flat(0.6)), Halftone(8, 1, angles[:count]))  # type: ignore[arg-type]
@@ -175,13 +173,13 @@ def test_each_ink_has_its_own_angle() -> None:
     assert shared[0] > 0.2
 
 
-def test_one_screen_is_the_same_in_all_channels() -> None:
+def test_one_screen_is_the_same_in_all_channels():
     result = halftone(in_color(flat(0.6, 64)), Halftone(8, 1, (0.3,)))
     np.testing.assert_array_equal(result, in_color(halftone(flat(0.6, 64), Halftone(8, 1, (0.3,)))))
 
 
 @pytest.mark.parametrize("size", [0.6, 2.0, 5.0])
-def test_paper_shades_light_and_not_black(size: float) -> None:
+def test_paper_shades_light_and_not_black(size: float):
     for tone in (0.4, 0.8):
         result = paper(flat(tone), Paper(0.05, size, 2))
         assert result.std() == pytest.approx(0.05 * tone, rel=0.08)
@@ -194,7 +192,7 @@ def test_paper_shades_light_and_not_black(size: float) -> None:
     np.testing.assert_allclose(paper(in_color(flat(0.5)), Paper(0.05, size, 2)), in_color(shading), atol=1e-6)
 
 
-def test_sharpening_overshoots_at_an_edge() -> None:
+def test_sharpening_overshoots_at_an_edge():
     edge = np.full((64, 64), 0.3, np.float32)
     edge[:, 32:] = 0.6
     for sigma, amount in ((1.0, 1.0), (2.0, 1.0), (2.0, 0.5)):
@@ -207,7 +205,7 @@ def test_sharpening_overshoots_at_an_edge() -> None:
         np.testing.assert_allclose(row[[4, 60]], [0.3, 0.6], atol=1e-3)
 
 
-def test_gray_jpeg_is_that_of_a_gray_picture() -> None:
+def test_gray_jpeg_is_that_of_a_gray_picture():
     image = cv2.GaussianBlur(np.random.default_rng(1).random((80, 72), dtype=np.float32), (0, 0), 2)
     for quality in (30, 80):
         np.testing.assert_allclose(
@@ -215,7 +213,7 @@ def test_gray_jpeg_is_that_of_a_gray_picture() -> None:
         )
 
 
-def test_an_earlier_jpeg_leaves_blocks_of_its_own_size() -> None:
+def test_an_earlier_jpeg_leaves_blocks_of_its_own_size():
     ramp = np.tile(np.linspace(0.2, 0.8, 512, dtype=np.float32), (512, 1))
     image = np.clip(ramp + 0.1 * noise_field(512, 512, 3, 0), 0, 1)
     result = jpeg_generation(image, JpegGeneration(0.5, 8))

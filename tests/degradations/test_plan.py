@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 
@@ -126,18 +124,25 @@ SETTINGS |= {name: {"print": part} for name, part in PRINTS.items()}
 SETTINGS |= {name: {"damage": part} for name, part in AGES.items()}
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_every_setting_changes_the_output(name: str, image: Pixels) -> None:
-    result = apply(image, replace(NEUTRAL, **SETTINGS[name]))  # type: ignore[arg-type]
-    assert result.dtype == np.uint8
-    assert result.shape == image.shape
-    assert np.mean(result != image) > 0.05
-    for other, settings in SETTINGS.items():
-        if other != name:
-            assert not np.array_equal(result, apply(image, replace(NEUTRAL, **settings))), other  # type: ignore[arg-type]
+def plan_of(settings: dict[str, object]) -> Plan:
+    return replace(NEUTRAL, **settings)  # type: ignore[arg-type]
 
 
-def test_the_neutral_plan_changes_nothing(image: Pixels) -> None:
+def test_every_setting_changes_the_output_in_its_own_way_and_survives_json(image: Pixels):
+    seen: dict[bytes, str] = {}
+    for name, settings in SETTINGS.items():
+        plan = plan_of(settings)
+        result = apply(image, plan)
+        assert (result.dtype, result.shape) == (np.uint8, image.shape)
+        assert np.mean(result != image) > 0.05, name
+        assert seen.setdefault(result.tobytes(), name) == name
+        again = Plan.from_json(plan.to_json())
+        assert again == plan
+        np.testing.assert_array_equal(apply(image, again), result)
+        assert str(plan) != str(NEUTRAL)
+
+
+def test_the_neutral_plan_changes_nothing(image: Pixels):
     result = apply(image, NEUTRAL)
     np.testing.assert_array_equal(result, image)
     assert not np.shares_memory(result, image)
@@ -162,12 +167,11 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("name", NOTHING)
-def test_neutral_numbers_of_a_part_change_nothing(name: str, image: Pixels) -> None:
-    plan = replace(NEUTRAL, **NOTHING[name])  # type: ignore[arg-type]
-    np.testing.assert_array_equal(apply(image, plan), image)
+def test_neutral_numbers_of_a_part_change_nothing(name: str, image: Pixels):
+    np.testing.assert_array_equal(apply(image, plan_of(NOTHING[name])), image)
 
 
-def test_plans_of_earlier_versions_load(image: Pixels) -> None:
+def test_plans_of_earlier_versions_load(image: Pixels):
     text = (
         '{"size": 96, "translate": [2, 0], "motion": null, "blur": {"radius": 3, "sigma_x": 1.5, '
         '"sigma_y": 1.5, "rotation": 0.0}, "down": 3.0, "noise_sigma": 4.0, "noise_seed": 7, '
@@ -190,7 +194,7 @@ def test_plans_of_earlier_versions_load(image: Pixels) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_replay_through_json_is_bit_exact(name: str, image: Pixels) -> None:
+def test_replay_through_json_is_bit_exact(name: str, image: Pixels):
     for seed in range(5):
         before = image.copy()
         first, plan = degrade(image, name, seed)
@@ -201,17 +205,7 @@ def test_replay_through_json_is_bit_exact(name: str, image: Pixels) -> None:
         np.testing.assert_array_equal(image, before)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_every_setting_survives_json(name: str, image: Pixels) -> None:
-    plan = replace(NEUTRAL, **SETTINGS[name])  # type: ignore[arg-type]
-    again = Plan.from_json(plan.to_json())
-    assert again == plan
-    np.testing.assert_array_equal(apply(image, again), apply(image, plan))
-    if name not in {"order", "other order"}:
-        assert str(plan) != str(NEUTRAL)
-
-
-def test_a_plan_prints_its_numbers() -> None:
+def test_a_plan_prints_its_numbers():
     plan = Plan(
         size=512, blur=GaussianBlur(20, 7, 3, 0.5), down=8.5, noise_sigma=4, jpeg_quality=41, gray=True
     )
@@ -263,16 +257,11 @@ def part(group: str, name: str, **numbers: object) -> str:
         ("", "text"),
     ],
 )
-def test_bad_json_is_refused_in_one_line(text: str, where: str) -> None:
+def test_bad_json_is_refused_in_one_line(text: str, where: str):
     with pytest.raises(ConfigError) as info:
         Plan.from_json(text)
     assert where in str(info.value)
     assert "\n" not in str(info.value)
-
-
-def test_json_is_plain() -> None:
-    _, plan = degrade(np.zeros((64, 64, 3), np.uint8), "mixed", 3)
-    assert set(json.loads(plan.to_json())) == set(Plan.__dataclass_fields__)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -282,7 +271,7 @@ def test_json_is_plain() -> None:
     value=st.sampled_from([0, 128, 255]),
     seed=st.integers(0, 99),
 )
-def test_any_shape_and_flat_colour(name: str, height: int, width: int, value: int, seed: int) -> None:
+def test_any_shape_and_flat_colour(name: str, height: int, width: int, value: int, seed: int):
     image = np.full((height, width, 3), value, np.uint8)
     result, _ = degrade(image, name, seed)
     assert result.shape == image.shape
@@ -290,14 +279,14 @@ def test_any_shape_and_flat_colour(name: str, height: int, width: int, value: in
 
 
 @pytest.mark.parametrize("value", [0, 255])
-def test_black_and_white_do_not_wrap(value: int) -> None:
+def test_black_and_white_do_not_wrap(value: int):
     image = np.full((64, 64, 3), value, np.uint8)
     for seed in range(20):
         result, _ = degrade(image, "heavy", seed)
         assert np.abs(result.astype(int) - value).max() < 128
 
 
-def test_gray_has_equal_channels(image: Pixels) -> None:
+def test_gray_has_equal_channels(image: Pixels):
     result = apply(image, replace(NEUTRAL, gray=True))
     np.testing.assert_array_equal(result[..., 0], result[..., 1])
     np.testing.assert_array_equal(result[..., 0], result[..., 2])
@@ -306,7 +295,7 @@ def test_gray_has_equal_channels(image: Pixels) -> None:
     np.testing.assert_array_equal(apply(image, replace(NEUTRAL, print=Print(tone=Tone()))), result)
 
 
-def test_jitter_matches_closed_forms(image: Pixels) -> None:
+def test_jitter_matches_closed_forms(image: Pixels):
     x = image.astype(float)
     luma = x @ np.array([0.299, 0.587, 0.114])
     expected = {
@@ -319,7 +308,7 @@ def test_jitter_matches_closed_forms(image: Pixels) -> None:
         assert np.abs(result - wanted).max() <= 0.51, step
 
 
-def test_hue_turns_red_to_green() -> None:
+def test_hue_turns_red_to_green():
     red = np.zeros((4, 4, 3), np.uint8)
     red[..., 0] = 200
     result = apply(red, Plan(size=4, jitter=(("hue", 1 / 3),)))
@@ -328,26 +317,23 @@ def test_hue_turns_red_to_green() -> None:
     np.testing.assert_array_equal(back, result)
 
 
-def test_noise_has_the_asked_strength_in_each_channel() -> None:
+def test_noise_has_the_asked_strength_in_each_channel():
     image = np.full((256, 256, 3), 128, np.uint8)
     result = apply(image, Plan(size=256, noise_sigma=12.0, noise_seed=4)).astype(float) - 128
     np.testing.assert_allclose(result.std(axis=(0, 1)), 12, rtol=0.02)
     assert abs(np.corrcoef(result.reshape(-1, 3).T)[0, 1]) < 0.02
 
 
-def test_jpeg_keeps_the_channel_order() -> None:
+def test_jpeg_keeps_the_channel_order():
     image = np.zeros((16, 16, 3), np.uint8)
     image[...] = (200, 100, 30)
     result = apply(image, Plan(size=16, jpeg_quality=95)).astype(int)
     assert np.abs(result - image).max() <= 3
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (0, 8, 3)])
-def test_wrong_shapes_are_refused(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((8, 8), "u1"), ((8, 8, 4), "u1"), ((0, 8, 3), "u1"), ((8, 8, 3), "f4")]
+)
+def test_other_arrays_are_refused(shape: tuple[int, ...], kind: str):
     with pytest.raises(ConfigError, match="uint8 RGB"):
-        degrade(np.zeros(shape, np.uint8), "heavy", 0)
-
-
-def test_floats_are_refused() -> None:
-    with pytest.raises(ConfigError, match="float32"):
-        apply(np.zeros((8, 8, 3), np.float32), NEUTRAL)  # type: ignore[arg-type]
+        apply(np.zeros(shape, kind), NEUTRAL)

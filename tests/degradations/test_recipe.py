@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import asdict, replace
@@ -38,7 +36,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PRESETS)
 @given(seed=SEEDS)
-def test_draws_stay_in_the_published_ranges(name: str, seed: int) -> None:
+def test_draws_stay_in_the_published_ranges(name: str, seed: int):
     sigma, down, noise, jpeg = PUBLISHED[name]
     plan = draw(name, seed)
     assert plan.blur is not None
@@ -52,7 +50,7 @@ def test_draws_stay_in_the_published_ranges(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["heavy", "medium", "daefr"])
-def test_draws_fill_the_published_ranges(name: str) -> None:
+def test_draws_fill_the_published_ranges(name: str):
     plans = [draw(name, seed) for seed in range(400)]
     columns = (
         [p.blur.sigma_x for p in plans if p.blur],
@@ -67,14 +65,14 @@ def test_draws_fill_the_published_ranges(name: str) -> None:
         assert np.mean(values) == pytest.approx((low + high) / 2, abs=0.06 * (high - low))
 
 
-def test_restoration_presets_leave_the_colour_alone() -> None:
+def test_restoration_presets_leave_the_colour_alone():
     for name in ("heavy", "medium", "small", "daefr", "difface"):
         for seed in range(50):
             plan = draw(name, seed)
             assert (plan.shift, plan.gray, plan.jitter, plan.motion) == (None, False, (), None)
 
 
-def test_colorize_changes_colour_as_often_as_published() -> None:
+def test_colorize_changes_colour_as_often_as_published():
     plans = [draw("colorize", seed) for seed in range(2000)]
     assert np.mean([p.shift is not None for p in plans]) == pytest.approx(0.3, abs=0.04)
     assert np.mean([bool(p.jitter) for p in plans]) == pytest.approx(0.3, abs=0.04)
@@ -84,7 +82,7 @@ def test_colorize_changes_colour_as_often_as_published() -> None:
     assert all(abs(v) <= 20 for p in plans if p.shift for v in p.shift)
 
 
-def test_mixed_spans_untouched_to_heavy() -> None:
+def test_mixed_spans_untouched_to_heavy():
     plans = [draw("mixed", seed) for seed in range(1000)]
     assert min(p.down for p in plans) < 1.1
     assert max(p.down for p in plans) > 28
@@ -109,7 +107,7 @@ DRAWN_BEFORE = {
 
 
 @pytest.mark.parametrize("name", DRAWN_BEFORE)
-def test_old_presets_draw_what_they_always_drew(name: str) -> None:
+def test_old_presets_draw_what_they_always_drew(name: str):
     digest = hashlib.sha256()
     for seed in range(40):
         for size in (256, 512):
@@ -122,7 +120,7 @@ def test_old_presets_draw_what_they_always_drew(name: str) -> None:
     assert digest.hexdigest()[:16] == DRAWN_BEFORE[name]
 
 
-def test_scan_draws_every_part_as_often_as_it_says() -> None:
+def test_scan_draws_every_part_as_often_as_it_says():
     old = preset("scan").old
     assert old is not None
     plans = [draw("scan", seed) for seed in range(2000)]
@@ -153,7 +151,7 @@ def test_scan_draws_every_part_as_often_as_it_says() -> None:
     assert cyan == pytest.approx(0.15, abs=0.06)
 
 
-def test_screens_finer_than_the_grid_are_left_out() -> None:
+def test_screens_finer_than_the_grid_are_left_out():
     recipe = replace(preset("scan"), old=OldPhoto(halftone_probability=1.0, halftone_pitch=(2, 8)))
     for size in (256, 512):
         plans = [draw(recipe, seed, size) for seed in range(200)]
@@ -163,7 +161,7 @@ def test_screens_finer_than_the_grid_are_left_out() -> None:
         assert max(pitch for pitch, _ in pairs) > 7 * size / 512
 
 
-def test_lengths_of_old_photographs_scale_with_the_face() -> None:
+def test_lengths_of_old_photographs_scale_with_the_face():
     every = OldPhoto(
         **{name: 1.0 for name in OldPhoto.__dataclass_fields__ if name.endswith("_probability")},  # type: ignore[arg-type]
         halftone_pitch=(40, 60),
@@ -191,7 +189,7 @@ def test_lengths_of_old_photographs_scale_with_the_face() -> None:
         assert small.sharpening.sigma == pytest.approx(large.sharpening.sigma * shrunk)
 
 
-def test_severity_zero_draws_the_mild_ends() -> None:
+def test_severity_zero_draws_the_mild_ends():
     plan = draw(replace(preset("mixed"), severity=(0, 0)), 5)
     assert plan.blur is not None
     assert plan.blur.sigma_x == pytest.approx(0.1)
@@ -200,13 +198,13 @@ def test_severity_zero_draws_the_mild_ends() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 @given(seed=SEEDS)
-def test_the_same_seed_draws_the_same_plan(name: str, seed: int) -> None:
+def test_the_same_seed_draws_the_same_plan(name: str, seed: int):
     assert draw(name, seed) == draw(name, seed)
     assert draw(name, seed) != draw(name, seed + 1)
 
 
 @given(seed=SEEDS)
-def test_lengths_scale_with_the_face(seed: int) -> None:
+def test_lengths_scale_with_the_face(seed: int):
     recipe = replace(preset("mixed"), motion_probability=1, translate_probability=1)
     large, small = draw(recipe, seed, 512), draw(recipe, seed, 256)
     assert large.blur is not None
@@ -226,7 +224,7 @@ def test_lengths_scale_with_the_face(seed: int) -> None:
     assert (small.jpeg_quality, small.jitter) == (large.jpeg_quality, large.jitter)
 
 
-def test_enlarging_factors_act_from_the_reference_size_on() -> None:
+def test_enlarging_factors_act_from_the_reference_size_on():
     recipe = Recipe(blur_sigma=(1, 1), down=(0.8, 0.8), noise=(10, 10), jpeg=(90, 90))
     assert draw(recipe, 0, 512).down == 0.8
     assert draw(recipe, 0, 256).down == 1
@@ -235,7 +233,7 @@ def test_enlarging_factors_act_from_the_reference_size_on() -> None:
 
 @pytest.mark.parametrize("name", ["heavy", "scan"])
 @pytest.mark.parametrize("size", [1, 2, 16, 1024, 8192])
-def test_any_size_can_be_drawn_for(name: str, size: int) -> None:
+def test_any_size_can_be_drawn_for(name: str, size: int):
     for seed in range(50):
         plan = draw(name, seed, size)
         assert plan.size == size
@@ -257,7 +255,7 @@ def test_any_size_can_be_drawn_for(name: str, size: int) -> None:
     ],
     ids=str,
 )
-def test_impossible_ranges_are_refused(change: dict[str, object]) -> None:
+def test_impossible_ranges_are_refused(change: dict[str, object]):
     with pytest.raises(ConfigError, match=next(iter(change))):
         replace(preset("heavy"), **change)  # type: ignore[arg-type]
 
@@ -276,19 +274,19 @@ def test_impossible_ranges_are_refused(change: dict[str, object]) -> None:
     ],
     ids=str,
 )
-def test_impossible_old_photographs_are_refused(change: dict[str, object]) -> None:
+def test_impossible_old_photographs_are_refused(change: dict[str, object]):
     with pytest.raises(ConfigError, match=next(iter(change))):
         OldPhoto(**change)  # type: ignore[arg-type]
 
 
-def test_impossible_tints_are_refused() -> None:
+def test_impossible_tints_are_refused():
     with pytest.raises(ConfigError, match="weight of a tint"):
         Tint(0, (0, 1), (0, 1), (0, 1))
     with pytest.raises(ConfigError, match="hue"):
         Tint(1, (0, 2), (0, 1), (0, 1))
 
 
-def test_an_unknown_preset_names_the_known_ones() -> None:
+def test_an_unknown_preset_names_the_known_ones():
     with pytest.raises(ConfigError, match=r"'strong'.*heavy, medium"):
         preset("strong")
     assert PRESETS["small"] is PRESETS["medium"]
