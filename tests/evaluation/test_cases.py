@@ -39,18 +39,15 @@ def test_cases_are_damaged_as_degrade_damages_the_folder(own_faces, options, tmp
     assert len(digests) == 4
 
 
-def test_every_second_face_keeps_the_seed_of_the_full_list(options):
+def test_labels_come_from_the_table_beside_the_folder_and_seeds_from_the_full_list(own_faces, options):
     entries = find_entries(options(every=2, seed=3))
     assert [(entry.name, entry.seed) for entry in entries] == [("biden.png", 3), ("obama2.png", 5)]
-
-
-def test_labels_come_from_the_table_beside_the_folder(options):
-    labels = [dict(entry.labels) for entry in find_entries(options())]
-    assert labels == [
+    assert [entry.labels for entry in entries] == [
         {"source": "white_house", "kind": "real", "pose": "turned"},
-        {"source": "white_house", "kind": "real", "pose": "frontal"},
         {"source": "other", "kind": "synthetic", "pose": "frontal"},
     ]
+    own_faces.with_suffix(".csv").unlink()
+    assert [entry.labels for entry in find_entries(options())] == [{}, {}, {}]
 
 
 def test_the_named_table_wins_and_may_come_from_excel(options, tmp_path):
@@ -78,11 +75,6 @@ def test_a_wrong_table_is_named(options, tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         find_entries(options(table=table))
     assert "table.csv" in str(caught.value)
-
-
-def test_a_folder_without_a_table_has_no_labels(own_faces, options):
-    own_faces.with_suffix(".csv").unlink()
-    assert [entry.labels for entry in find_entries(options())] == [{}, {}, {}]
 
 
 def test_given_damaged_pictures_may_have_other_suffixes_and_sizes(options, tmp_path):
@@ -151,28 +143,29 @@ def test_faces_are_brought_to_a_size_before_they_are_damaged(options):
     assert case.plan.startswith("128 px")
 
 
+def sha(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_without_reference_the_picture_itself_is_the_input(own_faces, options):
     chosen = options(reference=False)
     entry = find_entries(chosen)[0]
     case = load_case(entry, chosen)
-    assert case.hq is None
-    assert case.plan is None
+    assert (case.hq, case.plan) == (None, None)
     assert np.array_equal(case.lq, read_picture(own_faces / "biden.png").pixels)
-    digest = hashlib.sha256((own_faces / "biden.png").read_bytes()).hexdigest()
     row = describe(entry, chosen)
-    assert (row["hq"], row["lq"], row["seed"]) == (None, digest, None)
+    assert (row["hq"], row["lq"], row["seed"]) == (None, sha(own_faces / "biden.png"), None)
 
 
 def test_rows_tell_files_and_seeds_apart(own_faces, options, tmp_path):
-    digest = hashlib.sha256((own_faces / "obama.png").read_bytes()).hexdigest()
-    chosen = options(seed=5)
-    row = describe(find_entries(chosen)[1], chosen)
-    assert (row["name"], row["hq"], row["lq"], row["seed"]) == ("obama.png", digest, None, 6)
     lq = write_lq(tmp_path / "lq", ["biden", "obama", "obama2"])
-    chosen = options(lq=lq)
-    row = describe(find_entries(chosen)[1], chosen)
-    expected = hashlib.sha256((lq / "obama.jpg").read_bytes()).hexdigest()
-    assert (row["hq"], row["lq"], row["seed"]) == (digest, expected, None)
+    digest = sha(own_faces / "obama.png")
+    for chosen, expected in (
+        (options(seed=5), ("obama.png", digest, None, 6)),
+        (options(lq=lq), ("obama.png", digest, sha(lq / "obama.jpg"), None)),
+    ):
+        row = describe(find_entries(chosen)[1], chosen)
+        assert (row["name"], row["hq"], row["lq"], row["seed"]) == expected
 
 
 @pytest.mark.parametrize(

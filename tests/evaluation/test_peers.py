@@ -28,7 +28,7 @@ def pictures(count: int, size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", PEERS)
 def test_peers_keep_the_picture_and_its_form(name):
-    faces = pictures(2, 64)
+    faces = pictures(2, 66)  # no multiple of four
     before = faces.copy()
     peer = open_peer(name)
     restored = peer(faces)
@@ -65,13 +65,6 @@ def test_unsharp_steepens_edges_by_the_documented_amount(size):
     assert gain > 1.02
 
 
-def test_upscaler_takes_sides_that_are_no_multiple_of_four():
-    faces = pictures(1, 50)
-    restored = open_peer("realesr-animevideov3")(faces)
-    assert restored.shape == faces.shape
-    assert np.abs(restored - faces).mean() < 0.1
-
-
 def test_results_are_clipped_and_wrong_input_is_refused():
     peer = Peer("double", "", lambda face: 2 * face - 0.5)
     faces = pictures(2, 16)
@@ -79,9 +72,6 @@ def test_results_are_clipped_and_wrong_input_is_refused():
     for wrong in (faces[0], faces[:, :8], faces[..., :1], faces.astype(np.float64)):
         with pytest.raises(ValueError, match="faces must be"):
             peer(wrong)
-
-
-def test_unknown_peers_are_refused_with_the_list():
     with pytest.raises(ConfigError, match=r"no peer 'gpen'; there are bicubic, .*spandrel:PATH"):
         open_peer("gpen")
 
@@ -114,6 +104,15 @@ def test_files_that_are_no_face_network_are_refused(tmp_path):
     path.write_bytes(b"not weights")
     with pytest.raises(WeightsError, match=r"net\.safetensors"):
         open_peer(f"spandrel:{path}")
+
+    class Bad:  # would run code
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "ran"),))
+
+    torch.save({"params_ema": Bad()}, tmp_path / "face.pth")
+    with pytest.raises(WeightsError, match=r"face\.pth"):
+        open_peer(f"spandrel:{tmp_path / 'face.pth'}")
+    assert not (tmp_path / "ran").exists()
     save_file({"a": torch.zeros(2)}, path)
     with pytest.raises(ConfigError, match=r"net\.safetensors: not a network that spandrel knows"):
         open_peer(f"spandrel:{path}")
@@ -123,20 +122,6 @@ def test_files_that_are_no_face_network_are_refused(tmp_path):
     save_file(state | {f"model.{i}.bias": torch.zeros(out) for i, (out, _) in layers.items()}, path)
     with pytest.raises(ConfigError, match=r"net\.safetensors: holds DnCNN, not a face network"):
         open_peer(f"spandrel:{path}")
-
-
-def test_a_file_that_would_run_code_is_refused(tmp_path):
-    needs_spandrel()
-    path, trace = tmp_path / "face.pth", tmp_path / "ran"
-
-    class Bad:
-        def __reduce__(self):
-            return (os.mkdir, (str(trace),))
-
-    torch.save({"params_ema": Bad()}, path)
-    with pytest.raises(WeightsError, match=r"face\.pth"):
-        open_peer(f"spandrel:{path}")
-    assert not trace.exists()
 
 
 @pytest.fixture(scope="module")

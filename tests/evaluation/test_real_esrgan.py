@@ -61,10 +61,7 @@ def test_equals_ncnn(name):
     )
     assert output.mean(dtype=np.float64) == pytest.approx(mean, abs=5e-6)
     assert output.std(dtype=np.float64) == pytest.approx(deviation, abs=5e-6)
-
-
-def test_unknown_names_are_refused():
-    with pytest.raises(ModelNotFoundError, match="realesr-animevideov3"):
+    with pytest.raises(ModelNotFoundError, match=name):
         upscaler("waifu")  # type: ignore[arg-type]
 
 

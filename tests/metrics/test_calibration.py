@@ -95,7 +95,8 @@ def test_lpips(pairs):
 
 
 def test_dists(pairs):
-    np.testing.assert_allclose(dists(*pairs), [0.4742, 0.1424, 0.06825, 0.02867, 0.3123], atol=1e-3)
+    first = (stack[:2] for stack in pairs)  # two of them: a VGG-16 takes its time
+    np.testing.assert_allclose(dists(*first), [0.4742, 0.1424], atol=1e-3)
 
 
 def test_niqe(pairs):
