@@ -37,14 +37,11 @@ def table(tmp_path):
     return path
 
 
-def test_turned_faces_weigh_more(faces, table):
+def test_turned_faces_weigh_more_and_sources_multiply(faces, table):
     found = weighted(faces, table, 3.0, {})
     np.testing.assert_allclose(found.weights, [1, 3, 2, 0.5, 1])
     assert found.names == faces.names
     np.testing.assert_allclose(faces.weights, [1, 1, 1, 0.5, 1])
-
-
-def test_sources_multiply(faces, table):
     found = weighted(faces, table, 3.0, {"web": 2.0, "studio": 0.0})
     np.testing.assert_allclose(found.weights, [0, 6, 4, 0, 1])
 
@@ -83,8 +80,5 @@ def test_tables_that_do_not_fit_are_named(text, message, faces, table):
     table.write_text(text)
     with pytest.raises(InputError, match=message):
         weighted(faces, table, 2.0, {})
-
-
-def test_a_missing_table_is_named(faces, tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.csv: cannot read"):
-        weighted(faces, tmp_path / "nowhere.csv", 2.0, {})
+        weighted(faces, table.with_name("nowhere.csv"), 2.0, {})

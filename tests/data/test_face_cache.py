@@ -49,15 +49,6 @@ def test_never_more_than_the_limit(limit, kept):
     assert cache.held == kept * PICTURE
 
 
-def test_pictures_of_several_sizes_are_counted_by_bytes():
-    sides = [2, 9, 4, 7, 12, 3, 8]
-    cache = FaceCache(400, lambda file: np.zeros((sides[int(file.stem)],) * 2 + (3,), np.uint8))
-    for file in files(7) * 3:
-        pixels = cache[file]
-        assert cache.held <= 400
-        assert cache[file] is pixels or pixels.nbytes > 400
-
-
 def test_pictures_are_shared_and_cannot_be_written_on():
     cache = FaceCache(PICTURE, numbered)
     (file,) = files(1)
@@ -114,19 +105,21 @@ def test_an_error_reaches_all_that_wait_and_is_not_kept():
 
 
 def test_many_threads_and_a_small_cache():
-    held = []
+    """Pictures of several sizes: the limit is of bytes."""
+    held, limit = [], 3.5 * PICTURE
 
     def read(file):
         held.append(cache.held)
-        return numbered(file)
+        return np.full((2 + int(file.stem),) * 2 + (3,), int(file.stem), np.uint8)
 
-    cache = FaceCache(3 * PICTURE, read)
-    asked = [files(10)[i] for i in np.random.default_rng(0).integers(0, 10, 2000)]
+    cache = FaceCache(limit, read)
+    asked = [files(14)[i] for i in np.random.default_rng(0).integers(0, 14, 1500)]
     with ThreadPoolExecutor(8) as pool:
         for file, pixels in zip(asked, pool.map(cache.__getitem__, asked), strict=True):
             assert (pixels == int(file.stem)).all()
-    assert max(held) <= 3 * PICTURE
-    assert cache.held == 3 * PICTURE
+    assert 0 < cache.held <= max(held) <= limit
+    large = files(14)[-1]  # alone it is too large to be kept
+    assert cache[large] is not cache[large]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,6 @@ from facemend.data import prepare as module
 from facemend.data.balance import weighted
 from facemend.data.faces import Folder, read_faces
 from facemend.data.prepare import (
-    Photo,
     PrepareOptions,
     find_photos,
     finish,
@@ -107,25 +108,14 @@ def test_the_manifest_says_what_is_known(done):
     assert sorted(p.name for p in (out / "faces").iterdir()) == [row["file"]]
 
 
-def test_training_reads_faces_and_table(done):
+def test_the_face_lies_on_the_template_for_training_and_sheets_show_it(done, detector):
     out, _, _ = done
     faces = read_faces([Folder(out / "faces")], 128)
-    found = weighted(faces, out / "manifest.csv", 1.0, {"web": 3.0})
-    np.testing.assert_allclose(found.weights, [3.0])
-
-
-def test_sheets_are_written(done):
-    out, _, _ = done
+    np.testing.assert_allclose(weighted(faces, out / "manifest.csv", 1.0, {"web": 3.0}).weights, [3.0])
+    face = max(detector.detect(read_picture(faces.files[0]).as_float()), key=lambda found: found.score)
+    assert np.abs(face.landmarks - template_points("ffhq", 128)).max() < 8
     for name in ("contact.jpg", "rejected.jpg"):
         assert read_picture(out / name).width > 300
-
-
-def test_the_face_lies_on_the_template(done, detector):
-    out, _, _ = done
-    (file,) = (out / "faces").iterdir()
-    image = read_picture(file).as_float()
-    face = max(detector.detect(image), key=lambda found: found.score)
-    assert np.abs(face.landmarks - template_points("ffhq", 128)).max() < 8
 
 
 def test_a_second_run_does_nothing_again(photos, done, detector, monkeypatch, tmp_path):
@@ -177,12 +167,14 @@ def test_other_options_and_other_folders_are_refused(photos, done, detector, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_labels_by_table(photos, detector, tmp_path):
+def test_labels_by_table(detector, tmp_path):
+    (tmp_path / "in").mkdir()
+    shutil.copy(PORTRAIT, tmp_path / "in/a;b.jpg")
     path = tmp_path / "labels.csv"
-    path.write_text("file,source,licence\n" + "".join(f"{name},museum,pd\n" for name in COPIES))
-    run(photos, tmp_path / "out", detector, table=read_labels(path))
+    path.write_text("file,source,licence\na;b.jpg,museum,pd\n")
+    run(tmp_path / "in", tmp_path / "out", detector, table=read_labels(path))
     (row,) = table(tmp_path / "out" / "manifest.csv")
-    assert (row["source"], row["licence"]) == ("museum", "pd")
+    assert (row["source"], row["licence"], row["file"][:4]) == ("museum", "pd", "a_b-")
     path.write_text("name\nx\n")
     with pytest.raises(InputError, match="needs the column file"):
         read_labels(path)
@@ -190,16 +182,12 @@ def test_labels_by_table(photos, detector, tmp_path):
         read_labels(tmp_path / "nowhere.csv")
 
 
-def test_folders_without_photos(tmp_path):
+def test_photos_of_folders(photos, tmp_path):
+    assert len(find_photos([photos, photos / "more"])) == 7  # one in two given folders is one
     with pytest.raises(InputError, match="no such folder"):
         find_photos([tmp_path / "nowhere"])
     with pytest.raises(InputError, match="no pictures in"):
         find_photos([tmp_path])
-
-
-def test_a_photo_in_two_given_folders_is_one(photos):
-    names = [photo.name for photo in find_photos([photos, photos / "more"])]
-    assert len(names) == 7
 
 
 @pytest.mark.parametrize("change", [{"size": 16}, {"format": "jpg"}])
@@ -258,20 +246,11 @@ def test_the_record_takes_the_last_word(tmp_path):
     assert [(line["name"], line["sha256"]) for line in read_record(tmp_path)] == [("a", "1"), ("b", "")]
 
 
-def test_names_are_safe(tmp_path, detector):
-    source = tmp_path / "in"
-    source.mkdir()
-    shutil.copy(PORTRAIT, source / "a b;rm -rf~..jpg")
-    summary, _ = run(source, tmp_path / "out", detector)
-    assert summary.kept == 1
-    (file,) = (tmp_path / "out" / "faces").iterdir()
-    assert set(file.stem) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_")
+def test_names_are_safe():
+    name = module._plain("a b;rm -rf~..")
+    assert (len(name), name.strip("_")) == (13, "a_b_rm_-rf")
 
 
 def test_prepare_needs_no_torch():
-    import subprocess
-    import sys
-
     code = "import sys, facemend.data.prepare; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert Photo(Path("x"), "x").name == "x"
