@@ -93,45 +93,12 @@ def test_the_same_command_goes_on_to_the_same_results(first, faces, tiny_model, 
     assert "--overwrite" in other.stderr
 
 
-def test_the_command_is_kept_in_words(faces, asked, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/usr/bin/facemend", "evaluate", "my faces", "-w", "0"])
-    evaluate(faces, "-o", tmp_path)
-    assert asked[0].command == "facemend evaluate 'my faces' -w 0"
-
-
 def test_every_option_arrives(faces, asked, tmp_path, monkeypatch):
     monkeypatch.setattr("facemend.cli._shared.weights.resolve_model", lambda name: f"found {name}")
-    said = evaluate(
-        *(
-            faces,
-            "-o",
-            tmp_path / "o",
-            "--model",
-            "a",
-            "--model",
-            "b",
-            "-w",
-            0.25,
-            "--w",
-            1,
-            "--peer",
-            "unsharp",
-        ),
-        *(
-            "--preset",
-            "medium",
-            "--seed",
-            3,
-            "--lq",
-            "lq",
-            "--restored",
-            "Theirs=x/y",
-            "--restored",
-            "z/ours",
-        ),
-        *("--size", 128, "--table", "t.csv", "--every", 4, "--full", "--device", "cuda:1", "--no-speed"),
-        "--incomplete",
-    )
+    words = "--model a --model b -w 0.25 --w 1 --peer unsharp --preset medium --seed 3 --lq lq"
+    words += " --restored Theirs=x/y --restored z/ours --size 128 --table t.csv --every 4 --full"
+    words += " --device cuda:1 --no-speed --incomplete"
+    said = evaluate(faces, "-o", tmp_path / "o", *words.split())
     assert said.exit_code == 0, said.output
     (options,) = asked
     assert (options.faces, options.out, options.lq) == (faces, tmp_path / "o", Path("lq"))
@@ -142,8 +109,10 @@ def test_every_option_arrives(faces, asked, tmp_path, monkeypatch):
     assert (options.full, options.speed, options.reference, options.incomplete) == (True, False, True, True)
 
 
-def test_without_options_the_shipped_model_is_measured(faces, asked, tmp_path):
+def test_without_options_the_shipped_model_is_measured(faces, asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/facemend", "evaluate", "my faces", "-w", "0"])
     evaluate(faces, "-o", tmp_path)
+    assert asked[0].command == "facemend evaluate 'my faces' -w 0"
     assert DEFAULT_MODEL in {model.name for model in models()}
     expected = EvaluationOptions(faces=faces, out=tmp_path, models=(DEFAULT_MODEL,), command=asked[0].command)
     assert asked[0] == expected

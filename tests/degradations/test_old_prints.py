@@ -52,12 +52,9 @@ def test_noise_fields_have_unit_deviation_and_the_asked_correlation(size: float)
         assert np.mean([correlation(f, lag) for f in fields]) == pytest.approx(expected, abs=0.04), lag
     np.testing.assert_array_equal(fields[0], noise_field(500, 420, size, 0))
     assert abs(np.corrcoef(fields[0].ravel(), fields[1].ravel())[0, 1]) < 0.1
-
-
-def test_noise_fields_are_nearly_normal():
-    field = noise_field(512, 512, 0.2, 0)
-    for limit, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
-        assert np.mean(np.abs(field) < limit) == pytest.approx(share, abs=0.015)
+    if size == 0.2:  # nearly normal
+        for limit, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
+            assert np.mean(np.abs(fields) < limit) == pytest.approx(share, abs=0.015)
 
 
 @pytest.mark.parametrize(("tone", "share"), [(0.5, 1.0), (0.2, 0.25 + 3 * 0.2 * 0.8), (0.8, 0.25 + 3 * 0.16)])
@@ -146,6 +143,9 @@ def test_hard_dots_are_black_and_white_with_the_mean_of_the_picture(tone: float)
     result = halftone(flat(tone), Halftone(6.3, 500, (0.5,)))
     assert np.mean((result == 0) | (result == 1)) > 0.98
     assert result.mean() == pytest.approx(tone, abs=0.01)
+    np.testing.assert_array_equal(
+        halftone(in_color(flat(tone)), Halftone(6.3, 500, (0.5,))), in_color(result)
+    )
     for end in (0, 1):
         np.testing.assert_array_equal(halftone(flat(end), Halftone(6.3, 2, (0.5,))), flat(end))
 
@@ -171,11 +171,6 @@ def test_each_ink_has_its_own_angle():
     shared = [np.corrcoef(image[..., 0].ravel(), image[..., 1].ravel())[0, 1] for image in (four, three)]
     assert abs(shared[1]) < 0.1
     assert shared[0] > 0.2
-
-
-def test_one_screen_is_the_same_in_all_channels():
-    result = halftone(in_color(flat(0.6, 64)), Halftone(8, 1, (0.3,)))
-    np.testing.assert_array_equal(result, in_color(halftone(flat(0.6, 64), Halftone(8, 1, (0.3,)))))
 
 
 @pytest.mark.parametrize("size", [0.6, 2.0, 5.0])
