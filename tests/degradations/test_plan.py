@@ -41,15 +41,6 @@ NEUTRAL = Plan(size=96)
 SETTINGS: dict[str, dict[str, object]] = {
     "translate x": {"translate": (3, 0)},
     "translate y": {"translate": (0, -3)},
-    "motion": {"motion": MotionBlur(9, 0.4, 0.2)},
-    "motion length": {"motion": MotionBlur(14, 0.4, 0.2)},
-    "motion angle": {"motion": MotionBlur(9, 1.4, 0.2)},
-    "motion bend": {"motion": MotionBlur(9, 0.4, 1.2)},
-    "blur": {"blur": GaussianBlur(6, 2, 2, 0)},
-    "blur radius": {"blur": GaussianBlur(2, 2, 2, 0)},
-    "blur sigma_x": {"blur": GaussianBlur(6, 3, 2, 0)},
-    "blur sigma_y": {"blur": GaussianBlur(6, 3, 1, 0)},
-    "blur rotation": {"blur": GaussianBlur(6, 3, 1, 0.7)},
     "down": {"down": 4.0},
     "down less": {"down": 3.0},
     "up": {"down": 0.8},
@@ -68,60 +59,39 @@ SETTINGS: dict[str, dict[str, object]] = {
     "hue": {"jitter": (("hue", 0.08),)},
     "order": {"jitter": (("contrast", 0.3), ("brightness", 2.0))},
     "other order": {"jitter": (("brightness", 2.0), ("contrast", 0.3))},
-    "sharpening": {"sharpening": Sharpening(1.5, 1.0)},
-    "sharpening sigma": {"sharpening": Sharpening(2.5, 1.0)},
-    "sharpening amount": {"sharpening": Sharpening(1.5, 2.0)},
-    "earlier jpeg": {"generations": (JpegGeneration(0.8, 60),)},
-    "earlier jpeg scale": {"generations": (JpegGeneration(0.6, 60),)},
-    "earlier jpeg quality": {"generations": (JpegGeneration(0.8, 30),)},
     "two earlier jpegs": {"generations": (JpegGeneration(0.8, 60), JpegGeneration(0.9, 40))},
 }
+# A part of a plan, and other values of its numbers.
+BLUR = GaussianBlur(6, 3, 1, 0)
+PARTS = [
+    (lambda part: {"motion": part}, MotionBlur(9, 0.4, 0.2), {"length": 14, "angle": 1.4, "bend": 1.2}),
+    (lambda part: {"blur": part}, BLUR, {"radius": 2, "sigma_x": 2, "sigma_y": 2, "rotation": 0.7}),
+    (lambda part: {"sharpening": part}, Sharpening(1.5, 1.0), {"sigma": 2.5, "amount": 2.0}),
+    (lambda part: {"generations": (part,)}, JpegGeneration(0.8, 60), {"scale": 0.6, "quality": 30}),
+]
 PRINTS = {
-    "soft focus": Print(soft_focus=SoftFocus(6, 0.5)),
-    "soft focus sigma": Print(soft_focus=SoftFocus(3, 0.5)),
-    "soft focus share": Print(soft_focus=SoftFocus(6, 0.3)),
-    "tone": Print(tone=Tone(0.1, 0.2, 0)),
-    "tone hue": Print(tone=Tone(0.6, 0.2, 0)),
-    "tone strength": Print(tone=Tone(0.1, 0.1, 0)),
-    "tone paper": Print(tone=Tone(0.1, 0.2, 0.2)),
-    "grain": Print(grain=Grain(10, 1)),
-    "grain strength": Print(grain=Grain(15, 1)),
-    "grain size": Print(grain=Grain(10, 2)),
-    "grain seed": Print(grain=Grain(10, 1, 5)),
-    "halftone": Print(halftone=Halftone(5, 1, (0.8,))),
-    "halftone pitch": Print(halftone=Halftone(6, 1, (0.8,))),
-    "halftone hardness": Print(halftone=Halftone(5, 2, (0.8,))),
-    "halftone angle": Print(halftone=Halftone(5, 1, (0.6,))),
-    "three inks": Print(halftone=Halftone(5, 1, (0.8, 0.2, 1.0))),
-    "four inks": Print(halftone=Halftone(5, 1, (0.8, 0.2, 1.0, 0.5))),
-    "paper": Print(paper=Paper(0.1, 2)),
-    "paper strength": Print(paper=Paper(0.2, 2)),
-    "paper size": Print(paper=Paper(0.1, 3)),
-    "paper seed": Print(paper=Paper(0.1, 2, 3)),
-    "black": Print(levels=Levels(0.2, 1, 1)),
-    "white": Print(levels=Levels(0, 0.8, 1)),
-    "gamma": Print(levels=Levels(0, 1, 1.4)),
+    "soft_focus": (SoftFocus(6, 0.5), {"sigma": 3, "share": 0.3}),
+    "tone": (Tone(0.1, 0.2, 0), {"hue": 0.6, "strength": 0.1, "paper": 0.2}),
+    "grain": (Grain(10, 1), {"strength": 15, "size": 2, "seed": 5}),
+    "halftone": (Halftone(5, 1, (0.8,)), {"pitch": 6, "hardness": 2, "angles": (0.6,)}),
+    "paper": (Paper(0.1, 2), {"strength": 0.2, "size": 3, "seed": 3}),
+    "levels": (Levels(0.2, 0.9, 1.2), {"black": 0.0, "white": 0.7, "gamma": 1.5}),
 }
 AGES = {
-    "scratches": Damage(scratches=Scratches(60, 2, 0.8, 0.1)),
-    "scratches count": Damage(scratches=Scratches(80, 2, 0.8, 0.1)),
-    "scratches width": Damage(scratches=Scratches(60, 4, 0.8, 0.1)),
-    "scratches opacity": Damage(scratches=Scratches(60, 2, 0.4, 0.1)),
-    "scratches slant": Damage(scratches=Scratches(60, 2, 0.8, 0.4)),
-    "scratches seed": Damage(scratches=Scratches(60, 2, 0.8, 0.1, 1)),
-    "specks": Damage(dust=Dust(200, 0, 2, 0.8)),
-    "hairs": Damage(dust=Dust(0, 60, 2, 0.8)),
-    "dust size": Damage(dust=Dust(200, 0, 3, 0.8)),
-    "dust opacity": Damage(dust=Dust(200, 0, 2, 0.4)),
-    "dust seed": Damage(dust=Dust(200, 0, 2, 0.8, 1)),
-    "folds": Damage(folds=Folds(2, 8, 0.8)),
-    "folds count": Damage(folds=Folds(3, 8, 0.8)),
-    "folds width": Damage(folds=Folds(2, 12, 0.8)),
-    "folds opacity": Damage(folds=Folds(2, 8, 0.4)),
-    "folds seed": Damage(folds=Folds(2, 8, 0.8, 1)),
+    "scratches": (
+        Scratches(60, 2, 0.8, 0.1),
+        {"count": 80, "width": 4, "opacity": 0.4, "slant": 0.4, "seed": 1},
+    ),
+    "dust": (Dust(200, 60, 2, 0.8), {"specks": 0, "hairs": 0, "size": 3, "opacity": 0.4, "seed": 1}),
+    "folds": (Folds(2, 8, 0.8), {"count": 3, "width": 12, "opacity": 0.4, "seed": 1}),
 }
-SETTINGS |= {name: {"print": part} for name, part in PRINTS.items()}
-SETTINGS |= {name: {"damage": part} for name, part in AGES.items()}
+PARTS += [(lambda part, f=f: {"print": Print(**{f: part})}, *how) for f, how in PRINTS.items()]
+PARTS += [(lambda part, f=f: {"damage": Damage(**{f: part})}, *how) for f, how in AGES.items()]
+for place, base, changes in PARTS:
+    SETTINGS[str(base)] = place(base)
+    SETTINGS |= {f"{base} but {k} {v}": place(replace(base, **{k: v})) for k, v in changes.items()}
+for angles in ((0.8, 0.2, 1.0), (0.8, 0.2, 1.0, 0.5)):
+    SETTINGS[f"{len(angles)} inks"] = {"print": Print(halftone=Halftone(5, 1, angles))}
 
 
 def plan_of(settings: dict[str, object]) -> Plan:
@@ -206,10 +176,8 @@ def test_replay_through_json_is_bit_exact(name: str, image: Pixels):
 
 
 def test_a_plan_prints_its_numbers():
-    plan = Plan(
-        size=512, blur=GaussianBlur(20, 7, 3, 0.5), down=8.5, noise_sigma=4, jpeg_quality=41, gray=True
-    )
-    text = str(plan)
+    blur = GaussianBlur(20, 7, 3, 0.5)
+    text = str(Plan(size=512, blur=blur, down=8.5, noise_sigma=4, jpeg_quality=41, gray=True))
     for part in ("512 px", "7.00", "3.00", "8.50", "noise 4.0", "jpeg 41", "gray"):
         assert part in text
 
@@ -311,10 +279,10 @@ def test_jitter_matches_closed_forms(image: Pixels):
 def test_hue_turns_red_to_green():
     red = np.zeros((4, 4, 3), np.uint8)
     red[..., 0] = 200
-    result = apply(red, Plan(size=4, jitter=(("hue", 1 / 3),)))
-    np.testing.assert_array_equal(result, np.roll(red, 1, axis=2))
-    back = apply(red, Plan(size=4, jitter=(("hue", -2 / 3),)))
-    np.testing.assert_array_equal(back, result)
+    for turn in (1 / 3, -2 / 3):
+        np.testing.assert_array_equal(
+            apply(red, Plan(size=4, jitter=(("hue", turn),))), np.roll(red, 1, axis=2)
+        )
 
 
 def test_noise_has_the_asked_strength_in_each_channel():
