@@ -42,14 +42,7 @@ class Method:
 
     def row(self) -> dict[str, Any]:
         """As the results say it."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "model": self.model,
-            "w": self.w,
-            "weights": dict(self.weights),
-            "note": self.note,
-        }
+        return vars(self) | {"weights": dict(self.weights)}
 
 
 @dataclass(frozen=True, eq=False)

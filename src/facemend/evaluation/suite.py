@@ -7,7 +7,6 @@ import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from facemend.evaluation.speed import measure_speed
 from facemend.evaluation.store import Store
 from facemend.evaluation.summary import means, slices, strengths
 from facemend.files import place
-from facemend.photo.bench import processor
+from facemend.photo.bench import processor, versions
 
 logger = logging.getLogger(__name__)
 
@@ -139,22 +138,13 @@ def _facts(options: EvaluationOptions, entries: Sequence[Entry], methods: Sequen
             "seed": options.seed if options.degrades else None,
             "notes": notes,
         },
-        "versions": _versions() | {"device": options.device},
+        "versions": versions(_PACKAGES)
+        | {"machine": platform.machine(), "threads": str(torch.get_num_threads()), "device": options.device},
         "weights": metric_weights(options.reference),
         "metrics": {name: describe_metric(metric) for name, metric in metrics.items()},
         "inputs": [describe(entry, options) for entry in entries],
         "methods": [method.row() for method in methods],
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found | {"threads": str(torch.get_num_threads())}
 
 
 def _speed(options: EvaluationOptions, groups: Sequence[Group]) -> Row | None:

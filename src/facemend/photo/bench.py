@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -119,18 +120,21 @@ def run_bench(options: BenchOptions) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Processor, cores, system and versions."""
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "processor": processor(),
         "cores": usable_cores(),
         "system": platform.platform(),
-        "versions": versions,
+        "versions": versions(_PACKAGES),
     }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Of Python, and of those packages that are installed."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def measure_network(options: BenchOptions) -> list[dict[str, Any]]:
