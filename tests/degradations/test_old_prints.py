@@ -57,6 +57,13 @@ def test_noise_fields_have_unit_deviation_and_the_asked_correlation(size: float)
             assert np.mean(np.abs(fields) < limit) == pytest.approx(share, abs=0.015)
 
 
+@pytest.mark.parametrize(
+    ("size", "row"), [(1.5, [-2.349, -1.4306, -0.19]), (6.5, [-1.5248, -1.5248, -1.2974])]
+)
+def test_noise_fields_are_those_of_earlier_plans(size, row):
+    np.testing.assert_allclose(noise_field(2, 3, size, 7)[0], row, atol=2e-4)
+
+
 @pytest.mark.parametrize(("tone", "share"), [(0.5, 1.0), (0.2, 0.25 + 3 * 0.2 * 0.8), (0.8, 0.25 + 3 * 0.16)])
 def test_grain_is_strongest_in_mid_tones(tone: float, share: float):
     result = grain(flat(tone), Grain(12, 1.3, 4)) - np.float32(tone)
