@@ -69,16 +69,16 @@ def test_the_same_picture_in_another_folder(table):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,yaw\nfront.png,0\n", "columns folder and file"),
+        ("file,yaw\nfront.png,0\n", "no column 'folder'"),
         ("folder,file\na,nobody.png\n", "none of its rows"),
         (TABLE.replace("-0.7", "left"), "yaw of a/left.png is not a number: 'left'"),
         (TABLE.replace("-0.7", "nan"), "yaw of a/left.png is not a number: 'nan'"),
-        ("", "columns folder and file"),
+        ("", "no column 'folder'"),
     ],
 )
 def test_tables_that_do_not_fit_are_named(text, message, faces, table):
     table.write_text(text)
     with pytest.raises(InputError, match=message):
         weighted(faces, table, 2.0, {})
-    with pytest.raises(InputError, match=r"nowhere\.csv: cannot read"):
+    with pytest.raises(InputError, match=r"nowhere\.csv: cannot be read"):
         weighted(faces, table.with_name("nowhere.csv"), 2.0, {})

@@ -176,9 +176,9 @@ def test_labels_by_table(detector, tmp_path):
     (row,) = table(tmp_path / "out" / "manifest.csv")
     assert (row["source"], row["licence"], row["file"][:4]) == ("museum", "pd", "a_b-")
     path.write_text("name\nx\n")
-    with pytest.raises(InputError, match="needs the column file"):
+    with pytest.raises(InputError, match="no column 'file'"):
         read_labels(path)
-    with pytest.raises(InputError, match="cannot read the table"):
+    with pytest.raises(InputError, match="cannot be read as a table"):
         read_labels(tmp_path / "nowhere.csv")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from facemend.data.faces import FaceSet
 from facemend.errors import ConfigError, InputError
+from facemend.files import read_table
 
 # |yaw| of a frontal and of a turned face, about -1..1 by landmark asymmetry; weights grow in between.
 FRONTAL, TURNED = 0.1, 0.4
@@ -35,7 +35,7 @@ def weighted(faces: FaceSet, table: Path, turned: float, sources: Mapping[str, f
         InputError: the table cannot be read, names none of the faces, or has a yaw that is no number.
         ConfigError: a source has a factor and no row, or no picture is left.
     """
-    rows = _rows(table)
+    rows = read_table(table, ["folder", "file"])
     known = {row.get("source") or "" for row in rows}
     if unknown := sorted(set(sources) - known):
         there = ", ".join(sorted(known - {""})) or "none"
@@ -71,14 +71,3 @@ def _number(row: Row, column: str, table: Path) -> float:
     if not math.isfinite(number):
         raise InputError(f"{table}: {column} of {row['folder']}/{row['file']} is not a number: {text!r}")
     return number
-
-
-def _rows(table: Path) -> list[Row]:
-    try:
-        with table.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"folder", "file"} <= set(reader.fieldnames or ()):
-                raise InputError(f"{table}: needs the columns folder and file")
-            return list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: cannot read the table of pictures ({error})") from None

@@ -22,6 +22,7 @@ from facemend.data.contact import write_sheet
 from facemend.data.quality import PRINT_BYTES, Gates, as_row, duplicates, fingerprint, measure
 from facemend.errors import ConfigError, FacemendError, InputError
 from facemend.faces.align import align
+from facemend.files import read_table
 from facemend.imaging import SUFFIXES, Picture, from_float, read_picture, resize, write_picture
 from facemend.predictors.detector import FaceDetector
 from facemend.types import Box
@@ -250,15 +251,8 @@ def read_labels(path: Path) -> dict[str, dict[str, str]]:
     Raises:
         InputError: it cannot be read or lacks the column.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if "file" not in (reader.fieldnames or ()):
-                raise InputError(f"{path}: needs the column file: paths under the folder of photos")
-            wanted = ("source", "licence", "kind")
-            return {row["file"]: {k: row[k] for k in wanted if row.get(k)} for row in reader}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot read the table ({error})") from None
+    wanted = ("source", "licence", "kind")
+    return {row["file"]: {k: row[k] for k in wanted if row.get(k)} for row in read_table(path, ["file"])}
 
 
 def _row(line: Mapping[str, Any], number: int, face: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from PIL import Image
 from facemend.degradations import degrade, preset
 from facemend.errors import InputError
 from facemend.evaluation.options import MIN_SIZE, EvaluationOptions
+from facemend.files import read_table
 from facemend.folder.plan import plan_batch
 from facemend.imaging import from_float, read_picture, resize
 from facemend.weights.catalog import file_sha256
@@ -24,7 +24,6 @@ Pixels = NDArray[np.uint8]
 
 TURNED = 0.4
 """Faces whose |yaw| (landmark asymmetry, about -1 to 1) is above this count as turned."""
-MAX_TABLE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -194,16 +193,7 @@ def _labels(options: EvaluationOptions) -> dict[str, dict[str, str]]:
     path = options.table or beside
     if options.table is None and not beside.is_file():
         return {}
-    try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
-            raise InputError(f"{path}: too large for a table of faces")
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table ({error})") from error
-    if rows and "file" not in rows[0]:
-        raise InputError(f"{path}: has no column 'file'")
-    return {row["file"]: _row_labels(row, path) for row in rows}
+    return {row["file"]: _row_labels(row, path) for row in read_table(path, ["file"])}
 
 
 def _row_labels(row: Mapping[str, str], path: Path) -> dict[str, str]:

@@ -5,7 +5,6 @@ The data is `protocols.toml`. Nothing here needs torch, and of the pictures only
 
 from __future__ import annotations
 
-import csv
 import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -19,8 +18,9 @@ from typing import Literal
 
 from PIL import Image
 
-from facemend.errors import ConfigError
+from facemend.errors import ConfigError, InputError
 from facemend.evaluation.cases import few, stem
+from facemend.files import read_table
 from facemend.imaging import SUFFIXES
 
 Kind = Literal["full-reference", "no-reference"]
@@ -179,13 +179,9 @@ def _check_table(folder: Path, files: Iterable[Path]) -> list[str]:
     if not path.exists():
         return []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle)
-            if "file" not in (reader.fieldnames or ()):
-                return [f"{path}: no column 'file'; name it in the first line, or move the table away"]
-            named = [row["file"] for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
-        return [f"{path}: cannot be read as a table ({error}); save it as CSV in UTF-8, or move it away"]
+        named = [row["file"] for row in read_table(path, ["file"])]
+    except InputError as error:
+        return [f"{error}, or move the table away"]
     present = {file.name for file in files}
     gone = [name for name in named if name not in present]
     if gone:
