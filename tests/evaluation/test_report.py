@@ -12,7 +12,7 @@ from PIL import Image
 from report_data import SPECS, make_published, make_results, make_sheets, make_speed, sha
 
 from facemend.charts import plots
-from facemend.charts.svg import MINUS
+from facemend.charts.svg import MINUS, round_ticks
 from facemend.evaluation.reports.report import Sheet, render, summarise
 from facemend.evaluation.reports.tables import DASH, decimals, show, wins_over
 from facemend.imaging import Picture
@@ -369,6 +369,19 @@ def test_equal_points_make_a_chart_too():
     svg = traded([plots.Series("m", tuple(plots.Point(f"w={w}", 0.0, 0.0, "") for w in (0, 1)))])
     assert "nan" not in svg
     assert Page(svg).all("circle")
+
+
+def test_ticks_are_round_and_have_the_decimals_that_they_need():
+    for ends, count, texts in (
+        ((-0.04, 1.04), 5, "0.00 0.25 0.50 0.75 1.00"),
+        ((1.04, -0.5), 4, f"{MINUS}0.5 0.0 0.5 1.0"),
+        ((20, 3800), 4, "1,000 2,000 3,000"),
+        ((0.0412, 0.0449), 4, "0.042 0.043 0.044"),
+    ):
+        ticks = round_ticks(ends, count)
+        assert " ".join(text for _, text in ticks) == texts
+        values = [float(text.replace(MINUS, "-").replace(",", "")) for _, text in ticks]
+        assert [value for value, _ in ticks] == pytest.approx(values)
 
 
 def test_charts_over_w_have_a_band_and_the_level_of_the_input():

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -126,12 +125,11 @@ def test_other_pictures_make_another_run_and_may_replace_the_first(
 ):
     out = shutil.copytree(run.out, tmp_path / "out")
     shutil.copy(own_faces / "biden.png", own_faces / "obama.png")
-    cheap = settings | {"faces": own_faces, "models": (), "speed": False}
+    monkeypatch.setattr(scoring, "METRICS", {name: METRICS[name] for name in ("psnr", "lpips")})
+    cheap = EvaluationOptions(**settings | {"faces": own_faces, "models": (), "speed": False}, out=out)
     with pytest.raises(OutputError, match="--overwrite"):
-        evaluate(EvaluationOptions(**cheap, out=out))
-    monkeypatch.setattr(suite, "metrics_of", lambda *_: {name: METRICS[name] for name in ("psnr", "lpips")})
-    monkeypatch.setattr(scoring, "metrics_of", suite.metrics_of)
-    results = evaluate(EvaluationOptions(**cheap, out=out), overwrite=True)
+        evaluate(cheap)
+    results = evaluate(cheap, overwrite=True)
     assert json.loads((out / "results.json").read_text()) == results
     assert [method["name"] for method in results["methods"]] == ["input", "bicubic"]
 
@@ -175,13 +173,6 @@ def test_results_have_the_form_that_was_agreed(run, settings):
     assert run.told == [(3, 0), "case", "case", "case"]
 
 
-def test_no_path_of_the_machine_is_in_the_results(run, faces, tiny_model):
-    for name in ("results.json", "report.html", "speed.json", FILE):
-        text = (run.out / name).read_text(encoding="utf-8")
-        for path in (run.out, faces.parent, tiny_model.parent):
-            assert str(path) not in text, name
-
-
 def _tensor(pixels):
     return torch.from_numpy(to_float(pixels)).permute(2, 0, 1)[None]
 
@@ -212,17 +203,18 @@ def test_slices_are_the_means_of_their_faces(run):
         assert (synthetic["mean"], synthetic["n"]) == (values[2], 1)
 
 
-def test_report_and_times_stand_beside_the_results(run, settings):
-    assert sorted(path.name for path in run.out.iterdir()) == sorted(
-        [FILE, "report.html", "results.json", "speed.json"]
-    )
-    page = (run.out / "report.html").read_text(encoding="utf-8")
+def test_report_and_times_stand_beside_the_results_without_paths_of_the_machine(
+    run, settings, faces, tiny_model
+):
+    texts = {path.name: path.read_text(encoding="utf-8") for path in run.out.iterdir()}
+    assert texts.keys() == {FILE, "report.html", "results.json", "speed.json"}
+    for path in (run.out, faces.parent, tiny_model.parent):
+        assert [name for name, text in texts.items() if str(path) in text] == []
     for text in (*NAMES, "Three faces", "Best faces", "Median faces", "Worst faces", "Speed"):
-        assert text in page
-    row, *peers = json.loads((run.out / "speed.json").read_text())["rows"]
-    assert row["name"] == "tiny"
-    assert row["ms"]["16"] > 0
-    assert [peer["name"] for peer in peers] == list(settings["peers"])
+        assert text in texts["report.html"]
+    rows = json.loads(texts["speed.json"])["rows"]
+    assert [row["name"] for row in rows] == ["tiny", *settings["peers"]]
+    assert rows[0]["ms"]["16"] > 0
 
 
 def test_times_of_another_model_or_machine_are_measured_again(run, settings, tmp_path, monkeypatch):
@@ -261,21 +253,13 @@ def test_the_sheets_show_the_faces_that_their_captions_name(run, settings, tmp_p
         assert np.abs(cell.astype(int) - expected).max() <= 1
 
 
-def test_without_originals_only_quality_is_measured(own_faces, tiny_model, tmp_path):
+def test_without_originals_only_quality_is_measured(options, own_faces, tiny_model, tmp_path):
     theirs = shutil.copytree(own_faces, tmp_path / "theirs")
     shutil.copy(own_faces / "obama.png", theirs / "obama2.png")
-    options = EvaluationOptions(
-        faces=own_faces,
-        out=tmp_path / "out",
-        reference=False,
-        models=(str(tiny_model),),
-        restored={"Their work": theirs},
-        speed=False,
-    )
-    results = evaluate(options)
-    assert results["title"] == "own"
-    assert results["protocol"]["kind"] == "no-reference"
-    assert (results["protocol"]["degradation"], results["protocol"]["seed"]) == (None, None)
+    results = evaluate(options(reference=False, models=(str(tiny_model),), restored={"Their work": theirs}))
+    protocol = results["protocol"]
+    assert (results["title"], protocol["kind"]) == ("own", "no-reference")
+    assert (protocol["degradation"], protocol["seed"]) == (None, None)
     assert list(results["metrics"]) == ["niqe"]
     given, theirs_row, tiny = results["methods"]
     assert [m["name"] for m in (given, theirs_row, tiny)] == ["input", "Their work", "tiny w=0.5"]
@@ -300,9 +284,6 @@ def test_wrong_methods_are_found_before_anything_is_written(options, tmp_path):
         with pytest.raises(FacemendError):
             evaluate(options(**changes))
         assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_that_cannot_be_written_is_named(options, tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(OutputError, match=str(Path("out"))):
+    with pytest.raises(OutputError, match="out"):
         evaluate(options())
