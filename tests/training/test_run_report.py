@@ -2,7 +2,6 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -14,6 +13,7 @@ from facemend.charts.plots import over_steps
 from facemend.cli.app import app
 from facemend.errors import InputError
 from facemend.training.report import read_log, write_report
+from html_page import Page
 
 PHASES = [
     {"steps": 60, "batch": 4, "degradation": "mixed", "w": [0.0, 1.2], "adversary": False},
@@ -57,28 +57,6 @@ def run(tmp_path):
     return folder
 
 
-class Page(HTMLParser):
-    """Tags, references and text; unbalanced tags fail."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.sources, self.headings = [], [], []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        self.sources += [v for k, v in attributes if k in ("src", "href")]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "h3":
-            self.headings.append(data)
-
-
 def test_the_page_shows_the_run(run):
     text = write_report(run).read_text(encoding="utf-8")
     page = Page(text)
@@ -110,7 +88,7 @@ def test_each_of_several_discriminators_has_its_curves(run):
 
 def test_it_is_self_contained_and_previews_are_the_last_the_first_and_some_between(run):
     text = write_report(run).read_text(encoding="utf-8")
-    assert all(source.startswith("data:image/jpeg;base64,") for source in Page(text).sources)
+    assert all(a["src"].startswith("data:image/jpeg;base64,") for a in Page(text).all("img"))
     assert not re.search(r"https?://(?!www\.w3\.org)|<script|@import|url\(", text)
     assert re.findall(r"<summary>Step (\d+)</summary>", text) == ["90", "70", "50", "30", "10"]
     assert text.count("<details open>") == 1

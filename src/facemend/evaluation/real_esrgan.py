@@ -167,7 +167,7 @@ def ncnn_state(param: Path, weights: Path, network: nn.Module) -> dict[str, Tens
         float32 tensors by the names of `network`, complete.
 
     Raises:
-        WeightsError: see `hub.ncnn.read_ncnn`.
+        WeightsError: see `weights.ncnn.read_ncnn`.
     """
     wanted = {
         name: tuple(module.weight.shape)

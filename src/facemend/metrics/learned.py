@@ -19,7 +19,7 @@ from facemend.networks.perceptual.weights import LPIPSNet
 def lpips(a: Tensor, b: Tensor, *, net: LPIPSNet = "alex") -> Tensor:
     """Learned perceptual image patch similarity, version 0.1. Lower is better.
 
-    For a loss with gradients use `models.perceptual.LPIPS`.
+    For a loss with gradients use `networks.perceptual.lpips.LPIPS`.
 
     Args:
         a: (N, 3, H, W) RGB, [0, 1]; sides at least 31 pixels ("alex") or 16 ("vgg").

@@ -34,7 +34,7 @@ _EFFICIENTNET_NORM_EPS = 1e-3
 
 
 def lpips_state(net: LPIPSNet) -> dict[str, Tensor]:
-    """State dict of `models.perceptual.LPIPS`, fetched and converted on the first use.
+    """State dict of `networks.perceptual.lpips.LPIPS`, fetched and converted on the first use.
 
     Args:
         net: "alex" or "vgg".
@@ -104,7 +104,7 @@ def read_heads(path: Path) -> dict[str, Tensor]:
 
 
 def identity_state() -> dict[str, Tensor]:
-    """State dict of `models.identity.IdentityNet`, fetched and converted on the first use.
+    """State dict of `networks.perceptual.identity.IdentityNet`, fetched and converted on the first use.
 
     Returns:
         As `read_dlib_resnet`.
@@ -117,7 +117,7 @@ def identity_state() -> dict[str, Tensor]:
 
 
 def dists_state() -> dict[str, Tensor]:
-    """State dict of `models.dists.DISTS`, fetched and converted on the first use.
+    """State dict of `networks.perceptual.dists.DISTS`, fetched and converted on the first use.
 
     Returns:
         The VGG-16 trunk as in `lpips_state`, and `alpha` and `beta` (1475,), float32.
@@ -140,7 +140,7 @@ def dists_state() -> dict[str, Tensor]:
 
 
 def efficientnet_state() -> dict[str, Tensor]:
-    """Weights of `models.efficientnet.EfficientNetLite0`, fetched and converted on the first use.
+    """Weights of `networks.discriminators.efficientnet.EfficientNetLite0`, fetched and converted on the first use.
 
     Returns:
         As `read_efficientnet`.
