@@ -126,12 +126,8 @@ def test_wrong_usage(faces, tmp_path):
     assert evaluate("-o", tmp_path).exit_code == 2
     for words, message in (
         (["--every", 0], "--every"),
-        (["-w", 2], "w must be"),
-        (["--size", 10], "--size"),
-        (["--preset", "worse"], "worse"),
         (["--peer", "sharper"], "no peer 'sharper'"),
         (["--model", "huge"], "no model 'huge'"),
-        (["--no-reference", "--lq", faces], "--lq needs originals"),
         (["--restored", f"a={faces}", "--restored", "a=x"], "names 'a' twice"),
         (["--restored", tmp_path], "no restored picture for biden.png, obama.png"),
         (["--protocol", "LFW"], "no protocol 'LFW'"),
@@ -170,29 +166,26 @@ def test_a_folder_that_is_not_the_protocols_is_refused_unless_incomplete(faces, 
 
 
 def test_a_protocol_sets_how_its_faces_are_damaged(asked, tmp_path):
-    for name in ("biden", "obama"):
-        (tmp_path / "faces").mkdir(exist_ok=True)
-        shutil.copy(PORTRAITS / f"{name}.jpg", tmp_path / "faces")
-    said = evaluate(tmp_path / "faces", "-o", tmp_path / "out", "--protocol", "facemend-small")
+    (tmp_path / "faces").mkdir()
+    shutil.copy(PORTRAITS / "obama.jpg", tmp_path / "faces")
+    command = (tmp_path / "faces", "-o", tmp_path / "out", "--protocol", "facemend-small")
+    said = evaluate(*command)
     assert said.exit_code == 0, said.output
     assert said.stderr == ""
     options = asked[0]
     assert (options.preset, options.seed, options.size, options.reference) == ("heavy", 0, 256, True)
     assert options.notes == protocols()["facemend-small"].notes
-    evaluate(
-        tmp_path / "faces", "-o", tmp_path / "out", "--protocol", "facemend-small", "--seed", 3, "--size", 256
-    )
+    evaluate(*command, "--seed", 3, "--size", 256)
     assert asked[1].seed == 3
     assert asked[1].notes[-1] == "Not as the protocol says: seed is 3, not 0."
     assert len(asked[1].notes) == len(options.notes) + 1
 
 
 def test_a_paired_protocol_brings_its_damaged_faces(asked, tmp_path):
-    for side, size in (("hq", 512), ("lq", 512)):
-        folder = tmp_path / "set" / side
-        folder.mkdir(parents=True)
-        for number in range(3 if side == "hq" else 2):
-            Image.new("RGB", (size, size)).save(folder / f"{number}.png")
+    for side, count in (("hq", 3), ("lq", 2)):
+        (tmp_path / "set" / side).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (512, 512)).save(tmp_path / "set" / side / f"{number}.png")
     said = evaluate(tmp_path / "set", "-o", tmp_path / "out", "--protocol", "CelebA-Test", "--incomplete")
     assert said.exit_code == 0, said.output
     assert "no partner for 1" in said.stderr

@@ -119,12 +119,16 @@ def test_reads_what_was_written(files, half):
         assert torch.equal(state[name], value), name
 
 
+def refused(param, weights, message, into=None):
+    with pytest.raises(WeightsError, match=message):
+        ncnn_state(param, weights, into or network())
+
+
 def test_damaged_weights_are_refused_by_name(files):
     good = packed(network(), half=True)
     nan = good[:-4] + b"\x00\x00\xc0\x7f"
     for data in (b"", good[:-1], good[:-4], good + bytes(4), b"\x01" + good[1:], bytes(4) + good[4:], nan):
-        with pytest.raises(WeightsError, match=r"net\.bin: .*fetch it again"):
-            ncnn_state(*files(LAYERS, data), network())
+        refused(*files(LAYERS, data), r"net\.bin: .*fetch it again")
 
 
 @pytest.mark.parametrize(
@@ -150,24 +154,17 @@ def test_damaged_weights_are_refused_by_name(files):
 def test_other_layer_lists_are_refused_by_name(files, old, new):
     assert old in LAYERS
     data = packed(network(), half=True)
-    with pytest.raises(WeightsError, match=r"net\.param: .*fetch it again"):
-        ncnn_state(*files(LAYERS.replace(old, new, 1), data), network())
+    refused(*files(LAYERS.replace(old, new, 1), data), r"net\.param: .*fetch it again")
 
 
 def test_missing_and_huge_files_are_refused(tmp_path, files):
     param, weights = files(LAYERS, packed(network(), half=True))
-    with pytest.raises(WeightsError, match=r"none\.param"):
-        ncnn_state(tmp_path / "none.param", weights, network())
-    with pytest.raises(WeightsError, match=r"none\.bin"):
-        ncnn_state(param, tmp_path / "none.bin", network())
-    with pytest.raises(WeightsError, match=r"net\.param.*layers with weights"):
-        ncnn_state(param, weights, RRDBNet(8, 4, 1))
-    with param.open("ab") as stream:
-        stream.truncate(1 << 40)  # sparse: must be refused before it is read
-    with pytest.raises(WeightsError, match=r"net\.param.*too large"):
-        ncnn_state(param, weights, network())
-    with weights.open("ab") as stream:
-        stream.truncate(1 << 40)
+    refused(tmp_path / "none.param", weights, r"none\.param")
+    refused(param, tmp_path / "none.bin", r"none\.bin")
+    refused(param, weights, r"net\.param.*layers with weights", RRDBNet(8, 4, 1))
+    for path in (param, weights):
+        with path.open("ab") as stream:
+            stream.truncate(1 << 40)  # sparse: must be refused before it is read
+    refused(param, weights, r"net\.param.*too large")
     param.write_text(LAYERS)
-    with pytest.raises(WeightsError, match=r"net\.bin.*cannot hold"):
-        ncnn_state(param, weights, network())
+    refused(param, weights, r"net\.bin.*cannot hold")
