@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
+import struct
 
 from PIL import Image
 
+from facemend.imaging.color import Pixels
+
 _log = logging.getLogger(__name__)
+
+ON_ITS_SIDE = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
 
 _ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _PIXEL_SIZE = (0xA002, 0xA003)
+_XMP, _ICC = 700, 34675
 # A TIFF file keeps its layout in the same directory as its EXIF: only these describe the photo.
 _TIFF_EXIF = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, _EXIF_IFD, _GPS_IFD)
 
@@ -42,6 +50,22 @@ def read_exif(image: Image.Image, name: str) -> tuple[bytes | None, int]:
     except Exception as error:  # metadata must not cost the picture
         _log.warning("%s: EXIF is damaged and left out (%s)", name, error)
         return None, orientation
+
+
+def tiff_metadata(data: bytes, name: str) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """EXIF as from `read_exif`, XMP and the colour profile of the first page of a TIFF."""
+    big = data[2:4] in (b"+\0", b"\0+")  # BigTIFF
+    exif = Image.Exif()
+    exif.bigtiff, exif.endian = big, "<" if data[:2] == b"II" else ">"
+    try:
+        at = struct.unpack(f"{exif.endian}{'Q' if big else 'I'}", data[8:16] if big else data[4:8])[0]
+        exif.load_from_fp(io.BytesIO(data), at)
+        xmp, icc = exif.get(_XMP), exif.get(_ICC)
+        exif.pop(_ORIENTATION, 1)
+        return _cleaned(exif, is_tiff=True), clean_xmp(xmp), icc if isinstance(icc, bytes) and icc else None
+    except Exception as error:  # metadata must not cost the picture
+        _log.warning("%s: EXIF is damaged and left out (%s)", name, error)
+        return None, None, None
 
 
 def clean_exif(block: bytes | None, name: str) -> bytes | None:
@@ -84,3 +108,14 @@ def clean_xmp(packet: object) -> bytes | None:
     if not isinstance(packet, bytes) or not packet.strip(b"\0 \n"):
         return None
     return _XMP_SIZES.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", packet))
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation 1..8 to (H, W, C); other numbers change nothing."""
+    if orientation in ON_ITS_SIDE:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
