@@ -7,9 +7,9 @@ import logging
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +17,13 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from facemend.errors import FacemendError, InputError
-from facemend.imaging import heif, sixteen_bit
+from facemend.imaging import heif, sixteen_bit, xmp
 from facemend.imaging.coding import av1_bits, coding_of, nclx_of, tiff_coding
 from facemend.imaging.color import Pixels
+from facemend.imaging.cut_off import ended, what_is_missing
 from facemend.imaging.formats import FORMATS
 from facemend.imaging.limits import MAX_PIXELS, check_scans, check_size, too_large
-from facemend.imaging.metadata import ON_ITS_SIDE, clean_xmp, read_exif, tiff_metadata, upright
+from facemend.imaging.metadata import ON_ITS_SIDE, dpi_of, iptc_of, read_exif, tiff_metadata, upright
 from facemend.imaging.picture import Picture
 from facemend.imaging.tiff_samples import check_kind, full_picture, is_tiff, read_samples
 from facemend.imaging.tiff_samples import size as tiff_size
@@ -37,6 +38,7 @@ _ANY = frozenset(name.lower() for name in READABLE) | {"heif", "mpo"}  # Pillow 
 SUFFIXES = frozenset(suffix for name in _ANY for suffix in FORMATS[name].suffixes)
 """Lower-case suffixes of files that `read_picture` may be able to read, HEIC with its extra."""
 
+_SRGB_POINTS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue
 _SRGB_LIKE = frozenset({0, 1, 2, 4, 5, 6, 13})  # primaries, transfers (ITU-T H.273): near enough, or not told
 
 
@@ -181,7 +183,8 @@ def _header(data: bytes, name: str, max_pixels: int) -> Header:
         check_size(name, width, height, max_pixels)
         return Header("tiff", width, height)
     with _opened(data, name, max_pixels) as image:
-        turned = read_exif(image, name)[1] in ON_ITS_SIDE
+        orientation = read_exif(image, name)[1] or xmp.clean(image.info.get("xmp")).orientation
+        turned = orientation in ON_ITS_SIDE
         width, height = reversed(image.size) if turned else image.size
         return Header(_format_name(image.format or ""), width, height)
 
@@ -198,26 +201,47 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
     with _opened(data, name, max_pixels) as image:
         coding, notes = coding_of(image, data), _notes(image, data)
         icc = image.info.get("icc_profile") or None
-        image.load()
+        image, more = _loaded(image, data, name)
         pixels, gray = _channels(image, data, name)
         exif, orientation = read_exif(image, name)
+        packet = xmp.clean(image.info.get("xmp"))
         return _picture(
-            upright(pixels, orientation),
+            upright(pixels, orientation or packet.orientation),
             gray,
             icc=None if image.mode == "CMYK" else icc,
             exif=exif,
-            xmp=clean_xmp(image.info.get("xmp")),
+            xmp=packet.packet,
+            iptc=iptc_of(image.info.get("photoshop")),
+            text=_texts(image),
+            dpi=dpi_of(image.info.get("dpi")),
             format=_format_name(image.format or ""),
             coding=coding,
-            notes=notes,
+            notes=(*notes, *more, *packet.notes),
         )
+
+
+def _loaded(image: Image.Image, data: bytes, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """The picture with its pixels; of a JPEG a few lines may be missing, which a note says."""
+    try:
+        image.load()
+        return image, ()
+    except OSError:
+        whole = ended(data) if image.format in ("JPEG", "MPO") else None
+        if whole is None:
+            raise
+        mended = Image.open(io.BytesIO(whole), formats=READABLE)
+        note = what_is_missing(np.atleast_3d(np.asarray(mended)))
+        if note is None:
+            raise
+        return mended, (note,)
 
 
 def _tiff(data: bytes, name: str, max_pixels: int) -> Picture:
     """Metadata are those of the first page, which is where they are where it is a reduced copy too."""
     source, tags, notes = full_picture(data, name)
     check_size(name, *tiff_size(tags), max_pixels)
-    exif, xmp, icc = tiff_metadata(data, name)
+    metadata, more = tiff_metadata(data, name)
+    notes += more
     if check_kind(tags, name):
         found = read_samples(source, tags, name)
         pixels, gray, notes = found.pixels, found.pixels.shape[2] < 3, notes + found.notes
@@ -227,8 +251,9 @@ def _tiff(data: bytes, name: str, max_pixels: int) -> Picture:
             coding, notes = coding_of(image, data), notes + _notes(image, data)
             image.load()  # upright
             pixels, gray = _channels(image, data, name)
-            icc = None if image.mode == "CMYK" else icc
-    return _picture(pixels, gray, icc=icc, exif=exif, xmp=xmp, format="tiff", coding=coding, notes=notes)
+            if image.mode == "CMYK":
+                metadata = replace(metadata, icc=None)
+    return _picture(pixels, gray, **vars(metadata), format="tiff", coding=coding, notes=notes)
 
 
 def _picture(pixels: Pixels, gray: bool, **rest: Any) -> Picture:
@@ -247,7 +272,14 @@ def _notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
     if image.format == "MPO":
         notes.append("the second picture in the file (a depth or gain map, or another view) is left out")
     elif getattr(image, "is_animated", False):
-        notes.append("has several frames or pages: only the first is used")
+        alone = getattr(image, "default_image", False)  # of an APNG, where it is no frame of the animation
+        notes.append(
+            "has an animation: only its still picture is used"
+            if alone
+            else "has several frames or pages: only the first is used"
+        )
+    if image.format == "PNG" and _is_odd(image):
+        notes.append("its gamma and primaries (gAMA, cHRM) are left out: its colours may look different")
     if image.mode.startswith("CMYK"):
         notes.append("is CMYK: it was converted to RGB")
     if image.format == "AVIF":
@@ -258,6 +290,28 @@ def _notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
             space = f"primaries {nclx[0]}, transfer {nclx[1]}"
             notes.append(f"its colours ({space}) are taken for sRGB: they may look wrong")
     return tuple(notes)
+
+
+def _is_odd(image: Image.Image) -> bool:
+    """Whether a PNG tells by numbers alone of colours that are not those of sRGB."""
+    told = image.info
+    if "icc_profile" in told or "srgb" in told:
+        return False
+    primaries = told.get("chromaticity", _SRGB_POINTS)
+    return abs(told.get("gamma", 1 / 2.2) - 1 / 2.2) > 0.02 or not np.allclose(
+        primaries, _SRGB_POINTS, atol=0.01
+    )
+
+
+def _texts(image: Image.Image) -> tuple[tuple[str, str], ...]:
+    """The texts of a PNG, but for metadata that some programs put there."""
+    texts: Mapping[str, str] = getattr(image, "text", {})
+    return tuple(
+        (key, str(text))
+        for key, text in texts.items()
+        if key != "XML:com.adobe.xmp"
+        and not key.lower().startswith(("raw profile type exif", "raw profile type xmp"))
+    )
 
 
 def _channels(image: Image.Image, data: bytes, name: str) -> tuple[Pixels, bool]:
