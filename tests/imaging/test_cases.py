@@ -194,7 +194,7 @@ def test_xmp_that_cannot_be_kept_is_told_of(bad: bytes) -> None:
     ],
 )
 def test_time_grows_with_the_length_of_xmp(grown) -> None:
-    """Eight times as much takes 8 times as long, 64 if it were squared; the rest is noise of busy machines."""
+    """Eight times as much takes 8 times as long, 64 if it were squared; the rest is noise."""
 
     def fastest(size: int) -> float:
         data, times = grown(size), []

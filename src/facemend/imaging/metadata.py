@@ -67,11 +67,9 @@ def tiff_metadata(data: bytes, name: str) -> tuple[Metadata, tuple[str, ...]]:
     try:
         at = struct.unpack(f"{exif.endian}{'Q' if big else 'I'}", data[8:16] if big else data[4:8])[0]
         exif.load_from_fp(io.BytesIO(data), at)
-        packet, icc, iptc = xmp.clean(exif.get(_XMP)), exif.get(_ICC), exif.get(_IPTC)
-        if isinstance(
-            iptc, tuple
-        ):  # stored as whole numbers, by mistake of an early program that others copied
-            iptc = struct.pack(f"{exif.endian}{len(iptc)}I", *iptc)
+        packet, icc = xmp.clean(exif.get(_XMP)), exif.get(_ICC)
+        # Its bytes: many programs say that they are whole numbers.
+        iptc = exif._info._tagdata.get(_IPTC)
         dpi = dpi_of((exif.get(_X_PIXELS), exif.get(_Y_PIXELS)))
         if dpi and exif.get(_PIXELS_UNIT, 2) != 2:
             dpi = None if exif[_PIXELS_UNIT] != 3 else (dpi[0] * 2.54, dpi[1] * 2.54)
