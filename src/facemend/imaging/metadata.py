@@ -69,7 +69,7 @@ def tiff_metadata(data: bytes, name: str) -> tuple[Metadata, tuple[str, ...]]:
         exif.load_from_fp(io.BytesIO(data), at)
         packet, icc = xmp.clean(exif.get(_XMP)), exif.get(_ICC)
         # Its bytes: many programs say that they are whole numbers.
-        iptc = exif._info._tagdata.get(_IPTC)
+        iptc = exif._info._tagdata.get(_IPTC) if exif._info else None
         dpi = dpi_of((exif.get(_X_PIXELS), exif.get(_Y_PIXELS)))
         if dpi and exif.get(_PIXELS_UNIT, 2) != 2:
             dpi = None if exif[_PIXELS_UNIT] != 3 else (dpi[0] * 2.54, dpi[1] * 2.54)
