@@ -26,7 +26,7 @@ def make_face(x: float, y: float, side: int) -> Face:
 class FakeDetector:
     faces: list[Face]
 
-    def detect(self, image, *, max_faces):
+    def detect(self, image, *, max_faces=None, turned=True):
         return self.faces[:max_faces]
 
 

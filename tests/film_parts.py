@@ -27,7 +27,7 @@ class FilmDetector:
         if self.last is None or self.last is not image:
             self.frame, self.last = self.frame + 1, image
 
-    def detect(self, image, *, max_faces):
+    def detect(self, image, *, max_faces=None, turned=True):
         self._begin(image)
         self.looks.append(self.frame)
         return self.faces(self.frame)[:max_faces]

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from PIL import Image
+import tifffile
+from PIL import Image, PngImagePlugin
 
+from facemend.imaging.metadata import iptc_segment
 from picture_files import SRGB, Metadata, exif_block, make_file, xmp_packet
 
 EVERYTHING = Metadata(SRGB, exif_block(6), xmp_packet(6))
@@ -28,6 +30,28 @@ def _saved(image: Image.Image, format: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
+
+
+def _tiff(values: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    options.setdefault("photometric", "rgb")
+    tifffile.imwrite(buffer, values, metadata=None, **options)
+    return buffer.getvalue()
+
+
+def _tiff_with_thumbnail(rgb: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(rgb[::4, ::4], photometric="rgb", subfiletype=1, subifds=1, metadata=None)
+        file.write(rgb, photometric="rgb", metadata=None)
+    return buffer.getvalue()
+
+
+def _texts() -> PngImagePlugin.PngInfo:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("parameters", "a face " * 30, zip=True)
+    texts.add_itxt("Title", "Gr\u00f6\u00dfe", "de")
+    return texts
 
 
 def two_frames(rgb: np.ndarray) -> dict[str, object]:
@@ -70,6 +94,17 @@ def seeds() -> dict[str, bytes]:
         "avif-10": bytes(cv2.imencode(".avif", deep[..., :3] >> 6, [cv2.IMWRITE_AVIF_DEPTH, 10])[1]),
         "heic-rgba": make_file("heif", rgba, EVERYTHING),
         "heic-10": make_file("heif", deep[..., :3] >> 6, bits=10),
+    }
+    files |= {
+        "tif-planar-16": _tiff(deep[..., :3].transpose(2, 0, 1), planarconfig="separate"),
+        "tif-tiles-alpha": _tiff(
+            rgba, tile=(16, 16), extrasamples=["unassalpha"], compression="lzw", predictor=2
+        ),
+        "tif-white-big": _tiff(gray[..., 0], photometric="miniswhite", byteorder=">", bigtiff=True),
+        "tif-thumbnail": _tiff_with_thumbnail(rgb),
+        "jpg-iptc": _saved(image, "jpeg", extra=iptc_segment(b"\x1c\x02\x78\0\4here" * 40), dpi=(300, 300)),
+        "jpg-blanks": make_file("jpeg", rgb, Metadata(xmp=xmp_packet(6).replace(b" ", b" " * 2000, 2))),
+        "png-texts": _saved(image, "png", pnginfo=_texts(), dpi=(300, 300)),
     }
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
         files[f"tif-{compression}"] = make_file("tiff", rgb, compression=compression)

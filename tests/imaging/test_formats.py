@@ -23,7 +23,18 @@ def row(format: Format) -> str:
         EXACT[format.lossless],
         said(format.alpha),
         {8: "8", 12: "8, 10, 12", 16: "8, 16"}[format.bits],
-        *(said(held) for held in (format.gray, format.icc, format.exif, format.xmp)),
+        *(
+            said(held)
+            for held in (
+                format.gray,
+                format.icc,
+                format.exif,
+                format.xmp,
+                format.iptc,
+                format.text,
+                format.dpi,
+            )
+        ),
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from facemend.errors import OutputError
-from facemend.imaging import Picture, encode_picture, read_picture, write_picture
+from facemend.imaging import Picture, encode_picture, left_out, read_picture, write_picture
 
 RGB = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
 RGB16 = np.random.default_rng(1).integers(0, 65536, (7, 11, 3), dtype=np.uint16)
@@ -103,9 +103,21 @@ def test_metadata_of_16_bit_png_is_kept() -> None:
 
 
 def test_what_a_bmp_cannot_hold_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    encode_picture(Picture(RGB, icc=SRGB, exif=exif_block(), xmp=b"<x/>"), "bmp")
-    for what in ("a colour profile", "EXIF", "XMP"):
+    everything = Picture(
+        RGB,
+        icc=SRGB,
+        exif=exif_block(),
+        xmp=b"<x/>",
+        iptc=b"iptc",
+        text=(("prompt", "a face"),),
+        dpi=(600, 600),
+    )
+    encode_picture(everything, "bmp")
+    for what in ("its colour profile", "EXIF", "XMP", "IPTC", "the texts of the PNG"):
         assert f"bmp cannot hold {what}" in caplog.text
+    (note,) = left_out(Picture(RGB, dpi=(600, 600)), "webp")
+    assert note == "webp cannot hold its resolution of 600 dpi: left out"
+    assert left_out(Picture(RGB, dpi=(72, 72)), "webp") == left_out(everything, "tiff")[1:] == ()
 
 
 def test_too_much_exif_costs_the_exif_and_not_the_picture(caplog: pytest.LogCaptureFixture) -> None:
@@ -116,6 +128,7 @@ def test_too_much_exif_costs_the_exif_and_not_the_picture(caplog: pytest.LogCapt
     assert "EXIF is left out" in caplog.text
     again = read_picture(encode_picture(Picture(RGB, exif=exif_block(), xmp=b"<x>" * 30_000), "jpeg"))
     assert (camera(again.exif), again.xmp) == ("camera", None)
+    assert "XMP is left out" in caplog.text
 
 
 def test_a_profile_of_another_kind_is_left_out(caplog: pytest.LogCaptureFixture) -> None:

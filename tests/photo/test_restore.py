@@ -86,7 +86,7 @@ def test_photos_together_are_as_one_by_one(rng):
     network = Network(brighter)
     restorer = Restorer(parts=network.parts([]), w=0.3, upscale=2)
     found = iter([[make_face(0, 0, 60), make_face(70, 10, 60)], [], [make_face(40, 30, 80)]] * 2)
-    restorer._parts.detector.detect = lambda image, max_faces: next(found)
+    restorer._parts.detector.detect = lambda image: next(found)
     pictures = [noise_picture(rng), noise_picture(rng, height=60), noise_picture(rng, width=150)]
     together = restorer.restore_many(pictures)
     assert network.batches == [3]  # all faces of all photos at once

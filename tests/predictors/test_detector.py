@@ -136,3 +136,20 @@ def test_nms_over_the_smaller_box_removes_boxes_inside() -> None:
 def test_squared_boxes_keep_their_centre() -> None:
     (box,) = squared(np.array([(10.0, 20.0, 30.0, 60.0)]))
     assert box.tolist() == [0, 20, 40, 60]
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_face_beside_an_upright_one(
+    detector: FaceDetector, astronaut: np.ndarray, turns: int
+) -> None:
+    """Each with its own landmarks; and it is not looked for where that is not wanted."""
+    side = len(astronaut)
+    both = np.ascontiguousarray(np.hstack([astronaut, np.rot90(astronaut, turns)]))
+    faces = detector.detect(both)
+    assert len(faces) == 2
+    assert_same_face(faces[0], POINTS)
+    turned = np.asarray(POINTS, float)
+    for _ in range(turns):
+        turned = np.stack([turned[:, 1], side - 1 - turned[:, 0]], 1)
+    assert_same_face(faces[1], turned + np.array([side, 0]))
+    assert_same_face(detector.detect(both, turned=False)[0], POINTS)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from facemend.errors import FacemendError
 from facemend.folder.plan import Batch, Job
 from facemend.folder.records import FolderStore, Output, Record, Records, Stamp, digest
-from facemend.imaging import Outputs, Picture, encode_for, read_content
+from facemend.imaging import Outputs, Picture, encode_for, format_of, left_out, read_content
 from facemend.photo.compare import before_after
 from facemend.photo.file import Work, do_file
 from facemend.photo.options import RestoreOptions
@@ -238,7 +238,8 @@ def _crops(job: Job, result: PhotoResult, crops: Path) -> Iterator[tuple[Path, P
     folder = crops / job.relative.parent
     for number, face in enumerate(result.faces, 1):
         for name, crop in (("before", face.crop), ("after", face.restored)):
-            yield folder / f"{job.relative.stem}_face{number}_{name}.png", Picture.from_array(crop)
+            picture = replace(Picture.from_array(crop), icc=result.picture.in_rgb().icc)
+            yield folder / f"{job.relative.stem}_face{number}_{name}.png", picture
 
 
 def make_record(
@@ -280,7 +281,7 @@ def make_report(source: Path | str, output: Path | str, result: PhotoResult, tot
         output,
         faces=tuple(_face(restored.face) for restored in result.faces),
         skipped=tuple({**_face(skipped.face), "reason": skipped.reason} for skipped in result.skipped),
-        notes=result.notes,
+        notes=(*result.notes, *left_out(result.picture, format_of(output))),
         seconds={**seconds, "total": round(total, 4)},
     )
 

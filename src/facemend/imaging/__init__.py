@@ -14,6 +14,7 @@ from facemend.imaging.color import (
     to_float,
     ycbcr_to_rgb,
 )
+from facemend.imaging.encoding import left_out
 from facemend.imaging.formats import WRITABLE
 from facemend.imaging.limits import MAX_PIXELS
 from facemend.imaging.outputs import Outputs
@@ -39,6 +40,7 @@ __all__ = [
     "is_toned",
     "keep_chroma",
     "largest_file",
+    "left_out",
     "luma",
     "match_broad_chroma",
     "read_content",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -64,6 +65,12 @@ def coding_of(image: Image.Image, data: bytes) -> Coding:
     if image.format == "AVIF":
         return _avif(data)
     return UNKNOWN
+
+
+def tiff_coding(tags: Mapping[int, Any]) -> Coding:
+    """How a TIFF was compressed, by its tags."""
+    names = {1: "raw", 5: "tiff_lzw", 8: "tiff_adobe_deflate", 32773: "packbits"}
+    return Coding(compression=names.get(tags.get(259, 1)))
 
 
 def jpeg_tables(source: Tables) -> Tables:

@@ -14,10 +14,15 @@ from facemend.imaging import heif, sixteen_bit, tiff
 from facemend.imaging.coding import UNKNOWN, Coding, jpeg_tables
 from facemend.imaging.color import Pixels
 from facemend.imaging.formats import FORMATS, Format
+from facemend.imaging.metadata import Metadata, iptc_segment
 from facemend.imaging.picture import Picture
 
 _log = logging.getLogger(__name__)
 
+_SCREEN_DPI = 100
+"""What programs write that know nothing of a resolution is 72 or 96."""
+_JPEG_MOST = 65_000
+"""Bytes of a block of metadata: a segment holds 65,533 with its name."""
 _QUALITY = {"jpeg": 95, "webp": 95, "avif": 90}
 """Where the caller says nothing and the source is of another format."""
 
@@ -32,34 +37,73 @@ def encode(picture: Picture, format: str, quality: int | None) -> bytes:
     """
     kind = FORMATS[format]
     pixels = _channels(picture, kind)
-    icc, exif, xmp = _metadata(picture, kind, pixels.shape[2])
+    metadata = _metadata(picture, kind, pixels.shape[2])
     coding = picture.coding if picture.format == format else UNKNOWN
     if format == "tiff":
-        return _tiff(pixels, coding, icc, exif, xmp)
+        return _tiff(pixels, coding, metadata)
     if format == "heif":
-        return heif.encode(pixels, coding, quality, icc, exif, xmp)
+        return heif.encode(pixels, coding, quality, metadata)
     if pixels.dtype == np.uint16:
-        return sixteen_bit.encode_png(pixels.astype(np.uint16, copy=False), icc, exif, xmp)
+        return sixteen_bit.encode_png(pixels.astype(np.uint16, copy=False), metadata)
     if format == "avif" and coding.lossless and quality is None:
-        data = _lossless_avif(pixels, icc, exif, xmp)
+        data = _lossless_avif(pixels, metadata)
         if data is not None:
             return data
         _log.warning("the installed OpenCV cannot write AVIF without loss: a newer one can")
-    return _with_pillow(pixels, format, _options(format, coding, quality), icc, exif, xmp)
+    return _with_pillow(pixels, format, _options(format, coding, quality), metadata)
+
+
+def left_out(picture: Picture, format: str) -> tuple[str, ...]:
+    """What of a picture a file of that format cannot hold, one line each."""
+    kind = FORMATS[format]
+    notes = []
+    if picture.pixels.dtype == np.uint16 and kind.bits == 8:
+        notes.append(f"{kind.name} holds 8 bits a channel: it is rounded from 16")
+    if picture.alpha is not None and not kind.alpha:
+        notes.append(f"{kind.name} has no transparency: it is laid on white")
+    channels = _channels_written(picture, kind)
+    if picture.icc and kind.icc and not _fits(picture.icc, channels):
+        notes.append("its colour profile does not fit the channels written and is left out")
+    what = {
+        "its colour profile": (picture.icc, kind.icc),
+        "EXIF": (picture.exif, kind.exif),
+        "XMP": (picture.xmp, kind.xmp),
+        "IPTC": (picture.iptc, kind.iptc),
+        "the texts of the PNG": (picture.text, kind.text),
+    }
+    notes += [
+        f"{kind.name} cannot hold {name}: left out"
+        for name, (block, held) in what.items()
+        if block and not held
+    ]
+    if picture.dpi and not kind.dpi and not picture.exif and max(picture.dpi) > _SCREEN_DPI:
+        notes.append(f"{kind.name} cannot hold its resolution of {max(picture.dpi):.0f} dpi: left out")
+    if kind.name == "jpeg":
+        long = {"EXIF": picture.exif, "XMP": picture.xmp, "IPTC": picture.iptc}
+        notes += [
+            f"{name} is left out: more than 64 kB do not fit into jpeg"
+            for name, block in long.items()
+            if block and len(block) > _JPEG_MOST
+        ]
+    return tuple(notes)
 
 
 def _channels(picture: Picture, kind: Format) -> Pixels:
     """(H, W, C) as the format holds it: gray, gray + alpha, RGB or RGBA; 8 or 16 bits."""
     pixels, alpha = picture.pixels, picture.alpha
     if pixels.dtype == np.uint16 and kind.bits == 8:
-        _log.info("%s holds 8 bits per channel: the picture is rounded from 16", kind.name)
         pixels, alpha = _to_8_bits(pixels), None if alpha is None else _to_8_bits(alpha)
     if alpha is not None and not kind.alpha:
-        _log.warning("%s has no transparency: the picture is laid on white", kind.name)
         pixels, alpha = _on_white(pixels, alpha), None
-    if picture.gray and kind.gray and (alpha is None or _holds_gray_alpha(kind, pixels)):
+    if _channels_written(picture, kind) < 3:
         pixels = pixels[..., :1]
     return pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
+
+
+def _channels_written(picture: Picture, kind: Format) -> int:
+    alpha = picture.alpha is not None and kind.alpha
+    gray = picture.gray and kind.gray and (not alpha or _holds_gray_alpha(kind, picture.pixels))
+    return (1 if gray else 3) + alpha
 
 
 def _holds_gray_alpha(kind: Format, pixels: Pixels) -> bool:
@@ -76,24 +120,24 @@ def _on_white(pixels: Pixels, alpha: Pixels) -> Pixels:
     return np.rint(255 + (pixels - np.float32(255)) * share).astype(np.uint8)
 
 
-def _metadata(
-    picture: Picture, kind: Format, channels: int
-) -> tuple[bytes | None, bytes | None, bytes | None]:
-    """Profile, EXIF and XMP as far as the format holds them; the log says what is left out."""
-    icc = picture.icc
-    if icc is not None and icc[16:20] != (b"GRAY" if channels < 3 else b"RGB "):
-        _log.warning("the colour profile does not fit the channels written and is left out")
-        icc = None
-    kept = []
-    for what, block, held in (
-        ("a colour profile", icc, kind.icc),
-        ("EXIF", picture.exif, kind.exif),
-        ("XMP", picture.xmp, kind.xmp),
-    ):
-        if block and not held:
-            _log.warning("%s cannot hold %s: it is left out", kind.name, what)
-        kept.append(block if held else None)
-    return kept[0], kept[1], kept[2]
+def _fits(icc: bytes, channels: int) -> bool:
+    return icc[16:20] == (b"GRAY" if channels < 3 else b"RGB ")  # colour space in its header
+
+
+def _metadata(picture: Picture, kind: Format, channels: int) -> Metadata:
+    """As far as the format holds it; `left_out` says what it does not."""
+
+    def short(block: bytes | None) -> bytes | None:
+        return None if block and kind.name == "jpeg" and len(block) > _JPEG_MOST else block
+
+    return Metadata(
+        picture.icc if picture.icc and kind.icc and _fits(picture.icc, channels) else None,
+        short(picture.exif) if kind.exif else None,
+        short(picture.xmp) if kind.xmp else None,
+        short(picture.iptc) if kind.iptc else None,
+        picture.text if kind.text else (),
+        picture.dpi if kind.dpi else None,
+    )
 
 
 def _options(format: str, coding: Coding, quality: int | None) -> dict[str, Any]:
@@ -114,42 +158,31 @@ def _options(format: str, coding: Coding, quality: int | None) -> dict[str, Any]
     return {}
 
 
-def _with_pillow(
-    pixels: Pixels,
-    format: str,
-    options: dict[str, Any],
-    icc: bytes | None,
-    exif: bytes | None,
-    xmp: bytes | None,
-) -> bytes:
-    image = _image(pixels)
-    metadata: dict[str, Any] = {"icc_profile": icc, "exif": exif, "xmp": xmp}
+def _with_pillow(pixels: Pixels, format: str, options: dict[str, Any], metadata: Metadata) -> bytes:
+    given: dict[str, Any] = {
+        "icc_profile": metadata.icc,
+        "exif": metadata.exif,
+        "xmp": metadata.xmp,
+        "dpi": metadata.dpi,
+        "extra": metadata.iptc and iptc_segment(metadata.iptc),
+    }
     if format == "png":
-        text = PngImagePlugin.PngInfo()
-        if xmp:
-            text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-        metadata["pnginfo"] = text
-    given = {name: value for name, value in metadata.items() if value}
-    while True:
-        buffer = io.BytesIO()
-        try:
-            image.save(buffer, format, **options, **given)
-            return buffer.getvalue()
-        except (OSError, ValueError, SyntaxError, RuntimeError) as error:
-            # More than 64 kB do not fit into a JPEG: the picture matters more.
-            blocks = [name for name in ("xmp", "exif") if name in given]
-            if not blocks:
-                raise
-            dropped = max(blocks, key=lambda name: len(given[name]))
-            _log.warning("%s is left out: it does not fit into %s (%s)", dropped.upper(), format, error)
-            del given[dropped]
+        texts = PngImagePlugin.PngInfo()
+        if metadata.xmp:
+            texts.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
+        for key, text in metadata.text:
+            texts.add_text(key, text)
+        given["pnginfo"] = texts
+    buffer = io.BytesIO()
+    _image(pixels).save(buffer, format, **options, **{name: value for name, value in given.items() if value})
+    return buffer.getvalue()
 
 
 def _image(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
 
 
-def _tiff(pixels: Pixels, coding: Coding, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
+def _tiff(pixels: Pixels, coding: Coding, metadata: Metadata) -> bytes:
     compression = coding.compression or "tiff_adobe_deflate"
     alpha = pixels.shape[2] in (2, 4)
     if pixels.dtype == np.uint16:
@@ -158,20 +191,20 @@ def _tiff(pixels: Pixels, coding: Coding, icc: bytes | None, exif: bytes | None,
         buffer = io.BytesIO()
         _image(pixels).save(buffer, "tiff", compression=compression)
         data = buffer.getvalue()
-    if alpha or icc or exif or xmp:
-        data = tiff.with_tags(data, icc=icc, exif=exif, xmp=xmp, alpha=alpha)
+    if alpha or metadata != Metadata():
+        data = tiff.with_tags(data, metadata, alpha=alpha)
     return data
 
 
-def _lossless_avif(pixels: Pixels, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes | None:
+def _lossless_avif(pixels: Pixels, metadata: Metadata) -> bytes | None:
     """Through OpenCV, as Pillow always converts colours to YCbCr, which rounds; None if it is too old."""
     if not hasattr(cv2, "imencodeWithMetadata"):
         return None
     order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
     blocks = {
-        cv2.IMAGE_METADATA_ICCP: icc,
-        cv2.IMAGE_METADATA_EXIF: exif and exif.removeprefix(b"Exif\0\0"),
-        cv2.IMAGE_METADATA_XMP: xmp,
+        cv2.IMAGE_METADATA_ICCP: metadata.icc,
+        cv2.IMAGE_METADATA_EXIF: metadata.exif and metadata.exif.removeprefix(b"Exif\0\0"),
+        cv2.IMAGE_METADATA_XMP: metadata.xmp,
     }
     given = {kind: np.frombuffer(block, np.uint8) for kind, block in blocks.items() if block}
     settings = [cv2.IMWRITE_AVIF_QUALITY, 100]  # which OpenCV writes as RGB, without loss

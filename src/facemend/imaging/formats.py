@@ -25,6 +25,9 @@ class Format:
         icc: colour profile.
         exif: EXIF.
         xmp: XMP.
+        iptc: IPTC.
+        text: texts with keywords.
+        dpi: resolution outside EXIF.
         extra: extra of the install that reads and writes it.
     """
 
@@ -38,17 +41,20 @@ class Format:
     icc: bool = True
     exif: bool = True
     xmp: bool = True
+    iptc: bool = False
+    text: bool = False
+    dpi: bool = False
     extra: str | None = None
 
 
 _TABLE = (
-    Format("png", (".png", ".apng"), bits=16),
-    Format("jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"), lossless="never", alpha=False),
+    Format("png", (".png", ".apng"), bits=16, text=True, dpi=True),
+    Format("jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"), lossless="never", alpha=False, iptc=True, dpi=True),
     Format("webp", (".webp",), lossless="as the source", gray=False),
-    Format("tiff", (".tif", ".tiff"), bits=16),
+    Format("tiff", (".tif", ".tiff"), bits=16, iptc=True, dpi=True),
     Format("avif", (".avif",), lossless="as the source"),
     Format("heif", (".heic", ".heif", ".hif"), lossless="as the source", bits=12, extra="heif"),
-    Format("bmp", (".bmp", ".dib"), alpha=False, icc=False, exif=False, xmp=False),
+    Format("bmp", (".bmp", ".dib"), alpha=False, icc=False, exif=False, xmp=False, dpi=True),
     Format("mpo", (".mpo",), written=False, alpha=False),  # two JPEGs; read as "jpeg"
     Format("gif", (".gif",), written=False, icc=False, exif=False, xmp=False),
     Format(

@@ -12,8 +12,9 @@ from facemend.errors import InputError, MissingExtraError
 from facemend.imaging.coding import Coding, nclx_of
 from facemend.imaging.color import Pixels
 from facemend.imaging.limits import check_size
-from facemend.imaging.metadata import clean_exif, clean_xmp
+from facemend.imaging.metadata import Metadata, clean_exif
 from facemend.imaging.picture import Picture
+from facemend.imaging.xmp import clean
 
 _BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF = frozenset({b"avif", b"avis"})
@@ -59,16 +60,17 @@ def decode(data: bytes, name: str, max_pixels: int) -> Picture:
         values = _straight(values, (1 << bits) - 1)
     pixels = values if bits == 8 else _widened(values, bits)
     gray = pixels.shape[2] < 3
+    packet = clean(heif.info.get("xmp"))
     return Picture(
         np.repeat(pixels[..., :1], 3, axis=2) if gray else pixels[..., :3].copy(),
         pixels[..., -1].copy() if pixels.shape[2] in (2, 4) else None,
         gray,
         icc=heif.info.get("icc_profile") or None,
         exif=clean_exif(heif.info.get("exif"), name),
-        xmp=clean_xmp(heif.info.get("xmp")),
+        xmp=packet.packet,
         format="heif",
         coding=_coding(heif.info, data, bits),
-        notes=tuple(notes),
+        notes=(*notes, *packet.notes),
     )
 
 
@@ -76,9 +78,7 @@ def encode(
     pixels: Pixels,
     coding: Coding,
     quality: int | None,
-    icc: bytes | None,
-    exif: bytes | None,
-    xmp: bytes | None,
+    metadata: Metadata,
 ) -> bytes:
     """A picture as the content of a HEIC.
 
@@ -86,9 +86,7 @@ def encode(
         pixels: (H, W, C) uint8 or uint16 with 1, 3 or 4 channels: gray, RGB, RGBA.
         coding: what to be like: loss, subsampling, bits (16-bit pixels of another source get 10), colours.
         quality: 1..100; None: without loss where `coding` is, else 90.
-        icc: colour profile to embed.
-        exif: EXIF block to embed.
-        xmp: XMP packet to embed.
+        metadata: what to embed: profile, EXIF, XMP.
 
     Raises:
         MissingExtraError: pillow-heif is not installed. What pillow-heif raises goes through.
@@ -111,9 +109,9 @@ def encode(
         "matrix_coefficients": 0 if lossless and channels > 1 else 6,
         "full_range_flag": 1,
         "bit_depth": bits,
-        "icc_profile": icc,
-        "exif": exif,
-        "xmp": xmp,
+        "icc_profile": metadata.icc,
+        "exif": metadata.exif,
+        "xmp": metadata.xmp,
     }
     buffer = io.BytesIO()
     library.encode(mode, (width, height), np.ascontiguousarray(pixels).tobytes(), buffer, **options)

@@ -1,26 +1,29 @@
-"""EXIF and XMP of a picture that is turned upright and changed: kept, but for what is no longer true."""
+"""Metadata of a picture that is turned upright and changed: kept, but for what is no longer true."""
 
 from __future__ import annotations
 
+import io
 import logging
-import re
+import struct
+from dataclasses import dataclass
 
 from PIL import Image
 
+from facemend.imaging import xmp
+from facemend.imaging.color import Pixels
+
 _log = logging.getLogger(__name__)
+
+ON_ITS_SIDE = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
 
 _ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _PIXEL_SIZE = (0xA002, 0xA003)
+_XMP, _ICC, _IPTC, _IPTC_RESOURCE = 700, 34675, 33723, 0x0404
+_X_PIXELS, _Y_PIXELS, _PIXELS_UNIT = 282, 283, 296
 # A TIFF file keeps its layout in the same directory as its EXIF: only these describe the photo.
 _TIFF_EXIF = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, _EXIF_IFD, _GPS_IFD)
-
-# In XMP a property is an attribute, name="value", or an element, <name>value</name>.
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
-_XMP_SIZE = rb"(?:tiff:Image(?:Width|Length)|exif:Pixel[XY]Dimension)"
-_XMP_SIZES = re.compile(
-    rb"\s+%b\s*=\s*(?:\"[^\"<]*\"|'[^'<]*')|<%b>[^<]*</%b>" % (_XMP_SIZE, _XMP_SIZE, _XMP_SIZE)
-)
 
 
 def read_exif(image: Image.Image, name: str) -> tuple[bytes | None, int]:
@@ -32,16 +35,50 @@ def read_exif(image: Image.Image, name: str) -> tuple[bytes | None, int]:
 
     Returns:
         The block as in a JPEG (starting "Exif"), without thumbnail, pixel size and orientation, or None if
-        nothing is left or it is damaged; and the orientation, 1 to 8, also where only XMP tells it.
+        nothing is left or it is damaged; and the orientation, 1 to 8, or 0 where it tells none.
     """
-    orientation = 1
+    orientation = 0
     try:
         exif = image.getexif()
-        orientation = int(exif.pop(_ORIENTATION, 0)) or _xmp_orientation(image.info.get("xmp"))
+        orientation = int(exif.pop(_ORIENTATION, 0))
         return _cleaned(exif, is_tiff=image.format == "TIFF"), orientation
     except Exception as error:  # metadata must not cost the picture
         _log.warning("%s: EXIF is damaged and left out (%s)", name, error)
         return None, orientation
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says beside its pixels; see `Picture`."""
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    text: tuple[tuple[str, str], ...] = ()
+    dpi: tuple[float, float] | None = None
+
+
+def tiff_metadata(data: bytes, name: str) -> tuple[Metadata, tuple[str, ...]]:
+    """Metadata of the first page of a TIFF, cleaned as by `read_exif` and `xmp.clean`; and notes."""
+    big = data[2:4] in (b"+\0", b"\0+")  # BigTIFF
+    exif = Image.Exif()
+    exif.bigtiff, exif.endian = big, "<" if data[:2] == b"II" else ">"
+    try:
+        at = struct.unpack(f"{exif.endian}{'Q' if big else 'I'}", data[8:16] if big else data[4:8])[0]
+        exif.load_from_fp(io.BytesIO(data), at)
+        packet, icc = xmp.clean(exif.get(_XMP)), exif.get(_ICC)
+        # Its bytes: many programs say that they are whole numbers.
+        iptc = exif._info._tagdata.get(_IPTC) if exif._info else None
+        dpi = dpi_of((exif.get(_X_PIXELS), exif.get(_Y_PIXELS)))
+        if dpi and exif.get(_PIXELS_UNIT, 2) != 2:
+            dpi = None if exif[_PIXELS_UNIT] != 3 else (dpi[0] * 2.54, dpi[1] * 2.54)
+        exif.pop(_ORIENTATION, 1)
+        found = Metadata(icc or None, _cleaned(exif, is_tiff=True), packet.packet, iptc or None, dpi=dpi)
+        return found, packet.notes
+    except Exception as error:  # metadata must not cost the picture
+        _log.warning("%s: its metadata are damaged and left out (%s)", name, error)
+        return Metadata(), ("its metadata are damaged and left out",)
 
 
 def clean_exif(block: bytes | None, name: str) -> bytes | None:
@@ -68,19 +105,34 @@ def _cleaned(exif: Image.Exif, *, is_tiff: bool = False) -> bytes | None:
     return exif.tobytes() if len(exif) else None
 
 
-def _xmp_orientation(packet: object) -> int:
-    found = _XMP_ORIENTATION.search(packet) if isinstance(packet, bytes) else None
-    return int(found[2]) if found else 1
+def iptc_of(resources: object) -> bytes | None:
+    """The IPTC block (captions, names, keywords) among a JPEG's Photoshop resources, as Pillow gives them."""
+    block = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
+    return block if isinstance(block, bytes) and block else None
 
 
-def clean_xmp(packet: object) -> bytes | None:
-    """An XMP packet that says "upright" and no pixel size; the rest stays byte by byte.
+def iptc_segment(block: bytes) -> bytes:
+    """An IPTC block as a segment of a JPEG."""
+    body = b"Photoshop 3.0\08BIM" + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(block)) + block
+    body += bytes(len(body) % 2)
+    return b"\xff\xed" + struct.pack(">H", len(body) + 2) + body
 
-    Args:
-        packet: as Pillow gives it: bytes, str, or None where there is none.
-    """
-    if isinstance(packet, str):
-        packet = packet.encode()
-    if not isinstance(packet, bytes) or not packet.strip(b"\0 \n"):
+
+def dpi_of(told: object) -> tuple[float, float] | None:
+    """Pixels an inch across and down, as Pillow gives them; None where that says nothing."""
+    try:
+        across, down = (float(value) for value in told)  # type: ignore[attr-defined]
+    except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return _XMP_SIZES.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", packet))
+    return (across, down) if 1 < across < 1e6 and 1 < down < 1e6 else None
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation 1..8 to (H, W, C); other numbers change nothing."""
+    if orientation in ON_ITS_SIDE:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -11,8 +12,11 @@ from typing import IO
 
 from facemend.errors import OutputError
 from facemend.files import place
+from facemend.imaging.encoding import left_out
 from facemend.imaging.picture import Picture
-from facemend.imaging.writing import encode_for
+from facemend.imaging.writing import encode_for, format_of
+
+_log = logging.getLogger(__name__)
 
 
 class Outputs:
@@ -62,6 +66,8 @@ class Outputs:
             OutputError: it cannot be written.
         """
         self.save_content(path, encode_for(path, picture))
+        for note in left_out(picture, format_of(path)):
+            _log.warning("%s: %s", path, note)
 
     def save_text(self, path: Path, text: str) -> None:
         """Write a UTF-8 text to a claimed path, whole or not at all; its folder is made.

@@ -27,6 +27,9 @@ class Picture:
         icc: colour profile of the pixels; kept, never applied (CMYK apart). None: assume sRGB.
         exif: EXIF block as in a JPEG file (starting "Exif"), without orientation, thumbnail and pixel size.
         xmp: XMP packet, UTF-8, upright and without pixel size.
+        iptc: IPTC block (IIM): captions, names, keywords of press and archives.
+        text: texts of a PNG, keyword and text each.
+        dpi: pixels an inch, across and down, as the file tells it outside EXIF.
         format: format of the source, a name of `formats.FORMATS`: "png", "jpeg", "webp", "tiff", ...
         coding: how the source was compressed; a file of the same format is written alike.
         notes: what of the source could not be kept, such as further frames; one line each.
@@ -41,6 +44,9 @@ class Picture:
     xmp: bytes | None = None
     coding: Coding = UNKNOWN
     notes: tuple[str, ...] = ()
+    iptc: bytes | None = None
+    text: tuple[tuple[str, str], ...] = ()
+    dpi: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         p, a = self.pixels, self.alpha

@@ -7,23 +7,26 @@ import logging
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from facemend.errors import FacemendError, InputError
-from facemend.imaging import heif, sixteen_bit
-from facemend.imaging.coding import av1_bits, coding_of, nclx_of
+from facemend.imaging import heif, sixteen_bit, xmp
+from facemend.imaging.coding import av1_bits, coding_of, nclx_of, tiff_coding
 from facemend.imaging.color import Pixels
+from facemend.imaging.cut_off import ended, what_is_missing
 from facemend.imaging.formats import FORMATS
 from facemend.imaging.limits import MAX_PIXELS, check_scans, check_size, too_large
-from facemend.imaging.metadata import clean_xmp, read_exif
+from facemend.imaging.metadata import ON_ITS_SIDE, dpi_of, iptc_of, read_exif, tiff_metadata, upright
 from facemend.imaging.picture import Picture
+from facemend.imaging.tiff_samples import check_kind, full_picture, is_tiff, read_samples
+from facemend.imaging.tiff_samples import size as tiff_size
 
 _log = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
@@ -35,7 +38,7 @@ _ANY = frozenset(name.lower() for name in READABLE) | {"heif", "mpo"}  # Pillow 
 SUFFIXES = frozenset(suffix for name in _ANY for suffix in FORMATS[name].suffixes)
 """Lower-case suffixes of files that `read_picture` may be able to read, HEIC with its extra."""
 
-_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_SRGB_POINTS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue
 _SRGB_LIKE = frozenset({0, 1, 2, 4, 5, 6, 13})  # primaries, transfers (ITU-T H.273): near enough, or not told
 
 
@@ -173,12 +176,17 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
 def _header(data: bytes, name: str, max_pixels: int) -> Header:
     if heif.is_heif(data):
         return Header("heif", *heif.size(data, name, max_pixels))
+    if is_tiff(data):
+        _, tags, _ = full_picture(data, name)
+        check_kind(tags, name)
+        width, height = tiff_size(tags)
+        check_size(name, width, height, max_pixels)
+        return Header("tiff", width, height)
     with _opened(data, name, max_pixels) as image:
-        _bits(image, data, name)
-        kind = image.format or ""
-        turned = kind != "TIFF" and read_exif(image, name)[1] in _ON_ITS_SIDE
+        orientation = read_exif(image, name)[1] or xmp.clean(image.info.get("xmp")).orientation
+        turned = orientation in ON_ITS_SIDE
         width, height = reversed(image.size) if turned else image.size
-        return Header(_format_name(kind), width, height)
+        return Header(_format_name(image.format or ""), width, height)
 
 
 def _format_name(kind: str) -> str:
@@ -188,31 +196,73 @@ def _format_name(kind: str) -> str:
 def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
     if heif.is_heif(data):
         return heif.decode(data, name, max_pixels)
+    if is_tiff(data):
+        return _tiff(data, name, max_pixels)
     with _opened(data, name, max_pixels) as image:
-        kind = image.format or ""
-        bits = _bits(image, data, name)
-        coding = coding_of(image, data)
-        notes = _notes(image, data)
-        image.load()
-        exif, orientation = read_exif(image, name)
-        xmp = clean_xmp(image.info.get("xmp"))
+        coding, notes = coding_of(image, data), _notes(image, data)
         icc = image.info.get("icc_profile") or None
-        if image.mode == "CMYK":
-            pixels, gray, icc = np.asarray(_from_cmyk(image, icc)), False, None
-        else:
-            pixels, gray = _channels(image, data, bits, name)
-    if kind != "TIFF":  # decoders turn TIFF pictures themselves
-        pixels = _upright(pixels, orientation)
+        image, more = _loaded(image, data, name)
+        pixels, gray = _channels(image, data, name)
+        exif, orientation = read_exif(image, name)
+        packet = xmp.clean(image.info.get("xmp"))
+        return _picture(
+            upright(pixels, orientation or packet.orientation),
+            gray,
+            icc=None if image.mode == "CMYK" else icc,
+            exif=exif,
+            xmp=packet.packet,
+            iptc=iptc_of(image.info.get("photoshop")),
+            text=_texts(image),
+            dpi=dpi_of(image.info.get("dpi")),
+            format=_format_name(image.format or ""),
+            coding=coding,
+            notes=(*notes, *more, *packet.notes),
+        )
+
+
+def _loaded(image: Image.Image, data: bytes, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """The picture with its pixels; of a JPEG a few lines may be missing, which a note says."""
+    try:
+        image.load()
+        return image, ()
+    except OSError:
+        whole = ended(data) if image.format in ("JPEG", "MPO") else None
+        if whole is None:
+            raise
+        mended = Image.open(io.BytesIO(whole), formats=READABLE)
+        note = what_is_missing(np.atleast_3d(np.asarray(mended)))
+        if note is None:
+            raise
+        return mended, (note,)
+
+
+def _tiff(data: bytes, name: str, max_pixels: int) -> Picture:
+    """Metadata are those of the first page, which is where they are where it is a reduced copy too."""
+    source, tags, notes = full_picture(data, name)
+    check_size(name, *tiff_size(tags), max_pixels)
+    metadata, more = tiff_metadata(data, name)
+    notes += more
+    if check_kind(tags, name):
+        found = read_samples(source, tags, name)
+        pixels, gray, notes = found.pixels, found.pixels.shape[2] < 3, notes + found.notes
+        coding = tiff_coding(tags)
+    else:
+        with _opened(source, name, max_pixels) as image:
+            coding, notes = coding_of(image, data), notes + _notes(image, data)
+            image.load()  # upright
+            pixels, gray = _channels(image, data, name)
+            if image.mode == "CMYK":
+                metadata = replace(metadata, icc=None)
+    return _picture(pixels, gray, **vars(metadata), format="tiff", coding=coding, notes=notes)
+
+
+def _picture(pixels: Pixels, gray: bool, **rest: Any) -> Picture:
+    """From (H, W, C): gray, gray + alpha, RGB or RGBA."""
     return Picture(
         np.repeat(pixels[..., :1], 3, axis=2) if gray else pixels[..., :3].copy(),
         pixels[..., -1].copy() if pixels.shape[2] in (2, 4) else None,
         gray,
-        icc=icc,
-        exif=exif,
-        xmp=xmp,
-        format=_format_name(kind),
-        coding=coding,
-        notes=notes,
+        **rest,
     )
 
 
@@ -222,7 +272,14 @@ def _notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
     if image.format == "MPO":
         notes.append("the second picture in the file (a depth or gain map, or another view) is left out")
     elif getattr(image, "is_animated", False):
-        notes.append("has several frames or pages: only the first is used")
+        alone = getattr(image, "default_image", False)  # of an APNG, where it is no frame of the animation
+        notes.append(
+            "has an animation: only its still picture is used"
+            if alone
+            else "has several frames or pages: only the first is used"
+        )
+    if image.format == "PNG" and _is_odd(image):
+        notes.append("its gamma and primaries (gAMA, cHRM) are left out: its colours may look different")
     if image.mode.startswith("CMYK"):
         notes.append("is CMYK: it was converted to RGB")
     if image.format == "AVIF":
@@ -235,40 +292,41 @@ def _notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _bits(image: Image.Image, data: bytes, name: str) -> int:
-    """Bits per channel that the picture is to be read with: 8 or 16. Refuses what would be read wrongly."""
-    if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        if 3 in np.atleast_1d(tags.get(339, 1)):
-            raise InputError(f"{name}: floating-point TIFF is not supported: save it as 16-bit integers")
-        bits = set(np.atleast_1d(tags.get(258, 1)).tolist())
-        if not bits <= {1, 2, 4, 8, 16}:
-            raise InputError(f"{name}: {max(bits)} bits per channel are not supported: save it with 8 or 16")
-        if 16 in bits and 1 in np.atleast_1d(tags.get(338, 0)):
-            raise InputError(f"{name}: 16-bit TIFF with premultiplied alpha is not supported: save it as PNG")
-        return 16 if 16 in bits else 8
-    if image.format == "PNG":
-        return 16 if data[24] == 16 else 8
-    return 16 if image.mode.startswith("I") else 8
+def _is_odd(image: Image.Image) -> bool:
+    """Whether a PNG tells by numbers alone of colours that are not those of sRGB."""
+    told = image.info
+    if "icc_profile" in told or "srgb" in told:
+        return False
+    primaries = told.get("chromaticity", _SRGB_POINTS)
+    return abs(told.get("gamma", 1 / 2.2) - 1 / 2.2) > 0.02 or not np.allclose(
+        primaries, _SRGB_POINTS, atol=0.01
+    )
 
 
-def _channels(image: Image.Image, data: bytes, bits: int, name: str) -> tuple[Pixels, bool]:
+def _texts(image: Image.Image) -> tuple[tuple[str, str], ...]:
+    """The texts of a PNG, but for metadata that some programs put there."""
+    texts: Mapping[str, str] = getattr(image, "text", {})
+    return tuple(
+        (key, str(text))
+        for key, text in texts.items()
+        if key != "XML:com.adobe.xmp"
+        and not key.lower().startswith(("raw profile type exif", "raw profile type xmp"))
+    )
+
+
+def _channels(image: Image.Image, data: bytes, name: str) -> tuple[Pixels, bool]:
     """Pixels as (H, W, C), and whether they are gray (C = 1 or 2) or RGB (C = 3 or 4)."""
     mode = image.mode
+    if mode == "CMYK":
+        return np.asarray(_from_cmyk(image, image.info.get("icc_profile"))), False
     if mode.startswith("I"):  # gray with 16 bits, or 32 that hold no more (Netpbm)
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise InputError(f"{name}: more than 16 bits per channel are not supported: save it with 8 or 16")
-        return values.astype(np.uint16)[..., None], True
-    if bits == 16 and mode in ("RGB", "RGBA"):
+        return _deep_gray(image, name), True
+    if image.format == "PNG" and data[24] == 16:
         deep = sixteen_bit.decode(data)
         if deep is None or deep.shape[:2] != (image.height, image.width):
-            raise InputError(
-                f"{name}: this layout of 16-bit {image.format} is not supported: save it as 8-bit"
-            )
-        # Gray with alpha is colour type 4 of PNG; both decoders spread it over four channels.
-        gray_alpha = image.format == "PNG" and data[25] == 4 and deep.shape[2] == 4
-        return (deep[..., [0, 3]], True) if gray_alpha else (deep, False)
+            raise InputError(f"{name}: this layout of 16-bit PNG is not supported: save it as 8-bit")
+        # Gray with alpha is colour type 4; decoders spread it over four channels.
+        return (deep[..., [0, 3]], True) if data[25] == 4 and deep.shape[2] == 4 else (deep, False)
     if mode in ("F", "LAB", "HSV"):
         raise InputError(f"{name}: colour mode {mode} is not supported: save it as RGB")
     gray = mode in ("1", "L", "LA", "La")
@@ -276,6 +334,18 @@ def _channels(image: Image.Image, data: bytes, bits: int, name: str) -> tuple[Pi
     wanted = ("LA" if alpha else "L") if gray else ("RGBA" if alpha else "RGB")
     pixels = np.array(image if mode == wanted else image.convert(wanted))
     return pixels.reshape(image.height, image.width, len(wanted)), gray
+
+
+def _deep_gray(image: Image.Image, name: str) -> Pixels:
+    """(H, W, 1) uint16, or (H, W, 2) where one value is said to be transparent."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise InputError(f"{name}: more than 16 bits per channel are not supported: save it with 8 or 16")
+    pixels = values.astype(np.uint16)[..., None]
+    clear = image.info.get("transparency")
+    if not isinstance(clear, int):
+        return pixels
+    return np.concatenate([pixels, np.where(pixels == clear, 0, 65535).astype(np.uint16)], axis=2)
 
 
 def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
@@ -290,14 +360,3 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
             if converted is not None:
                 return converted
     return image.convert("RGB")
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Apply an EXIF orientation 1..8 to (H, W, C); other numbers change nothing."""
-    if orientation in _ON_ITS_SIDE:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels

@@ -13,7 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemend.imaging.metadata import Metadata
+
 _TIFF_COMPRESSION = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "packbits": 32773}
+_METRES_AN_INCH = 0.0254
 _PNG_COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> code in the header
 
 
@@ -39,14 +42,12 @@ def decode(data: bytes) -> NDArray[np.uint16] | None:
     return np.asarray(cv2.cvtColor(image, order), dtype=np.uint16)
 
 
-def encode_png(image: NDArray[np.uint16], icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
+def encode_png(image: NDArray[np.uint16], metadata: Metadata) -> bytes:
     """Write a 16-bit PNG.
 
     Args:
         image: (H, W, C) uint16 with 1 to 4 channels: gray, gray + alpha, RGB, RGBA.
-        icc: colour profile to embed.
-        exif: EXIF block to embed, with or without its "Exif" prefix.
-        xmp: XMP packet to embed.
+        metadata: what to embed; EXIF with or without its "Exif" prefix.
     """
     height, width, channels = image.shape
     rows = image.astype(">u2").reshape(height, -1).view(np.uint8)
@@ -56,12 +57,17 @@ def encode_png(image: NDArray[np.uint16], icc: bytes | None, exif: bytes | None,
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 16, _PNG_COLOR_TYPE[channels], 0, 0, 0)
     parts = [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header)]
-    if icc:
-        parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
-    if exif:
-        parts.append(_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")))
-    if xmp:
-        parts.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
+    if metadata.icc:
+        parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
+    if metadata.dpi:
+        across, down = (round(value / _METRES_AN_INCH) for value in metadata.dpi)
+        parts.append(_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
+    if metadata.exif:
+        parts.append(_chunk(b"eXIf", metadata.exif.removeprefix(b"Exif\0\0")))
+    if metadata.xmp:
+        parts.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp))
+    for key, text in metadata.text:
+        parts.append(_chunk(b"iTXt", key.encode("latin-1", "replace") + b"\0\0\0\0\0" + text.encode()))
     parts += [_chunk(b"IDAT", zlib.compress(filtered.data, 6)), _chunk(b"IEND", b"")]
     return b"".join(parts)
 

@@ -8,21 +8,22 @@ from itertools import accumulate
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
+from facemend.imaging.metadata import Metadata
+
 _OFFSETS, _COUNTS = 273, 279
-_EXTRA_SAMPLES, _XMP, _ICC = 338, 700, 34675
+_EXTRA_SAMPLES, _XMP, _ICC, _IPTC = 338, 700, 34675, 33723
+_X_PIXELS, _Y_PIXELS, _PIXELS_UNIT, _INCH = 282, 283, 296, 2
 _STRAIGHT_ALPHA = 2
 _SUBDIRECTORIES = (0x8769, 0x8825)  # EXIF, GPS
 _LONG, _BYTE, _UNDEFINED = 4, 1, 7
 
 
-def with_tags(data: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | None, alpha: bool) -> bytes:
+def with_tags(data: bytes, metadata: Metadata, *, alpha: bool) -> bytes:
     """A TIFF with metadata added; its pixels are taken over as they are compressed.
 
     Args:
         data: a TIFF of ours: one page, strips.
-        icc: colour profile.
-        exif: EXIF block as in a JPEG, starting "Exif".
-        xmp: XMP packet.
+        metadata: what to add; EXIF as in a JPEG, starting "Exif".
         alpha: the last channel is straight alpha.
     """
     with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
@@ -37,12 +38,15 @@ def with_tags(data: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes 
     tags[_OFFSETS] = tuple(accumulate((count for _, count in strips[:-1]), initial=0))
     if alpha:
         tags[_EXTRA_SAMPLES] = _STRAIGHT_ALPHA
-    for tag, kind, value in ((_ICC, _UNDEFINED, icc), (_XMP, _BYTE, xmp)):
+    if metadata.exif:
+        _add_exif(tags, metadata.exif)
+    blocks = ((_ICC, metadata.icc), (_XMP, metadata.xmp), (_IPTC, metadata.iptc))
+    for tag, value in blocks:
         if value:
-            tags.tagtype[tag] = kind
+            tags.tagtype[tag] = _BYTE if tag == _XMP else _UNDEFINED
             tags[tag] = value
-    if exif:
-        _add_exif(tags, exif)
+    if metadata.dpi:
+        tags[_X_PIXELS], tags[_Y_PIXELS], tags[_PIXELS_UNIT] = *metadata.dpi, _INCH
     buffer = io.BytesIO()
     tags.save(buffer)
     buffer.writelines(data[at : at + count] for at, count in strips)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from facemend.errors import FacemendError, MissingExtraError, OutputError
 from facemend.files import place
-from facemend.imaging.encoding import encode
+from facemend.imaging.encoding import encode, left_out
 from facemend.imaging.formats import WRITABLE
 from facemend.imaging.picture import Picture
+
+_log = logging.getLogger(__name__)
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
@@ -30,7 +33,7 @@ def encode_picture(picture: Picture, format: str, *, quality: int | None = None)
 
     Kept where the format can (see `formats.FORMATS`): alpha, more than 8 bits, a single gray channel, colour
     profile, EXIF, XMP. A picture of the same format is compressed as its source was: without loss, or with
-    its quantisation tables and subsampling (`Coding`). What is lost is logged.
+    its quantisation tables and subsampling (`Coding`). What is lost is logged; `left_out` tells it before.
 
     Args:
         picture: what to write.
@@ -41,6 +44,13 @@ def encode_picture(picture: Picture, format: str, *, quality: int | None = None)
         OutputError: unknown format, or the picture is too large for it.
         MissingExtraError: HEIC, and pillow-heif is not installed.
     """
+    data = _encode(picture, format, quality)
+    for note in left_out(picture, format):
+        _log.warning("picture from memory: %s", note)
+    return data
+
+
+def _encode(picture: Picture, format: str, quality: int | None) -> bytes:
     if format not in WRITABLE.values():
         known = ", ".join(dict.fromkeys(WRITABLE.values()))
         raise OutputError(f"cannot write the format {format!r}: use one of {known}")
@@ -78,6 +88,8 @@ def write_picture(
     if not overwrite and (path.exists() or path.is_symlink()):
         raise _exists(path)
     data = encode_for(path, picture, quality=quality)
+    for note in left_out(picture, format_of(path)):
+        _log.warning("%s: %s", path, note)
     try:
         place(path, data, overwrite)
     except FileExistsError:
@@ -89,7 +101,7 @@ def write_picture(
 
 
 def encode_for(path: str | os.PathLike[str], picture: Picture, *, quality: int | None = None) -> bytes:
-    """A picture as the content of that file: `encode_picture` with the format of its suffix.
+    """A picture as the content of that file: `encode_picture` with the format of its suffix; logs nothing.
 
     Raises:
         OutputError: see `encode_picture`; the message names the path.
@@ -97,7 +109,7 @@ def encode_for(path: str | os.PathLike[str], picture: Picture, *, quality: int |
     """
     format = format_of(path)
     try:
-        return encode_picture(picture, format, quality=quality)
+        return _encode(picture, format, quality)
     except OutputError as error:
         raise OutputError(f"{os.fspath(path)}: {error}") from error
     except MissingExtraError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -21,7 +22,8 @@ def before_after(before: Picture, after: Picture) -> Picture:
     scale = min(1.0, MAX_SIDE / max(after.width, after.height))
     after = after.resized(scale)
     pixels = resize(before.pixels, (after.width, after.height), "lanczos")
-    return contact_sheet([to_float(pixels), after.as_float()], ["before", "after"])
+    sheet = contact_sheet([to_float(pixels), after.as_float()], ["before", "after"])
+    return replace(sheet, icc=after.in_rgb().icc)
 
 
 def contact_sheet(

@@ -69,7 +69,7 @@ def find_faces(
     if parts.detector is None:
         raise InputError("this restorer was made for aligned crops only: make one with aligned=False")
     with clock("detect"):
-        found = parts.detector.detect(image, max_faces=options.max_faces)
+        found = parts.detector.detect(image)
     chosen, skipped = _choose(found, options, (image.shape[1], image.shape[0]))
     aligned = []
     with clock("align"):
@@ -86,10 +86,14 @@ def _choose(
     found: Sequence[Face], options: RestoreOptions, size: tuple[int, int]
 ) -> tuple[list[Face], list[SkippedFace]]:
     """The faces to work on, and the others with the reason."""
-    least = options.min_face
+    least, most = options.min_face, options.max_faces
     skipped = []
     candidates = []
+    surest = sorted(found, key=lambda face: -face.score)[:most]
     for face in found:
+        if not any(face is other for other in surest):
+            skipped.append(SkippedFace(face, f"not among the {most} surest faces: more with --max-faces"))
+            continue
         side = min(face.box.width, face.box.height)
         if side < least:
             skipped.append(SkippedFace(face, f"{side:.0f} px is below the smallest size, {least:g} px"))

@@ -38,7 +38,7 @@ class RestoreOptions:
         precision: of the network's arithmetic: fp32; with backend torch also bf16.
         min_face: faces whose box is narrower or lower than this many photo pixels are left as they are; the
             default is an eye distance of about 5 pixels.
-        max_faces: at most this many faces of a photo are looked at, the surest first.
+        max_faces: at most this many faces of a photo are worked on, the surest.
         max_pixels: a photo whose output would have more pixels than this is refused.
 
     Raises:
@@ -56,7 +56,7 @@ class RestoreOptions:
     backend: Backend = "onnx"
     precision: Precision = "fp32"
     min_face: float = 12.0
-    max_faces: int = 64
+    max_faces: int = 500
     max_pixels: int = 200_000_000
 
     def __post_init__(self) -> None:

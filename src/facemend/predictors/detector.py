@@ -20,6 +20,10 @@ TINY_FACE = 10
 DEFAULT_MIN_FACE = 20.0
 MIN_FACE_SHARE = 0.025
 LARGE_SHARE = 0.15
+TURNED_SIDE = 320
+TURNED_SHARE = 0.15  # of the short side: smaller turned faces are not looked for beside upright ones
+TURNED_OVERLAP = 0.3
+UPRIGHT_LEAD = 0.01
 SMALL_FACE = 32  # pixels; smaller ones are often texture: they must be sure
 USUAL = Thresholds()
 SURE = Thresholds(output=0.9)  # a retry looks where faces are rare
@@ -60,14 +64,23 @@ class FaceDetector:
     def __init__(self, mtcnn: Mtcnn | None = None, *, threads: int | None = None, device: str = AUTO) -> None:
         self._mtcnn = mtcnn or Mtcnn.shipped(threads, device)
 
-    def detect(self, image: FloatImage, *, min_face: float | None = None, max_faces: int = 64) -> list[Face]:
+    def detect(
+        self,
+        image: FloatImage,
+        *,
+        min_face: float | None = None,
+        max_faces: int | None = None,
+        turned: bool = True,
+    ) -> list[Face]:
         """Find the faces.
 
         Args:
             image: (H, W, 3) float32 RGB [0, 1].
             min_face: smallest face side to look for, pixels; default 20, or 2.5 % of the short side
                 if that is more.
-            max_faces: keep at most this many, the surest.
+            max_faces: keep at most this many, the surest; None: all.
+            turned: whether faces on their side or head are looked for beside upright ones too, on a small
+                copy. Where there are no upright ones, they always are.
 
         Returns:
             Faces from left to right, landmarks in pixels of `image`; empty when there is none.
@@ -76,10 +89,25 @@ class FaceDetector:
             looks = [self._search(image, attempt) for attempt in group]
             found = max(looks, key=lambda look: float(look.scores.max(initial=0)))
             if len(found):
+                if turned and group[0].turns == 0:
+                    found = self._with_turned(image, found)
                 order = np.argsort(-found.scores, kind="stable")[:max_faces]
                 faces = [_face(found, i, image.shape) for i in order]
                 return sorted(faces, key=lambda face: (face.box.x1, face.box.y1))
         return []
+
+    def _with_turned(self, image: FloatImage, upright: Found) -> Found:
+        """Those and the faces that are sure on a turned copy and lie elsewhere."""
+        scale = min(1.0, TURNED_SIDE / max(image.shape[:2]))
+        smallest = max(DEFAULT_MIN_FACE, TURNED_SHARE * min(image.shape[:2]) * scale)
+        parts = [upright, *(self._search(image, _Try(scale, smallest, turns, SURE)) for turns in (1, 2, 3))]
+        boxes, scores, points = (
+            np.concatenate(values)
+            for values in zip(*((part.boxes, part.scores, part.landmarks) for part in parts), strict=True)
+        )
+        # A face on its head may pass for an upright one too, but less surely.
+        order = scores + UPRIGHT_LEAD * (np.arange(len(scores)) < len(upright))
+        return Found(boxes, scores, points).take(nms(boxes, order, TURNED_OVERLAP, smaller=True))
 
     def follow(self, image: FloatImage, faces: Sequence[Face]) -> list[Face]:
         """Look again at faces whose places are known, such as those of the frame before; costs little.

@@ -35,6 +35,8 @@ class Codec:
     options: tuple[tuple[str, str], ...] = ()
 
 
+_INTERLACED = 1 << 18 | 1 << 29  # FFmpeg's flags: DCT and motion of fields
+
 CODECS = {
     "h264": Codec("libx264", 18, 51),
     "h265": Codec("libx265", 20, 51, (("x265-params", "log-level=none"),)),
@@ -106,6 +108,8 @@ def add_encoder(container: OutputContainer, info: FilmInfo, form: Form, coding: 
     context.time_base = 1 / even_rate(info)
     context.color_primaries, context.color_trc = info.colours.primaries, info.colours.transfer
     context.colorspace, context.color_range = info.colours.matrix, form.range
+    if info.interlaced and coding.codec == "h264":
+        context.flags |= _INTERLACED
     if info.aspect is not None:
         context.sample_aspect_ratio = info.aspect
     encoder: VideoStream = stream

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from facemend.errors import InputError, OutputError
 from facemend.video.encode import Coding, add_encoder, even_rate, failed
 from facemend.video.pixels import Form
 from facemend.video.read import FilmInfo, open_file, reason
+from facemend.video.sound import Recoder, name_layout
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -29,6 +31,7 @@ FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".we
 _OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder")
 _OF_THE_CODING = ("encoder", "BPS", "DURATION", "NUMBER_OF_", "_STATISTICS", "vendor_id")
 _MP4 = (".mp4", ".m4v", ".mov")
+_TRIED = 64  # packets of sound and subtitles that the trial before the work takes
 _SLACK = 30  # seconds by which streams may be stored apart in the source
 
 
@@ -83,25 +86,36 @@ def check_output(output: Path, info: FilmInfo, form: Form, coding: Coding) -> tu
     import av
 
     name = container_of(output)
-    with closing(open_file(info.path)) as source, ExitStack() as stack:
-        target = stack.enter_context(closing(av.open(BytesIO(), "w", format=name)))
-        try:
-            add_encoder(target, info, form, coding)
-            _, notes = _add_others(target, source, info, output)
+    try:
+        with closing(open_file(info.path)) as source, closing(av.open(BytesIO(), "w", format=name)) as target:
+            pictures = add_encoder(target, info, form, coding)
+            kept, notes = _add_others(target, source, info, output)
             target.start_encoding()
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise OutputError(
-                f"{output}: {name} cannot hold this film ({reason(error)}): try .mkv, or another --codec"
-            ) from error
+            blank = av.VideoFrame(form.width, form.height, form.pixel_format)
+            blank.pts = 0
+            for packet in [*pictures.encode(blank), *pictures.encode(None)]:
+                target.mux(packet)
+            few = islice(_copied(source, kept, info, Span(), info.start), _TRIED)
+            for packet, stream in few:
+                packet.stream = stream
+                with suppress(av.error.InvalidDataError):
+                    target.mux(packet)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        other = "another --codec" if name == "matroska" else "write to .mkv, or try another --codec"
+        raise OutputError(f"{output}: {name} cannot hold this film ({reason(error)}): {other}") from error
     return notes
 
 
 def _add_others(
     target: OutputContainer, source: InputContainer, info: FilmInfo, output: Path
-) -> tuple[dict[int, Stream], tuple[str, ...]]:
-    """Streams of the output for all but the pictures: index in the source -> stream; and notes."""
-    kept: dict[int, Stream] = {}
+) -> tuple[dict[int, Stream | Recoder], tuple[str, ...]]:
+    """Streams of the output for all but the pictures: index in the source -> stream; and notes.
+
+    Sound that the container cannot hold is encoded anew, subtitles are left out.
+    """
+    kept: dict[int, Stream | Recoder] = {}
     left: list[str] = []
+    notes: list[str] = []
     for stream in source.streams:
         known = stream.codec_context is not None
         name = f"{stream.type} {(stream.name if known or stream.type == 'data' else None) or '(unknown)'}"
@@ -115,16 +129,26 @@ def _add_others(
             left.append(name)
             continue
         try:
-            copy = target.add_stream_from_template(stream)
+            copy: Any = target.add_stream_from_template(stream)
         except ValueError:
-            raise OutputError(
-                f"{output}: {target.format.name} cannot hold the film's {name}: write to .mkv"
-            ) from None
+            if stream.type != "audio":
+                raise OutputError(_cannot(output, target.format.name, name)) from None
+            recoder = Recoder(target, stream)
+            notes.append(recoder.note)
+            copy, kept[stream.index] = recoder.stream, recoder
+        else:
+            if stream.type == "audio":
+                name_layout(copy)
+            if stream.type != "attachment":
+                kept[stream.index] = copy
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
-        if stream.type != "attachment":
-            kept[stream.index] = copy
-    return kept, (f"left out: {', '.join(left)}",) if left else ()
+    return kept, (*notes, *((f"left out: {', '.join(left)}",) if left else ()))
+
+
+def _cannot(output: Path, container: str, name: str) -> str:
+    advice = "take it out of the source first" if container == "matroska" else "write to .mkv"
+    return f"{output}: {container} cannot hold the film's {name}: {advice}"
 
 
 def join(
@@ -243,9 +267,9 @@ def _pictures(segments: Sequence[Segment], info: FilmInfo, origin: Fraction) -> 
 
 
 def _copied(
-    source: InputContainer, kept: dict[int, Stream], info: FilmInfo, span: Span, origin: Fraction
+    source: InputContainer, kept: dict[int, Stream | Recoder], info: FilmInfo, span: Span, origin: Fraction
 ) -> Iterator[tuple[Packet, Stream]]:
-    """The packets of the other streams, untouched but for the beginning of time."""
+    """The packets of the other streams, untouched but for the beginning of time; or encoded anew."""
     import av
 
     if not kept:
@@ -262,15 +286,22 @@ def _copied(
                 continue
             seconds = time * packet.time_base
             if high is not None and seconds > high + _SLACK:
-                return
+                break
             if (low is not None and seconds < low) or (high is not None and seconds >= high):
+                continue
+            track = kept[packet.stream_index]
+            if isinstance(track, Recoder):
+                yield from ((made, track.stream) for made in track.take(packet, origin))
                 continue
             index, shift = packet.stream_index, round(origin / packet.time_base)
             dts = (packet.dts if packet.dts is not None else time) - shift
             dts = max(dts, last.get(index, dts - 1) + 1)  # old films have times that step back
             last[index] = dts
             packet.pts, packet.dts = max(time - shift, dts), dts
-            yield packet, kept[index]
+            yield packet, track
+        for track in kept.values():
+            if isinstance(track, Recoder):
+                yield from ((made, track.stream) for made in track.take(None, origin))
     except (av.FFmpegError, OSError) as error:
         raise InputError(f"{info.path}: its sound cannot be read to the end ({reason(error)})") from error
 

@@ -80,6 +80,7 @@ class FilmInfo:
         seconds: where its last frame is, from the beginning.
         stated: how long it says it is, seconds; None where it does not.
         notes: what the user should know.
+        interlaced: its frames are two fields each.
     """
 
     path: Path
@@ -98,6 +99,7 @@ class FilmInfo:
     seconds: float
     stated: float | None
     notes: tuple[str, ...] = ()
+    interlaced: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +187,7 @@ def probe(path: Path) -> FilmInfo:
             seconds=float(last * time_base - start),
             stated=_stated(container, stream),
             notes=_checked(path, first),
+            interlaced=bool(first.interlaced_frame),
         )
 
 

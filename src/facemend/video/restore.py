@@ -159,6 +159,10 @@ def _form(info: FilmInfo, options: RestoreOptions, video: VideoOptions) -> tuple
             f"{info.path}: {info.width}x{info.height} at upscale {options.upscale} is too large: "
             "use a smaller upscale"
         )
+    if form.deep and video.coding.codec == "h264":
+        notes += ("10 bits a channel in h264 are not played by phones and browsers: --codec h265 is",)
+    if info.interlaced and video.coding.codec != "h264":
+        notes += (f"{video.coding.codec} does not keep that the film is interlaced: --codec h264 does",)
     return form, notes
 
 

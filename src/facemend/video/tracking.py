@@ -124,7 +124,7 @@ class FaceTracker:
 
     def _found(self, image: FloatImage, tracks: Sequence[Track], seen: list[Face | None]) -> list[Face]:
         """Search the whole frame: fills in what was not seen, and gives the faces that are new."""
-        found = self._detector.detect(image, max_faces=self._options.max_faces)
+        found = self._detector.detect(image, max_faces=self._options.max_faces, turned=False)
         pairs = match([track.face.box for track in tracks], [face.box for face in found], _SAME)
         for i, j in pairs:
             seen[i] = seen[i] or found[j]

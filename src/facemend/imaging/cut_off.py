@@ -1,0 +1,32 @@
+"""JPEGs that were cut off near their end: a copy that was stopped, a card that was full."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facemend.imaging.color import Pixels
+
+_END = b"\xff\xd9"
+_MOST_MISSING = 1 / 8
+"""Share of the lines that may be missing: with more it is no photo with a flaw but half of one."""
+
+
+def ended(data: bytes) -> bytes | None:
+    """The file with the end marker that it lacks; None where it has one."""
+    data = data.rstrip(b"\0").removesuffix(b"\xff")
+    return None if data.endswith(_END) else data + _END
+
+
+def what_is_missing(pixels: Pixels) -> str | None:
+    """A note on a JPEG that was decoded with the end marker that it lacked; None where too much is missing.
+
+    Args:
+        pixels: (H, W, C) uint8, as stored. What is not in the file was decoded as middle gray.
+    """
+    is_blank = (pixels[:, -4:] == 128).all(axis=(1, 2))[::-1]
+    missing = len(is_blank) if is_blank.all() else int(np.argmin(is_blank))
+    if missing > _MOST_MISSING * len(pixels):
+        return None
+    if missing:
+        return f"is cut off: its last {missing} lines are missing and gray"
+    return "lacks its end: it may have been cut off"
