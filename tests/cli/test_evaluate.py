@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,10 @@ def test_the_command_is_kept_in_words(faces, asked, tmp_path, monkeypatch):
 
 
 def test_every_option_arrives(faces, asked, tmp_path, monkeypatch):
-    monkeypatch.setattr("facemend.cli._shared.weights.resolve_model", lambda name: f"found {name}")
+    monkeypatch.setattr(
+        "facemend.cli._shared.weights.resolve_model",
+        lambda options: (replace(options, model=f"found {options.model}"), None),
+    )
     said = evaluate(
         *(
             faces,

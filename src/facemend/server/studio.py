@@ -16,7 +16,7 @@ from facemend.errors import InputError, ModelNotFoundError, OutputError
 from facemend.files import place
 from facemend.imaging import WRITABLE, Picture, encode_picture, from_float, read_picture, to_float
 from facemend.photo import kept as keep
-from facemend.photo.networks import Parts
+from facemend.photo.networks import Networks
 from facemend.photo.options import Background, RestoreOptions, make_options
 from facemend.photo.prepared import Prepared
 from facemend.photo.restore import Restorer, RestoreResult
@@ -56,7 +56,7 @@ class Studio:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings, self._store = settings, store
-        self._parts: OrderedDict[str, Parts] = OrderedDict()
+        self._parts: OrderedDict[str, Networks] = OrderedDict()
         self._looks: OrderedDict[str, Prepared] = OrderedDict()
 
     def warm(self) -> None:
@@ -176,13 +176,13 @@ class Studio:
             max_pixels=self._settings.max_pixels,
         )
 
-    def _loaded(self, options: RestoreOptions) -> Parts:
+    def _loaded(self, options: RestoreOptions) -> Networks:
         name = options.model
         if name not in self._parts:
             if name not in {model.name for model in known_models()}:
                 raise ModelNotFoundError(f"{name}: the server has this model no longer")
             # Its detector serves later jobs, even if this one needs none.
-            self._parts[name] = Parts.load(replace(options, aligned=False))
+            self._parts[name] = Networks.load(replace(options, aligned=False))
             while len(self._parts) > MAX_MODELS:
                 self._parts.popitem(last=False)
         if options.draws_background and self._parts[name].upscaler is None:
