@@ -90,8 +90,8 @@ def task_options(task: str, options: RestoreOptions | None, settings: Mapping[st
 
     Args:
         task: what the model must be for.
-        options: None for the defaults; of colorization and inpainting these are the published networks' w, and
-            the one model that is there.
+        options: None for the defaults: beside restoration w as the published networks want it, and the one
+            model that is there for the task.
         settings: single fields of `RestoreOptions`.
 
     Raises:
