@@ -153,7 +153,7 @@ def counted(tmp_path, monkeypatch):
 
     def run(jobs, **how):
         fake = Counting(**how)
-        monkeypatch.setattr("facemend.folder.run.read_picture", fake.read)
+        monkeypatch.setattr("facemend.photo.file.read_picture", fake.read)
         monkeypatch.setattr(Outputs, "save_content", lambda outputs, *what: fake.save(*what))
         files = [tmp_path / f"{number:02}.png" for number in range(24)]
         batch = plan_batch(files, tmp_path / "out")

@@ -138,7 +138,7 @@ def _get(
 ) -> ModelInfo:
     """The model made of that file; everything that can be refused is refused before the download."""
     from facemend.cli._shared.weights import ask_licence, import_file
-    from facemend.convert.import_file import require_torch
+    from facemend.convert.import_file import need_torch
     from facemend.errors import WeightsError
     from facemend.weights.downloads import check_request
     from facemend.weights.models import imported_as
@@ -152,7 +152,7 @@ def _get(
     file_name = Path(urlsplit(source.url).path)
     name = model_name(name or default_name, file_name, source.sha256)
     if file_name.suffix.lower() != ".onnx":
-        require_torch(name)
+        need_torch(f"importing {name}")
     known = published_as(source.sha256)
     if known is not None:
         ask_licence(known, options["accept"])

@@ -89,7 +89,7 @@ def import_file(
     if held and name in (None, held.name):
         return held
     if kind != "onnx":
-        require_torch(str(file))
+        need_torch(f"importing {file}")
     known = published_as(digest)
     if known is not None:
         _check_licence(known, consent)
@@ -118,14 +118,14 @@ def check_choices(task: str | None, precision: str | None) -> None:
         raise ConfigError(f"precision is fp32 or fp16, not {precision!r}")
 
 
-def require_torch(what: str) -> None:
-    """Stop where weights cannot be turned into graphs.
+def need_torch(what: str) -> None:
+    """Stop where networks cannot be built, nor weights be turned into graphs.
 
     Raises:
         MissingExtraError: the extra `export` is not installed.
     """
     if any(sys.modules.get(package, ...) is None or find_spec(package) is None for package in _NEEDED):
-        raise MissingExtraError(f"importing {what}", "export")
+        raise MissingExtraError(what, "export")
 
 
 def _check_licence(item: Published, consent: Callable[[Published], bool]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
-from facemend.errors import MissingExtraError
 from facemend.photo.options import RestoreOptions
 from facemend.predictors.detector import FaceDetector
 from facemend.predictors.masker import FaceMasker
@@ -13,8 +11,6 @@ from facemend.predictors.restorer import FaceRestorer
 from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.devices import AUTO, CPU
 from facemend.weights.models import ModelInfo, find_model, uses_adain
-
-_TORCH_NEEDS = ("torch", "safetensors", "onnx", "onnxscript")
 
 
 @dataclass(frozen=True)
@@ -93,8 +89,9 @@ def load_network(
 
 def _torch_network(options: RestoreOptions, task: str, model: ModelInfo | None) -> FaceRestorer:
     """Of a checkpoint file of ours, or of any model's weights."""
-    if any(find_spec(name) is None for name in _TORCH_NEEDS):
-        raise MissingExtraError("backend torch", "export")
+    from facemend.convert.import_file import need_torch
+
+    need_torch("backend torch")
     # Here, so that torch is imported only where a user asks for it.
     from facemend.convert.recover import model_checkpoint
     from facemend.runtime.torch_runner import open_network
