@@ -2,7 +2,7 @@
 """Flicker of restored films: frame by frame against held steady, on a film whose motion is known.
 
 A portrait pans and shakes through a small frame, is blurred, gets noise and is compressed, as a film is. It
-is restored twice: each frame by itself, as a photo; and as `facemend restore film.mp4` does. Printed are
+is restored twice: each frame by itself, as a photo; and as `facemend video` does. Printed are
 
     change   mean change of the face from frame to frame once the known motion is taken out, levels of 255
     flicker  change beyond that of the clean film, which only shows how exactly the motion can be taken out
@@ -30,7 +30,7 @@ from facemend.faces.mask import ellipse_mask
 from facemend.faces.template import template_points
 from facemend.faces.warp import compose, invert, warp
 from facemend.imaging import Picture, from_float, read_picture, to_float
-from facemend.photo.networks import Parts
+from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer
 from facemend.types import Face, FloatImage, Matrix23
@@ -116,15 +116,15 @@ def _compressed(frames: Sequence[np.ndarray], crf: int) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
 
 
-def by_frame(clip: Clip, options: RestoreOptions, parts: Parts) -> list[FloatImage]:
+def by_frame(clip: Clip, options: RestoreOptions, networks: Networks) -> list[FloatImage]:
     """Each frame restored by itself."""
-    restorer = Restorer(options, parts=parts)
+    restorer = Restorer(options, networks=networks)
     return [to_float(restorer.restore(Picture(frame)).picture.pixels) for frame in clip.film]
 
 
-def steady(clip: Clip, options: RestoreOptions, parts: Parts) -> list[FloatImage]:
+def steady(clip: Clip, options: RestoreOptions, networks: Networks) -> list[FloatImage]:
     """Restored as a film."""
-    restorer, state, results = FrameRestorer(options, parts), FilmState(), []
+    restorer, state, results = FrameRestorer(options, networks), FilmState(), []
     for number, frame in enumerate(clip.film):
         canvas = frame.copy()
         state, _ = restorer.step(state, frame, canvas, (number + 1) / RATE)
@@ -177,9 +177,9 @@ def main() -> None:
 
     image = read_picture(PORTRAIT).as_float()
     options = RestoreOptions(threads=given.threads)
-    parts = Parts.load(options)
-    assert parts.detector is not None
-    (face,) = parts.detector.detect(image, max_faces=1)
+    networks = Networks.load(options)
+    assert networks.detector is not None
+    (face,) = networks.detector.detect(image, max_faces=1)
     kind = {name: getattr(given, name) for name in ("side", "noise", "blur", "crf", "seed")}
     clip = make_clip(image, face, given.frames, **kind)
     clean, film = faces_of(clip, clip.clean), faces_of(clip, [to_float(frame) for frame in clip.film])
@@ -189,7 +189,7 @@ def main() -> None:
     print(f"{'degraded film':24}{usual:8.3f}{usual - least:9.3f}{0:8.3f}{lpips(film, clean):8.4f}")
     for w in given.w:
         for name, restore in (("frame by frame", by_frame), ("steady", steady)):
-            faces = faces_of(clip, restore(clip, RestoreOptions(w=w, threads=given.threads), parts))
+            faces = faces_of(clip, restore(clip, RestoreOptions(w=w, threads=given.threads), networks))
             shaking = change(faces)
             numbers = f"{shaking:8.3f}{shaking - least:9.3f}{shaking - usual:8.3f}{lpips(faces, clean):8.4f}"
             print(f"{f'{name}, w = {w:g}':24}{numbers}", flush=True)

@@ -8,7 +8,7 @@ import numpy as np
 from facemend.faces.mask import ellipse_mask
 from facemend.faces.template import template_points
 from facemend.imaging import Picture
-from facemend.photo.networks import Parts
+from facemend.photo.networks import Networks
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime.runner import FakeRunner
 from facemend.types import Box, Face
@@ -47,7 +47,7 @@ class Network:
     def restored(self, z, w):
         return z + (1 - w) * self.change(z)
 
-    def parts(self, faces: list[Face]) -> Parts:
+    def parts(self, faces: list[Face]) -> Networks:
         def encode(inputs):
             self.batches.append(len(inputs["image"]))
             self.seen.extend(inputs["image"])
@@ -59,7 +59,7 @@ class Network:
         network = FaceRestorer(
             FakeRunner(encode, ["image"], ["z"]), FakeRunner(decode, ["z", "w"], ["restored"]), self.size
         )
-        return Parts(network, "ffhq", FakeDetector(faces), FakeMasker())
+        return Networks(network, "ffhq", FakeDetector(faces), FakeMasker())
 
 
 def noise_picture(rng, height=150, width=200, dtype=np.uint8, **rest) -> Picture:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemend.photo.networks import Parts
+from facemend.photo.networks import Networks
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime.runner import FakeRunner
 from facemend.types import Face
@@ -47,7 +47,7 @@ def still_face(x=40, y=30, side=60):
     return lambda frame: [make_face(x, y, side)]
 
 
-def film_parts(faces=None, *, change=lambda z: 0.3 - 0.3 * z, size=SIZE) -> Parts:
+def film_parts(faces=None, *, change=lambda z: 0.3 - 0.3 * z, size=SIZE) -> Networks:
     """restored = z + (1 - w) * change(z)."""
     network = FaceRestorer(
         FakeRunner(lambda inputs: {"z": inputs["image"]}, ["image"], ["z"]),
@@ -60,7 +60,7 @@ def film_parts(faces=None, *, change=lambda z: 0.3 - 0.3 * z, size=SIZE) -> Part
         ),
         size,
     )
-    return Parts(network, "ffhq", FilmDetector(faces or still_face()), FakeMasker())
+    return Networks(network, "ffhq", FilmDetector(faces or still_face()), FakeMasker())
 
 
 def names(folder: Path) -> list[str]:

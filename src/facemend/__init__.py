@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facemend import errors
+    from facemend.convert.import_file import import_weights
     from facemend.degradations import degrade
     from facemend.imaging import Picture
     from facemend.photo.api import colorize, inpaint, restore
@@ -43,6 +44,7 @@ __all__ = [
     "colorize",
     "degrade",
     "errors",
+    "import_weights",
     "inpaint",
     "list_models",
     "restore",
@@ -60,6 +62,7 @@ _HOMES = {
     "Restorer": ("facemend.photo.restore", "Restorer"),
     "colorize": ("facemend.photo.api", "colorize"),
     "degrade": ("facemend.degradations", "degrade"),
+    "import_weights": ("facemend.convert.import_file", "import_weights"),
     "inpaint": ("facemend.photo.api", "inpaint"),
     "list_models": ("facemend.weights.models", "models"),
     "restore": ("facemend.photo.api", "restore"),

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from facemend.cli.app import app
 from facemend.imaging import Picture, read_picture, write_picture
+from facemend.weights import models
 
 
 @pytest.fixture
@@ -275,6 +277,19 @@ def test_what_is_true_of_all_photos_is_said_once(cli, photo, tmp_path, monkeypat
     assert result.stderr.count("going on with cpu") == 1
     files = json.loads((tmp_path / "report.json").read_text())["files"]
     assert all("going on with cpu" in item["notes"][0] for item in files)
+
+
+def test_a_model_is_looked_up_and_checked_once_for_all_photos(cli, photo, tmp_path, monkeypatch):
+    reads, sums = Counter(), Counter()
+    read, checksum = models.read_model, models.file_sha256
+    monkeypatch.setattr(models, "read_model", lambda folder: reads.update([folder.name]) or read(folder))
+    monkeypatch.setattr(models, "file_sha256", lambda path: sums.update([path.name]) or checksum(path))
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        (tmp_path / f"in/{name}.jpg").write_bytes(photo.read_bytes())
+    assert cli(tmp_path / "in", "-o", tmp_path / "out").exit_code == 0
+    assert reads == {"tiny": 1, "compact-256": 1}  # those that ship are looked through by their names
+    assert sums == {"encode.onnx": 1, "decode.onnx": 1}
 
 
 @pytest.mark.parametrize(

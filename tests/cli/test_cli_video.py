@@ -1,4 +1,4 @@
-"""`facemend restore` with films, from the outside."""
+"""`facemend video`, and `facemend restore` with films, from the outside."""
 
 import io
 import sys
@@ -16,11 +16,11 @@ from film_files import make_film, packets, shown
 
 @pytest.fixture
 def cli(tiny_model):
-    """Runs `facemend restore` with the tiny model in this process."""
+    """Runs `facemend video`, or another command, with the tiny model in this process."""
 
-    def run(*arguments):
+    def run(*arguments, command="video"):
         words = [str(word) for word in arguments]
-        return CliRunner().invoke(app, ["restore", *words, "--model", str(tiny_model), "--threads", "1"])
+        return CliRunner().invoke(app, [command, *words, "--model", str(tiny_model), "--threads", "1"])
 
     return run
 
@@ -61,6 +61,19 @@ def test_w_is_that_of_films_unless_it_is_given(cli, film, tmp_path, monkeypatch)
     assert (part.span.start, part.span.end, part.coding.codec) == (Fraction("62.5"), 3600, "h265")
 
 
+def test_restore_takes_films_too_and_names_the_command_with_their_options(cli, film, tmp_path):
+    result = cli(film, "-w", 0, "-o", tmp_path / "out.mp4", command="restore")
+    assert result.exit_code == 0, result.output
+    assert (
+        result.stderr
+        == "facemend: `facemend video` has the options of films: their part, codec and quality\n"
+    )
+    assert cli(film, "-w", 0, "-o", tmp_path / "same.mp4").stderr == ""
+    frames, same = shown(tmp_path / "out.mp4"), shown(tmp_path / "same.mp4")
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(frames, same, strict=True))
+    assert cli(film, "--start", "1", command="restore").exit_code == 2
+
+
 def _done(output):
     from facemend.video.restore import VideoResult
 
@@ -77,20 +90,26 @@ def test_several_films_go_to_a_folder_and_one_failure_does_not_stop_the_rest(cli
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("command", "arguments", "message"),
     [
-        (["film.mp4", "photo.jpg"], "do not go together"),
-        (["film.mp4", "--compare"], "--compare"),
-        (["film.mp4", "--jobs", "2"], "--jobs"),
-        (["film.mp4", "--start", "soon"], "no time"),
-        (["film.mp4", "--start", "5", "--end", "4"], "start"),
-        (["film.mp4", "--codec", "divx"], "divx"),
-        (["photo.jpg", "--crf", "20"], "films only"),
+        ("restore", ["film.mp4", "photo.jpg"], "do not go together"),
+        ("restore", ["film.mp4", "--compare"], "--compare"),
+        ("restore", ["film.mp4", "--jobs", "2"], "--jobs"),
+        (
+            "restore",
+            ["film.mp4", "--upscale", "2", "--background", "realesrgan"],
+            "background must be lanczos",
+        ),
+        ("video", ["film.mp4", "photo.jpg"], "photo.jpg: is no film by its name"),
+        ("video", ["film.mp4", "--start", "soon"], "no time"),
+        ("video", ["film.mp4", "--start", "5", "--end", "4"], "start"),
+        ("video", ["film.mp4", "--codec", "divx"], "divx"),
+        ("video", ["film.mp4", "--upscale", "3"], "upscale must be"),
     ],
 )
-def test_wrong_uses_say_what_is_wrong(cli, film, photo, monkeypatch, arguments, message):
+def test_wrong_uses_say_what_is_wrong(cli, film, photo, monkeypatch, command, arguments, message):
     monkeypatch.chdir(film.parent)
-    result = cli(*arguments)
+    result = cli(*arguments, command=command)
     assert result.exit_code in (1, 2)
     assert message in result.output
 

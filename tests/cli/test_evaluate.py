@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,10 @@ def test_the_same_command_goes_on_to_the_same_results(first, faces, tiny_model, 
 
 
 def test_every_option_arrives(faces, asked, tmp_path, monkeypatch):
-    monkeypatch.setattr("facemend.cli._shared.weights.resolve_model", lambda name: f"found {name}")
+    monkeypatch.setattr(
+        "facemend.cli._shared.weights.resolve_model",
+        lambda options: (replace(options, model=f"found {options.model}"), None),
+    )
     words = "--model a --model b -w 0.25 --w 1 --peer unsharp --preset medium --seed 3 --lq lq"
     words += " --restored Theirs=x/y --restored z/ours --size 128 --table t.csv --every 4 --full"
     words += " --device cuda:1 --no-speed --incomplete"

@@ -8,10 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from typer.testing import CliRunner
 
+import facemend
 from facemend.cli._shared import weights
 from facemend.cli.app import app
 from facemend.convert import import_onnx as foreign
-from facemend.photo.options import DEFAULT_MODEL
+from facemend.errors import ConfigError
+from facemend.photo.options import DEFAULT_MODEL, RestoreOptions
 from facemend.weights import published as catalogue
 from facemend.weights.models import cached_models, models_dir
 from facemend.weights.published import Published, accept_licence, licence_accepted
@@ -105,7 +107,8 @@ def test_restore_imports_a_file_once_and_says_so(graph, photo, tmp_path):
 def test_a_name_goes_before_a_file(photo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / DEFAULT_MODEL).write_bytes(b"not weights")
-    assert weights.resolve_model(DEFAULT_MODEL) == DEFAULT_MODEL
+    options, model = weights.resolve_model(RestoreOptions())
+    assert options.model == model.name == DEFAULT_MODEL
 
 
 @pytest.mark.parametrize("task", ["colorization", "inpainting"])
@@ -283,6 +286,21 @@ def test_a_file_of_the_catalogue_has_its_licence(toy, graph, photo, tmp_path):
     got = run("models", "get", "toy")  # here already, by another name
     assert got.exit_code == 0
     assert "net: a toy" in got.stdout
+
+
+def test_import_from_python(toy, graph, cache):
+    with pytest.raises(
+        ConfigError, match=r"toy: read its licence \(Toy licence, https://l\); accept_licence=True"
+    ):
+        facemend.import_weights(graph)
+    assert left_over(cache) == []
+    for wrong in ({"task": "enhance"}, {"precision": "int8"}):
+        with pytest.raises(ConfigError, match="is"):
+            facemend.import_weights(graph, **wrong)
+    model = facemend.import_weights(str(graph), name="mine", task="inpainting", accept_licence=True)
+    assert (model.name, model.task, model.licence) == ("mine", "inpainting", "Toy licence")
+    assert facemend.import_weights(graph) == model  # known by its content; the licence is accepted
+    assert licence_accepted(toy)
 
 
 def test_get_from_a_mirror(toy, server, monkeypatch):

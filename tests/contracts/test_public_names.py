@@ -21,6 +21,7 @@ PUBLIC = {
     "colorize",
     "degrade",
     "errors",
+    "import_weights",
     "inpaint",
     "list_models",
     "restore",

@@ -6,7 +6,7 @@ import torch
 
 from facemend.errors import BackendError, ConfigError, MissingExtraError, WeightsError
 from facemend.networks.codeformer.checkpoint import load_checkpoint
-from facemend.photo.networks import Parts, load_network
+from facemend.photo.networks import Networks, load_network
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer
 from facemend.predictors.restorer import FaceRestorer
@@ -24,7 +24,7 @@ def crops(count: int) -> np.ndarray:
 
 
 def by_torch(model, **options) -> FaceRestorer:
-    return load_network(RestoreOptions(model=str(model), backend="torch", device="cpu", **options))[0]
+    return load_network(RestoreOptions(model=str(model), backend="torch", device="cpu", **options))
 
 
 @pytest.fixture(autouse=True)
@@ -138,9 +138,9 @@ def test_models_that_torch_cannot_run(half, tmp_path, monkeypatch):
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match=r"bad\.safetensors"):
         open_network(tmp_path / "bad.safetensors")
-    monkeypatch.setattr("facemend.photo.networks.find_spec", lambda name: None)
+    monkeypatch.setattr("facemend.convert.import_file.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"backend torch needs extra packages: .*facemend\[export\]"):
-        Parts.load(RestoreOptions(model=str(half.folder), backend="torch"))
+        Networks.load(RestoreOptions(model=str(half.folder), backend="torch"))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from facemend.imaging import Outputs, Picture, read_picture, write_picture
 from facemend.photo.file import do_file
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer, RestoreResult
+from facemend.weights.models import read_model
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +153,7 @@ def counted(tmp_path, monkeypatch):
 
     def run(jobs, **how):
         fake = Counting(**how)
-        monkeypatch.setattr("facemend.folder.run.read_picture", fake.read)
+        monkeypatch.setattr("facemend.photo.file.read_picture", fake.read)
         monkeypatch.setattr(Outputs, "save_content", lambda outputs, *what: fake.save(*what))
         files = [tmp_path / f"{number:02}.png" for number in range(24)]
         batch = plan_batch(files, tmp_path / "out")
@@ -235,14 +236,14 @@ def test_of_two_with_one_output_the_first_gets_it_whoever_is_faster(tmp_path, po
 )
 def test_cores_are_shared(tiny_model, monkeypatch, cores, photos, jobs, threads, expected):
     monkeypatch.setattr("facemend.folder.run.usable_cores", lambda: cores)
-    options = RestoreOptions(model=str(tiny_model), threads=threads)
-    shared, at_a_time = share_cores(options, photos, jobs)
+    options = RestoreOptions(threads=threads)
+    shared, at_a_time = share_cores(options, read_model(tiny_model), photos, jobs)
     assert (shared.threads, at_a_time) == expected
 
 
 def test_large_networks_run_one_at_a_time_unless_asked(tiny_model, monkeypatch):
     monkeypatch.setattr("facemend.folder.run.usable_cores", lambda: 4)
     monkeypatch.setattr("facemend.folder.run.SMALL", 32)
-    options = RestoreOptions(model=str(tiny_model))
-    assert share_cores(options, 9)[1] == 1
-    assert share_cores(options, 9, 3)[1] == 3
+    model = read_model(tiny_model)
+    assert share_cores(RestoreOptions(), model, 9)[1] == 1
+    assert share_cores(RestoreOptions(), model, 9, 3)[1] == 3

@@ -18,7 +18,9 @@ from facemend.folder.records import (
     options_digest,
     sole_run,
 )
+from facemend.photo.networks import find_named
 from facemend.photo.options import RestoreOptions
+from facemend.weights.models import read_model
 
 CONTENT = b"photo"
 RECORD = Record(
@@ -92,13 +94,13 @@ def test_names_of_outputs_are_no_paths_in_the_records(tmp_path):
 
 
 def test_what_decides_the_pixels_is_in_the_digest(tiny_model):
-    options = RestoreOptions(model=str(tiny_model))
-    known = options_digest(options)
-    assert options_digest(replace(options, w=0.6)) != known
-    assert options_digest(replace(options, faces="largest")) != known
-    assert options_digest(options, "compare") != known
-    assert options_digest(RestoreOptions()) != known  # another model
-    assert options_digest(replace(options, threads=3, max_pixels=10**6)) == known
+    options, model = RestoreOptions(), read_model(tiny_model)
+    known = options_digest(options, model)
+    assert options_digest(replace(options, w=0.6), model) != known
+    assert options_digest(replace(options, faces="largest"), model) != known
+    assert options_digest(options, model, "compare") != known
+    assert options_digest(options, find_named(options)) != known
+    assert options_digest(replace(options, model="x", threads=3, max_pixels=10**6), model) == known
 
 
 def test_the_digest_of_a_weight_file_is_its_content(tmp_path):
@@ -106,7 +108,7 @@ def test_the_digest_of_a_weight_file_is_its_content(tmp_path):
     digests = []
     for content in (b"one", b"two"):
         weights.write_bytes(content)
-        digests.append(options_digest(RestoreOptions(model=str(weights), backend="torch")))
+        digests.append(options_digest(RestoreOptions(model=str(weights), backend="torch"), None))
     assert digests[0] != digests[1]
 
 

@@ -21,7 +21,7 @@ def tint(z):
 
 
 def colorizer(faces, change=tint, **settings) -> Colorizer:
-    return Colorizer(parts=Network(change).parts(faces), model="fake", **settings)
+    return Colorizer(networks=Network(change).parts(faces), model="fake", **settings)
 
 
 def gray_picture(rng, dtype=np.uint8, gray=True, **rest) -> Picture:
@@ -70,7 +70,9 @@ def test_w_is_0(rng):
     network = Network(tint)
     seen = []
     network.change = lambda z: seen.append(1) or tint(z)
-    result = Colorizer(parts=network.parts([make_face(40, 30, 80)]), model="fake").colorize(gray_picture(rng))
+    result = Colorizer(networks=network.parts([make_face(40, 30, 80)]), model="fake").colorize(
+        gray_picture(rng)
+    )
     assert (result.w, len(seen)) == (0, 1)
     assert np.abs(result.faces[0].restored - result.faces[0].crop).max() > 0.05
 

@@ -24,7 +24,7 @@ class Filler(Network):
 
 
 def inpainter(network, faces, **settings) -> Inpainter:
-    return Inpainter(parts=network.parts(faces), model="fake", **settings)
+    return Inpainter(networks=network.parts(faces), model="fake", **settings)
 
 
 def hole_at(x, y, radius, size=(150, 200)) -> np.ndarray:

@@ -43,8 +43,8 @@ def parts(faces, upscaler=None, change=brighter):
 def test_the_background_is_the_networks_and_the_faces_lie_on_it(rng, upscale):
     picture = noise_picture(rng)
     settings = {"w": 0, "upscale": upscale, "background": "realesrgan"}
-    drawn = Restorer(parts=parts([make_face(40, 30, 80)], Counted()), **settings).restore(picture)
-    plain = Restorer(parts=parts([], Counted()), **settings).restore(picture)
+    drawn = Restorer(networks=parts([make_face(40, 30, 80)], Counted()), **settings).restore(picture)
+    plain = Restorer(networks=parts([], Counted()), **settings).restore(picture)
     pixels = drawn.picture.pixels
     expected = picture.as_float().repeat(upscale, 0).repeat(upscale, 1) * 0.9 + 0.1
     np.testing.assert_allclose(plain.picture.pixels / 255, expected, atol=0.6 / 255)
@@ -59,7 +59,7 @@ def test_the_background_is_the_networks_and_the_faces_lie_on_it(rng, upscale):
 def test_another_w_does_not_draw_it_again(rng):
     upscaler = Counted()
     restorer = Restorer(
-        parts=parts([make_face(40, 30, 80)], upscaler), w=0, upscale=2, background="realesrgan"
+        networks=parts([make_face(40, 30, 80)], upscaler), w=0, upscale=2, background="realesrgan"
     )
     first = restorer.restore(noise_picture(rng))
     again = restorer.redo(first, 1.0)
@@ -76,14 +76,16 @@ def test_another_w_does_not_draw_it_again(rng):
 def test_it_is_not_used_where_there_is_nothing_to_draw(rng, settings):
     upscaler = Counted()
     settings = {"background": "realesrgan"} | settings
-    result = Restorer(parts=parts([make_face(40, 30, 80)], upscaler), **settings).restore(noise_picture(rng))
+    result = Restorer(networks=parts([make_face(40, 30, 80)], upscaler), **settings).restore(
+        noise_picture(rng)
+    )
     assert upscaler.photos == 0
     assert any("does nothing" in note for note in result.notes) == (settings["background"] != "lanczos")
 
 
 def test_parts_without_the_network_are_refused():
-    with pytest.raises(ConfigError, match="no network for backgrounds"):
-        Restorer(parts=parts([]), upscale=2, background="realesrgan")
+    with pytest.raises(ConfigError, match="none for backgrounds"):
+        Restorer(networks=parts([]), upscale=2, background="realesrgan")
     with pytest.raises(ConfigError, match="background must be lanczos or realesrgan"):
         RestoreOptions(background="esrgan")
 
@@ -96,7 +98,7 @@ def test_the_kind_of_picture_stays(rng, dtype, gray):
     if gray:
         picture = dataclasses.replace(picture, pixels=picture.pixels[..., :1].repeat(3, axis=2), gray=True)
     settings = {"w": 0, "upscale": 2, "background": "realesrgan"}
-    result = Restorer(parts=parts([make_face(40, 30, 80)], Counted()), **settings).restore(picture)
+    result = Restorer(networks=parts([make_face(40, 30, 80)], Counted()), **settings).restore(picture)
     made = result.picture
     assert (made.pixels.dtype, made.gray, made.icc, made.xmp) == (dtype, gray, b"profile", b"x")
     assert (made.alpha == alpha[0, 0]).all()

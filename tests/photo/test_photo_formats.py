@@ -57,7 +57,7 @@ def test_outside_the_face_not_a_bit_changes(
     stored = photo(bits, alpha, rng)
     suffix = FORMATS[format].suffixes[0]
     (tmp_path / f"in{suffix}").write_bytes(lossless_file(format, stored, bits))
-    restorer = Restorer(parts=Network(brighter).parts([make_face(40, 30, 80)]), w=0)
+    restorer = Restorer(networks=Network(brighter).parts([make_face(40, 30, 80)]), w=0)
     _, result = do_file(restorer.restore, tmp_path / f"in{suffix}")
     outputs = Outputs([tmp_path / f"in{suffix}"], overwrite=False)
     outputs.claim(tmp_path / f"out{suffix}")
@@ -78,7 +78,7 @@ def test_a_jpeg_loses_little_and_keeps_its_look(
     quality: int, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     (tmp_path / "in.jpg").write_bytes(make_file("jpeg", photo(8, False, rng), quality=quality))
-    restorer = Restorer(parts=Network(brighter).parts([make_face(40, 30, 80)]), w=0)
+    restorer = Restorer(networks=Network(brighter).parts([make_face(40, 30, 80)]), w=0)
     before, result = do_file(restorer.restore, tmp_path / "in.jpg")
     outputs = Outputs([], overwrite=False)
     outputs.save(tmp_path / "out.jpg", result.picture)
@@ -93,7 +93,7 @@ def test_a_jpeg_loses_little_and_keeps_its_look(
 def test_what_the_file_could_not_keep_is_told(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (60, 50), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "in.gif", save_all=True, append_images=frames[1:])
-    restorer = Restorer(parts=Network().parts([]))
+    restorer = Restorer(networks=Network().parts([]))
     _, result = do_file(restorer.restore, tmp_path / "in.gif")
     assert result.notes[0] == "has several frames or pages: only the first is used"
     assert "no face found" in result.notes[1]

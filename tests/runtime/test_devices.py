@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from facemend.errors import BackendError
-from facemend.photo.networks import Parts
+from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions
 from facemend.runtime.devices import DEVICES, available, find_device
 from facemend.runtime.onnx import open_graphs
@@ -136,6 +136,6 @@ def test_the_detector_follows_the_network(machine, tiny_model):
     machine.reported = [CUDA, CPU]
     for device, expected in (("cpu", CPU), ("cuda", CUDA)):
         machine.sessions.clear()
-        Parts.load(RestoreOptions(model=str(tiny_model), device=device))
+        Networks.load(RestoreOptions(model=str(tiny_model), device=device))
         used = {providers[0][0] for path, providers in machine.sessions if "net.onnx" in path}
         assert used == {expected}

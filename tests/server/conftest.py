@@ -12,7 +12,7 @@ from server_helpers import Server
 
 from facemend.imaging import Picture, encode_picture
 from facemend.server.app import create_app
-from facemend.server.settings import Settings
+from facemend.server.settings import ServerSettings
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -26,14 +26,14 @@ def cache(tmp_path_factory, tiny_model) -> Iterator[Path]:
 
 
 @pytest.fixture
-def settings(tmp_path) -> Settings:
-    return Settings(store=str(tmp_path / "store"), threads=1)
+def settings(tmp_path) -> ServerSettings:
+    return ServerSettings(store=str(tmp_path / "store"), threads=1)
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory) -> Iterator[TestClient]:
     """One server for all tests of a module that leave it usable."""
-    settings = Settings(store=str(tmp_path_factory.mktemp("store")), threads=1, queue=200)
+    settings = ServerSettings(store=str(tmp_path_factory.mktemp("store")), threads=1, queue=200)
     with TestClient(create_app(settings)) as client:
         yield client
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 
+from facemend.photo.options import RestoreOptions
 from facemend.server.jobs import Order
 
 ROOT = Path(__file__).parents[2]
@@ -32,11 +33,7 @@ def order(id: str, **rest) -> Order:
         "format": "png",
         "input_width": 8,
         "input_height": 6,
-        "w": 0.5,
-        "upscale": 2,
-        "model": "tiny",
-        "background": "lanczos",
-        "aligned": False,
+        "options": RestoreOptions(upscale=2, model="tiny"),
     }
     return Order(id=id, **{**given, **rest})
 

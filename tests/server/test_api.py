@@ -207,7 +207,7 @@ def test_a_background_drawn_by_a_network_is_drawn_once(settings, portrait, monke
 
     upscaler = BackgroundUpscaler(FakeRunner(draw, ["image"], ["upscaled"]))
     monkeypatch.setattr("facemend.server.app.known_backgrounds", lambda: ("lanczos", "realesrgan"))
-    monkeypatch.setattr("facemend.server.studio.BackgroundUpscaler.open", lambda **rest: upscaler)
+    monkeypatch.setattr("facemend.server.restorer.BackgroundUpscaler.open", lambda **rest: upscaler)
     with TestClient(create_app(settings)) as client:
         assert client.get("/api/info").json()["backgrounds"] == ["lanczos", "realesrgan"]
         png = encode_picture(portrait, "png")
@@ -217,7 +217,7 @@ def test_a_background_drawn_by_a_network_is_drawn_once(settings, portrait, monke
         first = pixels(client.get(f"/api/jobs/{job['id']}/result?faces="))
         assert abs(first.mean() - (portrait.pixels.mean() / 2 + 127.5)) < 2
         here = pixels(client.get(f"/api/jobs/{job['id']}/result?w=0.3"))
-        client.app.state.services.studio.forget_others(())  # as in another process
+        client.app.state.services.restorer.forget_others(())  # as in another process
         there = pixels(client.get(f"/api/jobs/{job['id']}/result?w=0.3"))
         assert np.abs(here - there).max() <= 1
         assert len(runs) == drawn
@@ -330,7 +330,8 @@ def test_wrong_parameters_are_422_in_one_line(client, job, path, word):
         ({"upscale": "3"}, "upscale must be 1, 2 or 4"),
         ({"model": "nobody"}, "no model 'nobody'; there are: compact-256, tiny"),
         ({"model": "../models/tiny"}, "no model"),
-        ({"background": "magic"}, "no background 'magic'; there are: lanczos"),
+        ({"background": "magic"}, "background must be lanczos or realesrgan"),
+        ({"background": "realesrgan"}, "no background 'realesrgan'; there are: lanczos"),
         ({"aligned": "perhaps"}, "aligned"),
     ],
 )
@@ -398,7 +399,7 @@ def test_a_job_whose_files_go_meanwhile_is_gone_too(client, jpeg, path):
     job = restored(client, jpeg)
     services = client.app.state.services
     services.store.remove(job["id"])
-    services.studio.forget_others(())
+    services.restorer.forget_others(())
     answer = client.get(f"/api/jobs/{job['id']}/{path}")
     assert (answer.status_code, answer.json()["detail"]) == (404, "no such job, or it has expired")
 
@@ -407,7 +408,7 @@ def test_a_result_that_cannot_be_stored_says_no_path(client, jpeg, monkeypatch):
     def full(*rest, **more):
         raise OSError(28, "No space left on device", "/secret/place")
 
-    monkeypatch.setattr("facemend.server.studio.place", full)
+    monkeypatch.setattr("facemend.server.restorer.place", full)
     job = wait(client, post(client, jpeg).json()["id"])
     assert job["error"] == "the server cannot store the result: try again later"
 

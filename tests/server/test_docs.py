@@ -9,7 +9,7 @@ import pytest
 from server_helpers import ROOT
 
 from facemend.imaging import read_picture
-from facemend.server.settings import PREFIX, Settings
+from facemend.server.settings import PREFIX, ServerSettings
 
 TEXT = (ROOT / "docs/server.md").read_text(encoding="utf-8")
 
@@ -37,7 +37,7 @@ def test_the_programs_restore_a_photo(serve, jpeg, tmp_path, language):
 
 
 def test_every_variable_is_listed_with_its_default():
-    for field in fields(Settings):
+    for field in fields(ServerSettings):
         name = PREFIX + field.name.upper()
         (row,) = [line for line in TEXT.splitlines() if line.startswith("|") and f"`{name}`" in line]
         if isinstance(field.default, int | float) and field.name != "threads":

@@ -12,6 +12,7 @@ import pytest
 from server_helpers import OUTCOME, order
 
 from facemend.errors import ConfigError
+from facemend.photo.options import RestoreOptions
 from facemend.server.jobs import ATTEMPTS, Jobs, QueueFullError
 
 
@@ -41,9 +42,10 @@ def test_first_come_first_served(opened):
 
 
 def test_an_order_comes_back_as_it_was(opened):
-    opened().add(order("a", w=0.25, aligned=True, name="ü.png"))
+    options = RestoreOptions(w=0.25, aligned=True, background="realesrgan", upscale=4, model="tiny")
+    opened().add(order("a", options=options, name="ü.png"))
     job = opened().get("a")
-    assert (job.w, job.aligned, job.name, job.upscale, job.status) == (0.25, True, "ü.png", 2, "queued")
+    assert (job.options, job.name, job.input_width, job.status) == (options, "ü.png", 8, "queued")
     assert job.expires == pytest.approx(job.created + 60)
 
 

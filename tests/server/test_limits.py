@@ -265,7 +265,7 @@ def test_a_look_that_waits_too_long_is_503(settings, blank, monkeypatch):
     with TestClient(create_app(replace(settings, request_seconds=1))) as client:
         job = restored(client, blank)
         services = client.app.state.services
-        monkeypatch.setattr(services.studio, "preview", lambda *rest: time.sleep(3))
+        monkeypatch.setattr(services.restorer, "preview", lambda *rest: time.sleep(3))
         answer = client.get(f"/api/jobs/{job['id']}/preview")
         assert answer.status_code == 503
         assert "longer than 1 s" in answer.json()["detail"]

@@ -3,21 +3,21 @@ from dataclasses import fields, replace
 import pytest
 
 from facemend.errors import ConfigError
-from facemend.server.settings import PREFIX, Settings
+from facemend.server.settings import PREFIX, ServerSettings
 
 
 def test_the_environment_says_the_same_as_the_fields():
-    settings = Settings(
+    settings = ServerSettings(
         host="::1", port=1, workers=3, token="a-b", store="/x", keep=0.5, lease_seconds=2.5, device="cpu"
     )
-    assert Settings.from_env(settings.to_env()) == settings
-    assert set(settings.to_env()) == {PREFIX + field.name.upper() for field in fields(Settings)}
+    assert ServerSettings.from_env(settings.to_env()) == settings
+    assert set(settings.to_env()) == {PREFIX + field.name.upper() for field in fields(ServerSettings)}
 
 
 def test_what_is_not_set_has_its_default():
-    assert Settings.from_env({}) == Settings()
-    assert Settings.from_env({"FACEMEND_PORT": "", "HOME": "/x"}) == Settings()
-    assert Settings.from_env({"FACEMEND_QUEUE": "7"}) == Settings(queue=7)
+    assert ServerSettings.from_env({}) == ServerSettings()
+    assert ServerSettings.from_env({"FACEMEND_PORT": "", "HOME": "/x"}) == ServerSettings()
+    assert ServerSettings.from_env({"FACEMEND_QUEUE": "7"}) == ServerSettings(queue=7)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_what_is_not_set_has_its_default():
 )
 def test_wrong_values_are_named(name, text, message):
     with pytest.raises(ConfigError, match=message):
-        Settings.from_env({PREFIX + name: text})
+        ServerSettings.from_env({PREFIX + name: text})
 
 
 @pytest.mark.parametrize(
@@ -52,18 +52,18 @@ def test_wrong_values_are_named(name, text, message):
     ],
 )
 def test_which_addresses_only_this_machine_reaches(host, local):
-    assert Settings(host=host).is_local is local
+    assert ServerSettings(host=host).is_local is local
 
 
 def test_threads_are_split_between_the_workers(monkeypatch):
     monkeypatch.setattr("facemend.server.settings.usable_cores", lambda: 8)
-    assert Settings().thread_count() == 8
-    assert Settings(workers=3).thread_count() == 2
-    assert Settings(workers=20).thread_count() == 1
-    assert Settings(workers=3, threads=5).thread_count() == 5
+    assert ServerSettings().thread_count() == 8
+    assert ServerSettings(workers=3).thread_count() == 2
+    assert ServerSettings(workers=20).thread_count() == 1
+    assert ServerSettings(workers=3, threads=5).thread_count() == 5
 
 
 def test_a_server_needs_a_store():
     with pytest.raises(ConfigError, match="FACEMEND_STORE"):
-        Settings().folder()
-    assert replace(Settings(), store="x").folder().name == "x"
+        ServerSettings().folder()
+    assert replace(ServerSettings(), store="x").folder().name == "x"

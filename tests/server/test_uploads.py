@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemend.errors import ConfigError, OutputError
-from facemend.server.store import Store
+from facemend.server.store import JobStore
 from facemend.server.uploads import attachment, display_name
 
 
@@ -54,7 +54,7 @@ def test_names_in_other_alphabets_reach_the_browser():
 
 
 def test_folders_of_no_job_are_deleted_once_they_are_old(tmp_path):
-    store = Store(tmp_path)
+    store = JobStore(tmp_path)
     for job in ("known", "old", "new"):
         store.make(job)
         store.input(job).write_bytes(b"x")
@@ -66,19 +66,19 @@ def test_folders_of_no_job_are_deleted_once_they_are_old(tmp_path):
 
 
 def test_the_store_is_for_this_user_alone(tmp_path):
-    Store(tmp_path / "store").make("a")
+    JobStore(tmp_path / "store").make("a")
     for folder in (tmp_path / "store", tmp_path / "store/jobs", tmp_path / "store/jobs/a"):
         assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_a_full_disk_and_a_file_in_the_way_are_told(tmp_path, monkeypatch):
-    store = Store(tmp_path / "store")
+    store = JobStore(tmp_path / "store")
     monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage())
     with pytest.raises(OutputError, match="disk is full"):
         store.make("a")
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be used as a store"):
-        Store(tmp_path / "file")
+        JobStore(tmp_path / "file")
 
 
 class _Usage:

@@ -1,4 +1,4 @@
-"""The thread that does the work, with a studio that can be held and told to fail."""
+"""The thread that does the work, with a restorer that can be held and told to fail."""
 
 import threading
 import time
@@ -10,13 +10,13 @@ from server_helpers import OUTCOME, order, until
 
 from facemend.errors import BackendError, InputError
 from facemend.server.app import open_jobs
-from facemend.server.store import Store
+from facemend.server.store import JobStore
 from facemend.server.worker import WAITING, BusyError, Worker
 
 PARTS = ("read", "detect", "encode", "decode", "write")
 
 
-class FakeStudio:
+class FakeRestorer:
     """Each part of a job waits until the test lets it go on."""
 
     def __init__(self) -> None:
@@ -44,10 +44,10 @@ class Place:
     """A worker over a store."""
 
     def __init__(self, settings) -> None:
-        self.store = Store(settings.folder())
+        self.store = JobStore(settings.folder())
         self.jobs = open_jobs(settings, self.store)
-        self.studio = FakeStudio()
-        self.worker = Worker(self.jobs, self.store, self.studio, settings)
+        self.restorer = FakeRestorer()
+        self.worker = Worker(self.jobs, self.store, self.restorer, settings)
 
     def add(self, id: str) -> None:
         self.store.make(id)
@@ -55,7 +55,7 @@ class Place:
         self.worker.wake()
 
     def is_at(self, id: str, part: str) -> bool:
-        return f"{id} {part}" in self.studio.seen
+        return f"{id} {part}" in self.restorer.seen
 
     def status(self, id: str) -> str:
         return self.jobs.get(id).status
@@ -73,7 +73,7 @@ def place(settings):
 
     yield make
     for each in made:
-        each.studio.gate.release(1000)
+        each.restorer.gate.release(1000)
         each.worker.stop()
         each.jobs.close()
 
@@ -83,15 +83,15 @@ def test_a_job_goes_through_its_parts(place):
     here.add("a")
     with until() as tick:
         while not here.is_at("a", "decode"):
-            here.studio.gate.release()
+            here.restorer.gate.release()
             tick()
     job = here.jobs.get("a")
     assert job.status == "running"
-    here.studio.gate.release(9)
+    here.restorer.gate.release(9)
     with until() as tick:
         while here.status("a") != "done":
             tick()
-    assert here.studio.seen == ["warm", *(f"a {part}" for part in PARTS)]
+    assert here.restorer.seen == ["warm", *(f"a {part}" for part in PARTS)]
     counters = here.jobs.counters()
     assert counters["jobs_done_total"] == counters["job_seconds_count"] == 1
     assert counters["faces_restored_total"] == 1
@@ -109,7 +109,7 @@ def test_progress_grows(place):
         job = here.jobs.get("a")
         assert job.part == part
         seen.append(job.progress)
-        here.studio.gate.release()
+        here.restorer.gate.release()
     assert seen == sorted(set(seen))
     assert 0 < seen[0] < seen[-1] < 1
 
@@ -123,7 +123,7 @@ def test_looks_pass_between_the_parts_of_a_job(place):
     threads = []
     look = here.worker.ask(lambda: threads.append(threading.current_thread().name))
     assert not look.done()
-    here.studio.gate.release()
+    here.restorer.gate.release()
     look.result(10)
     assert here.status("a") == "running"
     assert threads == ["facemend-worker"]
@@ -135,14 +135,14 @@ def test_looks_come_before_jobs_that_wait(place):
         here.add(id)
     with until() as tick:
         while not here.is_at("a", "write"):
-            here.studio.gate.release()
+            here.restorer.gate.release()
             tick()
-    here.worker.ask(lambda: here.studio.seen.append("look"))
-    here.studio.gate.release(1000)
+    here.worker.ask(lambda: here.restorer.seen.append("look"))
+    here.restorer.gate.release(1000)
     with until() as tick:
         while here.status("b") != "done":
             tick()
-    assert here.studio.seen.index("look") < here.studio.seen.index("b read")
+    assert here.restorer.seen.index("look") < here.restorer.seen.index("b read")
 
 
 def test_a_look_that_fails_says_so_and_the_next_is_served(place):
@@ -166,7 +166,7 @@ def test_a_look_whose_client_is_gone_is_not_run(place):
     look = here.worker.ask(lambda: ran.append(1))
     after = here.worker.ask(lambda: "after")
     look.cancel()
-    here.studio.gate.release()
+    here.restorer.gate.release()
     assert after.result(10) == "after"
     assert ran == []
     with pytest.raises(CancelledError):
@@ -182,7 +182,7 @@ def test_too_many_looks_are_refused(place):
     looks = [here.worker.ask(lambda number=number: number) for number in range(WAITING)]
     with pytest.raises(BusyError, match="busy"):
         here.worker.ask(lambda: None)
-    here.studio.gate.release(1000)
+    here.restorer.gate.release(1000)
     assert [look.result(10) for look in looks] == list(range(WAITING))
 
 
@@ -200,14 +200,14 @@ def test_too_many_looks_are_refused(place):
 )
 def test_a_failure_is_one_line_and_the_worker_lives_on(place, error, line):
     here = place()
-    here.studio.error = error
-    here.studio.gate.release(100)
+    here.restorer.error = error
+    here.restorer.gate.release(100)
     here.add("a")
     with until() as tick:
         while here.status("a") != "failed":
             tick()
     assert here.jobs.get("a").error == line
-    here.studio.error = None
+    here.restorer.error = None
     here.add("b")
     with until() as tick:
         while here.status("b") != "done":
@@ -223,7 +223,7 @@ def test_a_job_that_takes_too_long_fails_in_time_though_a_part_hangs(place):
             tick()
     assert 0.9 < time.monotonic() - start < 10
     assert here.jobs.get("a").error == "a.png: took longer than 1 s, which is the limit"
-    here.studio.gate.release(1000)
+    here.restorer.gate.release(1000)
     here.add("b")
     with until() as tick:
         while here.status("b") != "done":
@@ -251,7 +251,7 @@ def test_a_deleted_job_is_left_at_the_next_part(place):
         while not here.is_at("a", "read"):
             tick()
     here.jobs.delete("a")
-    here.studio.gate.release(1000)
+    here.restorer.gate.release(1000)
     here.add("b")
     with until() as tick:
         while here.status("b") != "done":
@@ -266,7 +266,7 @@ def test_stopping_finishes_a_quick_job_and_takes_no_other(place):
     with until() as tick:
         while not here.is_at("a", "read"):
             tick()
-    here.studio.gate.release(1000)
+    here.restorer.gate.release(1000)
     assert here.worker.stop()
     assert (here.status("a"), here.status("b")) == ("done", "queued")
     with pytest.raises(BusyError):
@@ -281,11 +281,11 @@ def test_stopping_gives_a_slow_job_back(place, hangs):
         while not here.is_at("a", "read"):
             tick()
     if not hangs:  # parts go on, but too slowly
-        threading.Timer(0.6, here.studio.gate.release).start()
+        threading.Timer(0.6, here.restorer.gate.release).start()
     assert here.worker.stop() is not hangs
     job = here.jobs.get("a")
     assert (job.status, job.attempts, job.part) == ("queued", 0, None)
-    here.studio.gate.release(1000)
+    here.restorer.gate.release(1000)
     time.sleep(0.2)
     assert here.status("a") == "queued"
 
@@ -304,7 +304,7 @@ def test_looks_that_wait_when_the_server_ends_are_told(place):
 
 def test_what_has_expired_is_deleted_from_the_disk(place, settings):
     here = place(keep=0.05)  # 3 s
-    here.studio.gate.release(1000)
+    here.restorer.gate.release(1000)
     here.add("a")
     with until() as tick:
         while here.jobs.get("a") is not None:

@@ -55,7 +55,7 @@ def jittering():
 def parts_for(clip):
     parts = film_parts(change=jittering())
     seen = FilmDetector(lambda frame: [true_face(clip, frame)])
-    return type(parts)(parts.network, parts.template, seen, parts.masker)
+    return type(parts)(parts.restorer, parts.template, seen, parts.masker)
 
 
 def test_the_figure_is_nothing_for_a_film_that_only_moves(figures, clip):

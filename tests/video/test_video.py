@@ -28,12 +28,12 @@ CHAPTERS = [
 LOSSLESS = Coding("h264", 0)
 
 
-def restore(source: Path, output: Path, *, parts=None, **settings):
+def restore(source: Path, output: Path, *, networks=None, **settings):
     settings = {"segment": 7, **settings}
     options = settings.pop("options", RestoreOptions(w=0.2))
     video = {key: settings.pop(key) for key in ("span", "coding", "overwrite") if key in settings}
     return restore_video(
-        source, output, options, VideoOptions(**video), parts=parts or film_parts(), **settings
+        source, output, options, VideoOptions(**video), networks=networks or film_parts(), **settings
     )
 
 
@@ -84,7 +84,7 @@ def test_rotation_and_colour_tags_are_kept(tmp_path, rng, rotation):
     detect = parts.detector.detect
     parts.detector.detect = lambda image, **more: seen.append(image.shape) or detect(image, **more)
     for name in ("out.mp4", "out.mov", "out.mkv"):
-        result = restore(film, tmp_path / name, parts=parts)
+        result = restore(film, tmp_path / name, networks=parts)
         assert result.faces == 5
         with av.open(str(result.output)) as out:
             frame = next(out.decode(video=0))
@@ -138,7 +138,7 @@ def test_odd_sides_are_handled(tmp_path, rng):
 def test_upscale_enlarges_all_of_it(tmp_path, film):
     options = RestoreOptions(w=0.2, upscale=2)
     large, faceless = (
-        restore(film, tmp_path / f"{i}.mp4", options=options, parts=parts, coding=LOSSLESS).output
+        restore(film, tmp_path / f"{i}.mp4", options=options, networks=parts, coding=LOSSLESS).output
         for i, parts in enumerate((film_parts(), film_parts(lambda frame: [])))
     )
     (_, new), (_, plain), (_, small) = (shown(path)[5] for path in (large, faceless, film))
@@ -216,7 +216,7 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same(tmp_path, film, at):
     def parts(begun=0):
         return film_parts(lambda frame: moving(frame + begun), change=shaking)
 
-    whole = restore(film, tmp_path / "whole.mp4", parts=parts(), coding=LOSSLESS)
+    whole = restore(film, tmp_path / "whole.mp4", networks=parts(), coding=LOSSLESS)
 
     def stop(done, total):
         assert total == 20
@@ -225,12 +225,12 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same(tmp_path, film, at):
 
     out = tmp_path / "out.mp4"
     with pytest.raises(Stop):
-        restore(film, out, parts=parts(), coding=LOSSLESS, on_frame=stop)
+        restore(film, out, networks=parts(), coding=LOSSLESS, on_frame=stop)
     assert not out.exists()
     begun = at // 7 * 7 if at % 7 else at - 7  # the segment of the frame was not finished yet
     told = []
     result = restore(
-        film, out, parts=parts(begun), coding=LOSSLESS, on_frame=lambda done, total: told.append(done)
+        film, out, networks=parts(begun), coding=LOSSLESS, on_frame=lambda done, total: told.append(done)
     )
     assert (result.resumed, result.frames, result.faces) == (begun, 20, 20)
     assert told == list(range(begun + 1, 21))
@@ -370,7 +370,7 @@ KILLED = """
         if done == 12:
             os.kill(os.getpid(), signal.SIGKILL)
     film, out = map(Path, sys.argv[1:])
-    restore(film, out, parts=film_parts(change=shaking), on_frame=kill)
+    restore(film, out, networks=film_parts(change=shaking), on_frame=kill)
 """
 
 
@@ -381,9 +381,9 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same(tmp_path, film):
         run_python(KILLED, film, out, limit=60)
     assert killed.value.returncode == -signal.SIGKILL
     assert not out.exists()
-    result = restore(film, out, parts=film_parts(change=shaking))
+    result = restore(film, out, networks=film_parts(change=shaking))
     assert result.resumed == 7
-    whole = restore(film, tmp_path / "whole.mp4", parts=film_parts(change=shaking))
+    whole = restore(film, tmp_path / "whole.mp4", networks=film_parts(change=shaking))
     assert out.read_bytes() == whole.output.read_bytes()
 
 
@@ -414,7 +414,7 @@ MUTATE = """
         path, out = folder / "mutant.bin", folder / "out.mkv"
         path.write_bytes(data)
         try:
-            result = restore_video(path, out, RestoreOptions(w=0.2), parts=film_parts(), segment=7)
+            result = restore_video(path, out, RestoreOptions(w=0.2), networks=film_parts(), segment=7)
         except FacemendError as error:
             refused += 1
             assert "\\n" not in str(error), error
@@ -462,7 +462,8 @@ MEASURE = """
     from film_parts import film_parts
     from facemend.photo.options import RestoreOptions
     from facemend.video.restore import restore_video
-    restore_video(Path(sys.argv[1]), Path(sys.argv[2]), RestoreOptions(w=0.2), parts=film_parts(), segment=40)
+    source, out = map(Path, sys.argv[1:])
+    restore_video(source, out, RestoreOptions(w=0.2), networks=film_parts(), segment=40)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -21,6 +21,7 @@ COMMANDS = (
     "restore",
     "colorize",
     "inpaint",
+    "video",
     "serve",
     "demo",
     "models",

@@ -103,7 +103,7 @@ def _speed(rounds: int = 3) -> None:
     from facemend.predictors.restorer import FaceRestorer
     from facemend.weights.models import find_model
 
-    network = FaceRestorer.open(find_model(DEFAULT_MODEL))
+    network = FaceRestorer.open(find_model(DEFAULT_MODEL, check_files=False))
     crop = np.full((1, network.image_size, network.image_size, 3), 0.5, np.float32)
     seconds = []
     for _ in range(rounds + 1):

@@ -105,7 +105,7 @@ def evaluate(
         raise typer.Exit(1) from None
     from facemend.cli._shared.weights import resolve_model
     from facemend.evaluation.options import EvaluationOptions
-    from facemend.photo.options import DEFAULT_MODEL
+    from facemend.photo.options import DEFAULT_MODEL, RestoreOptions
 
     settings: dict[str, Any] = {"faces": faces, "out": output, "reference": not no_reference, "lq": lq}
     if protocol is not None:
@@ -115,7 +115,9 @@ def evaluate(
         "seed": seed,
         "size": size,
         "table": table,
-        "models": tuple(resolve_model(name) for name in model) if model else None,
+        "models": tuple(resolve_model(RestoreOptions(model=name))[0].model for name in model)
+        if model
+        else None,
         "ws": tuple(w) if w else None,
         "peers": tuple(peer) if peer else None,
     }

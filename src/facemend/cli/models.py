@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from facemend.cli._shared.console import byte_progress, say, warn
+from facemend.cli._shared.options import checked
 from facemend.photo.options import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -74,8 +75,9 @@ def import_(
 ) -> None:
     """Check a weight file and turn it into a model in your cache. Nothing in it is run."""
     from facemend.cli._shared.weights import import_file
+    from facemend.convert.import_file import check_choices
 
-    _check_choices(task, precision)
+    checked(check_choices, task, precision)
     _tell(
         import_file(file, name=name, task=task, precision=precision, licence=licence, accept=accept_licence)
     )
@@ -101,7 +103,9 @@ def get(
 
     FACEMEND_MIRROR, a web address, takes the place of all but the file's name in the catalogue's addresses.
     """
-    _check_choices(task, precision)
+    from facemend.convert.import_file import check_choices
+
+    checked(check_choices, task, precision)
     if (name is None) == (url is None):
         raise typer.BadParameter("give a name of the catalogue, or --url")
     if (url is None) != (sha256 is None) or (url is not None and not licence):
@@ -133,7 +137,8 @@ def _get(
     source: _Source, name: str | None, default_name: str | None, offline: bool, options: dict[str, Any]
 ) -> ModelInfo:
     """The model made of that file; everything that can be refused is refused before the download."""
-    from facemend.cli._shared.weights import ask_licence, import_file, require_torch
+    from facemend.cli._shared.weights import ask_licence, import_file
+    from facemend.convert.import_file import need_torch
     from facemend.errors import WeightsError
     from facemend.weights.downloads import check_request
     from facemend.weights.models import imported_as
@@ -147,7 +152,7 @@ def _get(
     file_name = Path(urlsplit(source.url).path)
     name = model_name(name or default_name, file_name, source.sha256)
     if file_name.suffix.lower() != ".onnx":
-        require_torch(name)
+        need_torch(f"importing {name}")
     known = published_as(source.sha256)
     if known is not None:
         ask_licence(known, options["accept"])
@@ -166,15 +171,6 @@ def _get(
         raise
     forget_download(path)
     return model
-
-
-def _check_choices(task: str | None, precision: str | None) -> None:
-    from facemend.weights.models import TASKS
-
-    if task is not None and task not in TASKS:
-        raise typer.BadParameter(f"--task is {', '.join(TASKS)}, not {task!r}")
-    if precision not in (None, "fp32", "fp16"):
-        raise typer.BadParameter(f"--precision is fp32 or fp16, not {precision!r}")
 
 
 def _tell(model: ModelInfo) -> None:

@@ -44,7 +44,7 @@ def serve(
     if any(find_spec(name) is None for name in _NEEDS):
         raise MissingExtraError("facemend serve", "serve")
     from facemend.server import run
-    from facemend.server.settings import Settings
+    from facemend.server.settings import ServerSettings
 
     given = {
         "host": host,
@@ -57,7 +57,7 @@ def serve(
         "queue": queue,
     }
     said = {name: value for name, value in given.items() if value is not None}
-    settings = replace(Settings.from_env(), **said)  # type: ignore[arg-type]
+    settings = replace(ServerSettings.from_env(), **said)  # type: ignore[arg-type]
     if not settings.is_local and not settings.token:
         warn(f"facemend: everybody who reaches {settings.host} can use this server; set a token (--token)")
 

@@ -18,7 +18,7 @@ REPORT = "facemend.jsonl"
 
 
 @dataclass(frozen=True)
-class Job:
+class PhotoJob:
     """One picture of a run.
 
     Attributes:
@@ -45,7 +45,7 @@ class Batch:
             one each, or where it is the input.
     """
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[PhotoJob, ...]
     ignored: tuple[Path, ...]
     root: Path | None = None
 
@@ -91,7 +91,7 @@ def plan_batch(
     if output is not None and not to_file and output.is_file():
         raise ConfigError(f"{output}: is a file, but a folder is needed")
 
-    jobs: list[Job] = []
+    jobs: list[PhotoJob] = []
     ignored: list[Path] = []
     roots: set[Path] = set()
     for path in inputs:
@@ -101,7 +101,7 @@ def plan_batch(
                 target = path.parent / f"{name.stem}{marker}{name.suffix}"
             else:
                 target = output if to_file else output / name
-            jobs.append(Job(path, target, Path(path.name)))
+            jobs.append(PhotoJob(path, target, Path(path.name)))
             continue
         root = output or path.resolve().with_name(f"{path.resolve().name}{marker}")
         if root.resolve() != path.resolve():
@@ -111,7 +111,7 @@ def plan_batch(
             if file.suffix.lower() not in SUFFIXES:
                 ignored.append(file)
                 continue
-            jobs.append(Job(file, root / output_name(relative, extension), relative))
+            jobs.append(PhotoJob(file, root / output_name(relative, extension), relative))
     if masks is not None:
         jobs = [replace(job, mask=_mask(masks, job.relative)) for job in jobs]
     return Batch(tuple(jobs), tuple(ignored), roots.pop() if len(roots) == 1 else None)

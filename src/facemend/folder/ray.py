@@ -40,8 +40,10 @@ from facemend.folder.run import (
 from facemend.folder.urls import UrlStore
 from facemend.imaging import SUFFIXES, Picture, encode_for, largest_file, read_picture
 from facemend.imaging.outputs import exists_already, unwritable
+from facemend.photo.networks import find_named
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer, RestoreResult
+from facemend.weights.models import ModelInfo
 
 logger = logging.getLogger(__name__)
 
@@ -219,6 +221,7 @@ def run_cluster(
     options: RestoreOptions,
     cluster: Cluster,
     *,
+    model: ModelInfo | None = None,
     overwrite: bool = False,
 ) -> Iterator[FileReport]:
     """Restore photos over a cluster; a failure is reported, and the run goes on.
@@ -231,6 +234,7 @@ def run_cluster(
         output: folder for the results, likewise.
         options: how to restore; `threads` of 0 is one a worker.
         cluster: how the work is spread.
+        model: the one that the options name, if it was looked up already.
         overwrite: whether outputs that no record explains may be replaced.
 
     Yields:
@@ -251,7 +255,7 @@ def run_cluster(
             "photos": photos,
             "output": output,
             "options": replace(options, threads=threads, device=cluster.device),
-            "digest": options_digest(options),
+            "digest": options_digest(options, model or find_named(options)),
             "overwrite": overwrite,
         }
         # Few blocks, as each costs the driver something; many, so that the last ones are short.

@@ -25,7 +25,7 @@ from facemend.errors import OutputError
 from facemend.files import place
 from facemend.photo.options import RestoreOptions
 from facemend.weights.catalog import file_sha256
-from facemend.weights.models import find_model
+from facemend.weights.models import ModelInfo
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Stamp:
     changed: str
 
 
-class Store(Protocol):
+class FileStore(Protocol):
     """Files below one folder, here or elsewhere. Paths are relative, with slashes."""
 
     def stamp(self, path: str) -> Stamp | None:
@@ -71,7 +71,7 @@ class Store(Protocol):
         """
 
 
-StoreT = TypeVar("StoreT", bound=Store)
+StoreT = TypeVar("StoreT", bound=FileStore)
 
 
 class FolderStore:
@@ -81,7 +81,7 @@ class FolderStore:
         self.root = root
 
     def stamp(self, path: str) -> Stamp | None:
-        """See `Store`."""
+        """See `FileStore`."""
         try:
             status = (self.root / path).stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -89,13 +89,13 @@ class FolderStore:
         return Stamp(status.st_size, str(status.st_mtime_ns))
 
     def read(self, path: str, limit: int) -> bytes:
-        """See `Store`."""
+        """See `FileStore`."""
         with (self.root / path).open("rb") as file:
             data = file.read(limit + 1)
         return checked_length(data, limit)
 
     def write(self, path: str, data: bytes) -> None:
-        """See `Store`."""
+        """See `FileStore`."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         place(target, data, overwrite=True)
@@ -235,7 +235,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def options_digest(options: RestoreOptions, *extras: str) -> str:
+def options_digest(options: RestoreOptions, model: ModelInfo | None, *extras: str) -> str:
     """Digest of all that decides the pixels: options, and the checksums of the model's graphs.
 
     Device, backend, threads and the version of facemend are left out: they change the last bits at most, and
@@ -243,17 +243,11 @@ def options_digest(options: RestoreOptions, *extras: str) -> str:
 
     Args:
         options: how photos are restored.
+        model: the one that they name; None: a checkpoint file.
         extras: names of further outputs of each photo, such as "compare".
-
-    Raises:
-        ModelNotFoundError: there is no such model.
     """
     what: dict[str, Any] = {name: getattr(options, name) for name in _PIXELS}
-    weights = Path(options.model)
-    if weights.is_file():  # backend torch reads these itself
-        what["model"] = file_sha256(weights)
-    else:
-        what["model"] = dict(sorted(find_model(options.model, check_files=False).sha256.items()))
+    what["model"] = dict(model.sha256) if model else file_sha256(Path(options.model))
     return digest(json.dumps(what | {"extras": sorted(extras)}, sort_keys=True).encode())
 
 

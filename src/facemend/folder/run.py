@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from facemend.errors import FacemendError
-from facemend.folder.plan import Batch, Job
+from facemend.folder.plan import Batch, PhotoJob
 from facemend.folder.records import FolderStore, Output, Record, Records, Stamp, digest
 from facemend.imaging import Outputs, Picture, encode_for, format_of, left_out, read_content
 from facemend.photo.compare import before_after
@@ -25,7 +25,7 @@ from facemend.photo.options import RestoreOptions
 from facemend.photo.result import PhotoResult
 from facemend.runtime.cores import usable_cores
 from facemend.types import Face
-from facemend.weights.models import find_model
+from facemend.weights.models import ModelInfo
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class FileReport:
 
 
 def share_cores(
-    options: RestoreOptions, photos: int, jobs: int = 0, task: str = "restoration"
+    options: RestoreOptions, model: ModelInfo | None, photos: int, jobs: int = 0
 ) -> tuple[RestoreOptions, int]:
     """How many photos to work on at a time, and the options with the threads that leaves for each.
 
@@ -73,15 +73,15 @@ def share_cores(
 
     Args:
         options: `threads` of 0 is set; other values stay.
+        model: the one that they name; None: a checkpoint file.
         photos: how many there are.
         jobs: as asked for; 0: automatic, which is one a core and at most `MAX_JOBS`, and one at a time with
             networks of more than 256 px, whose memory counts.
-        task: what the model is for.
     """
     cores = usable_cores()
     if jobs == 0:
         jobs = max(1, min(photos, cores, MAX_JOBS))
-        if jobs > 1 and options.backend == "onnx" and find_model(options.model, task).image_size > SMALL:
+        if model is not None and options.backend == "onnx" and model.image_size > SMALL:
             jobs = 1
     if options.threads or options.backend == "torch":  # torch has one pool of threads, and runs take turns
         return options, jobs
@@ -117,7 +117,7 @@ def run_batch(
         A report for each job, in the order of the jobs, as soon as it and all before it are done.
     """
 
-    def done(job: Job) -> FileReport:
+    def done(job: PhotoJob) -> FileReport:
         return _reported(job, partial(_do_job, job, work, outputs, crops, compare, records))
 
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="facemend")
@@ -141,7 +141,7 @@ def _done(report: FileReport) -> Future[FileReport]:
     return future
 
 
-def _reported(job: Job, work: Callable[[], _Result]) -> _Result | FileReport:
+def _reported(job: PhotoJob, work: Callable[[], _Result]) -> _Result | FileReport:
     """What the work gives; if it fails, a report that says so."""
     try:
         return work()
@@ -160,12 +160,12 @@ def failure(source: Path | str, output: Path | str, error: Exception) -> FileRep
     return FileReport(source, output, error=line)
 
 
-def _comparison(job: Job) -> Path:
+def _comparison(job: PhotoJob) -> Path:
     return job.output.with_name(f"{job.output.stem}_compare.jpg")
 
 
 def _claim(
-    job: Job, outputs: Outputs, crops: Path | None, compare: bool, records: Records[FolderStore] | None
+    job: PhotoJob, outputs: Outputs, crops: Path | None, compare: bool, records: Records[FolderStore] | None
 ) -> FileReport | None:
     """Take the names of a picture's outputs; a report if an earlier run has made them all."""
     record = None
@@ -186,7 +186,7 @@ def _claim(
     return None if record is None else told_before(job.source, job.output, record)
 
 
-def _is_own(job: Job, path: Path, crops: Path | None) -> bool:
+def _is_own(job: PhotoJob, path: Path, crops: Path | None) -> bool:
     """Whether a path is of one of the outputs that a picture can have."""
     real = path.resolve()
     if real in (job.output.resolve(), _comparison(job).resolve()):
@@ -204,7 +204,7 @@ def _below(records: Records[FolderStore], path: Path) -> str:
 
 
 def _do_job(
-    job: Job,
+    job: PhotoJob,
     work: Work,
     outputs: Outputs,
     crops: Path | None,
@@ -234,7 +234,7 @@ def _do_job(
     return report
 
 
-def _crops(job: Job, result: PhotoResult, crops: Path) -> Iterator[tuple[Path, Picture]]:
+def _crops(job: PhotoJob, result: PhotoResult, crops: Path) -> Iterator[tuple[Path, Picture]]:
     folder = crops / job.relative.parent
     for number, face in enumerate(result.faces, 1):
         for name, crop in (("before", face.crop), ("after", face.restored)):

@@ -25,7 +25,7 @@ def as_url(path: Path) -> str:
 
 
 class UrlStore:
-    """A folder anywhere that fsspec reaches: a path, or a URL such as s3://bucket/folder. See `Store`.
+    """A folder anywhere that fsspec reaches: a path, or a URL such as s3://bucket/folder. See `FileStore`.
 
     Attributes:
         folder: where it is if it is a folder of this machine, or None.
@@ -72,19 +72,19 @@ class UrlStore:
         return sorted(posixpath.relpath(path, self._root) for path in found)
 
     def stamp(self, path: str) -> Stamp | None:
-        """See `Store`."""
+        """See `FileStore`."""
         try:
             return _stamp(self._files.info(self._full(path)))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def read(self, path: str, limit: int) -> bytes:
-        """See `Store`."""
+        """See `FileStore`."""
         with self._files.open(self._full(path), "rb") as file:
             return checked_length(file.read(limit + 1), limit)
 
     def write(self, path: str, data: bytes) -> None:
-        """See `Store`. An object store shows an object when all of it is there; a disk needs our care."""
+        """See `FileStore`. An object store shows an object when all of it is there; a disk needs our care."""
         if self.folder is not None:
             FolderStore(self.folder).write(path, data)
         else:

@@ -145,7 +145,7 @@ def measure_network(options: BenchOptions) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     works: dict[str, Callable[[], object]] = {}
     for setup in options.setups():
-        network, _ = load_network(setup)
+        network = load_network(setup)
         for batch in options.batches:
             shape = (batch, network.image_size, network.image_size, 3)
             faces = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -181,7 +181,7 @@ def whole_pass(network: FaceRestorer, faces: NDArray[np.float32]) -> None:
 
 
 def _network_peak(setup: RestoreOptions, faces: NDArray[np.float32]) -> float | None:
-    whole_pass(load_network(setup)[0], faces)
+    whole_pass(load_network(setup), faces)
     return peak_mb()
 
 

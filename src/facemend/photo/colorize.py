@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,44 +10,22 @@ from numpy.typing import NDArray
 
 from facemend.faces.paste import paint_into_pixels
 from facemend.imaging import Picture, resize, take_chroma
-from facemend.photo.find import FoundFaces, check_size, find_faces, is_monochrome, whole_crop
-from facemend.photo.networks import Parts
-from facemend.photo.options import RestoreOptions
+from facemend.photo.find import FoundFaces, check_size, is_monochrome
 from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, unheard
-from facemend.photo.tasks import task_options
+from facemend.photo.task import PhotoTask
 
-TASK = "colorization"
 FACES_ONLY = "only faces get colour: the rest of the photo stays as it is"
 IN_COLOUR = "the photo is in colour already: its faces get the network's colours"
 PROFILE_LEFT_OUT = "the photo's gray colour profile does not fit a photo in colour and was left out"
 
 
-class Colorizer:
+class Colorizer(PhotoTask):
     """Colours the faces of photos; loads the networks once. May be used from several threads.
 
-    Args:
-        options: how; by default w = 0 and the one colorization model that is there. `w` and `upscale` may
-            be nothing but 0 and 1.
-        parts: networks that are loaded already; by default those that the options name.
-        settings: single fields of `RestoreOptions`, such as `faces="largest"`; they win over `options`.
-
-    Raises:
-        ConfigError: an unknown option, or a value out of range.
-        ModelNotFoundError: there is no such model, or none for colorization.
-        WeightsError: a file is missing or damaged.
-        BackendError: a graph cannot be run.
+    Arguments and errors are those of `PhotoTask`; `w` and `upscale` may be nothing but 0 and 1.
     """
 
-    def __init__(
-        self, options: RestoreOptions | None = None, *, parts: Parts | None = None, **settings: Any
-    ) -> None:
-        self.options = task_options(TASK, options, settings)
-        self._parts = parts or Parts.load(self.options, TASK)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the user should know of how the networks run; every result has these too."""
-        return self._parts.network.notes
+    task, done = "colorization", "coloured"
 
     def colorize(self, picture: Picture, *, on_part: OnPart = unheard) -> PhotoResult:
         """Colour the faces of a photo (or, if the options say `aligned`, a whole aligned crop).
@@ -67,44 +44,24 @@ class Colorizer:
         """
         check_size(picture, self.options)
         clock = Clock(on_part)
-        if self.options.aligned:
-            found = whole_crop(picture.as_float(), self._parts)
-        else:
-            found = find_faces(picture.as_float(), self._parts, self.options, clock, done="coloured")
-        output, notes = picture, found.notes
-        faces: tuple[RestoredFace, ...] = ()
-        if found.aligned:
-            decoded = self._decoded(found, clock)
-            pixels = (self._whole if self.options.aligned else self._paste)(picture, found, decoded, clock)
-            output = replace(picture.in_rgb(), pixels=pixels)
-            everywhere = np.ones(decoded.shape[1:3], np.float32)
-            faces = tuple(
-                RestoredFace(each.face, each.crop, take_chroma(each.crop, crop, everywhere), each.matrix)
-                for each, crop in zip(found.aligned, decoded, strict=True)
-            )
-            notes = (*notes, *self._told(picture, output, found))
-        return PhotoResult(
-            picture=output,
-            faces=faces,
-            skipped=found.skipped,
-            notes=(*self.notes, *picture.notes, *notes),
-            seconds=MappingProxyType(clock.seconds),
-            model=self.options.model,
-            w=self.options.w,
+        found = self._find(picture.as_float(), clock, whole=self.options.aligned)
+        if not found.aligned:
+            return self._result(picture, picture, found, (), (), clock)
+        decoded = self._decoded([face.crop for face in found.aligned], clock)
+        pixels = (self._whole if self.options.aligned else self._paste)(picture, found, decoded, clock)
+        output = replace(picture.in_rgb(), pixels=pixels)
+        everywhere = np.ones(decoded.shape[1:3], np.float32)
+        faces = tuple(
+            RestoredFace(each.face, each.crop, take_chroma(each.crop, crop, everywhere), each.matrix)
+            for each, crop in zip(found.aligned, decoded, strict=True)
         )
-
-    def _decoded(self, found: FoundFaces, clock: Clock) -> NDArray[np.float32]:
-        """The network's faces, (N, S, S, 3) RGB [0, 1]."""
-        with clock("encode"):
-            encoded = self._parts.network.encode(np.stack([face.crop for face in found.aligned]))
-        with clock("decode"):
-            return self._parts.network.decode(encoded, self.options.w)
+        return self._result(picture, output, found, faces, self._told(picture, output, found), clock)
 
     def _paste(
         self, picture: Picture, found: FoundFaces, decoded: NDArray[np.float32], clock: Clock
     ) -> NDArray[Any]:
         """Pixels of the photo with the heads coloured."""
-        masker, template = self._parts.masker, self._parts.template
+        masker, template = self._networks.masker, self._networks.template
         assert masker is not None
         pixels = picture.pixels.copy()
         for face, crop in zip(found.aligned, decoded, strict=True):

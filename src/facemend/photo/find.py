@@ -12,8 +12,8 @@ from facemend.faces.align import align
 from facemend.faces.select import select
 from facemend.faces.template import template_points
 from facemend.faces.warp import resize_matrix
-from facemend.imaging import Picture, is_gray, is_toned, resize
-from facemend.photo.networks import Parts
+from facemend.imaging import Header, Picture, is_gray, is_toned, resize
+from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions
 from facemend.photo.prepared import SkippedFace
 from facemend.photo.result import Clock
@@ -35,7 +35,7 @@ class FoundFaces:
     notes: tuple[str, ...] = ()
 
 
-def check_size(picture: Picture, options: RestoreOptions) -> None:
+def check_size(picture: Picture | Header, options: RestoreOptions) -> None:
     """Refuse a photo whose output would be larger than the options allow.
 
     Raises:
@@ -51,31 +51,31 @@ def check_size(picture: Picture, options: RestoreOptions) -> None:
 
 
 def find_faces(
-    image: FloatImage, parts: Parts, options: RestoreOptions, clock: Clock, *, done: str = "restored"
+    image: FloatImage, networks: Networks, options: RestoreOptions, clock: Clock, *, done: str
 ) -> FoundFaces:
     """Find, choose and align the faces of a photo.
 
     Args:
         image: the photo, (H, W, 3) float32 RGB [0, 1].
-        parts: with a detector.
+        networks: with a detector.
         options: which faces are wanted.
         clock: times the parts "detect" and "align".
         done: what the note says of faces where none is left.
 
     Raises:
-        InputError: the parts have no detector.
+        InputError: there is no detector.
         BackendError: the detector failed.
     """
-    if parts.detector is None:
+    if networks.detector is None:
         raise InputError("this restorer was made for aligned crops only: make one with aligned=False")
     with clock("detect"):
-        found = parts.detector.detect(image)
+        found = networks.detector.detect(image)
     chosen, skipped = _choose(found, options, (image.shape[1], image.shape[0]))
     aligned = []
     with clock("align"):
         for face in chosen:
             try:
-                aligned.append(align(image, face, parts.network.image_size, template=parts.template))
+                aligned.append(align(image, face, networks.restorer.image_size, template=networks.template))
             except InputError as error:
                 skipped.append(SkippedFace(face, str(error)))
     notes = () if aligned else (_nothing_done(found, options.upscale, done),)
@@ -110,16 +110,16 @@ def _nothing_done(found: Sequence[Face], upscale: int, done: str) -> str:
     return f"{what}: the photo was {'only enlarged' if upscale > 1 else 'left as it is'}"
 
 
-def whole_crop(image: FloatImage, parts: Parts) -> FoundFaces:
+def whole_crop(image: FloatImage, networks: Networks) -> FoundFaces:
     """A picture that is one aligned crop of any size, as the network wants it.
 
     Args:
         image: (H, W, 3) float32 RGB [0, 1].
-        parts: for the size and the template.
+        networks: for the size and the template.
     """
     height, width = image.shape[:2]
-    side = parts.network.image_size
-    points = template_points(parts.template, (width, height)).astype(np.float32)
+    side = networks.restorer.image_size
+    points = template_points(networks.template, (width, height)).astype(np.float32)
     face = Face(Box(0.0, 0.0, width - 1.0, height - 1.0), points, 1.0)
     crop = resize(image, (side, side), "lanczos")
     notes = () if width == height else ("an aligned crop should be square: it was squeezed for the model",)

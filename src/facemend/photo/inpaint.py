@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,42 +12,19 @@ from numpy.typing import NDArray
 from facemend.faces.fill import edge_width, fill_from_crop, fill_hole, hole_in_crop, meet_ring
 from facemend.faces.holes import Hole, hole_of, without_hole
 from facemend.imaging import Picture, keep_chroma, resize
-from facemend.photo.find import FoundFaces, check_size, find_faces, is_monochrome, whole_crop
-from facemend.photo.networks import Parts
-from facemend.photo.options import RestoreOptions
+from facemend.photo.find import FoundFaces, check_size, is_monochrome
 from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, unheard
-from facemend.photo.tasks import task_options
+from facemend.photo.task import PhotoTask
 from facemend.types import AlignedFace, FloatImage
 
-TASK = "inpainting"
 
-
-class Inpainter:
+class Inpainter(PhotoTask):
     """Fills holes in the faces of photos; loads the networks once. May be used from several threads.
 
-    Args:
-        options: how; by default w = 1 and the one inpainting model that is there. `upscale` may be nothing
-            but 1.
-        parts: networks that are loaded already; by default those that the options name.
-        settings: single fields of `RestoreOptions`, such as `w=0.5`; they win over `options`.
-
-    Raises:
-        ConfigError: an unknown option, or a value out of range.
-        ModelNotFoundError: there is no such model, or none for inpainting.
-        WeightsError: a file is missing or damaged.
-        BackendError: a graph cannot be run.
+    Arguments and errors are those of `PhotoTask`; by default w = 1, and `upscale` may be nothing but 1.
     """
 
-    def __init__(
-        self, options: RestoreOptions | None = None, *, parts: Parts | None = None, **settings: Any
-    ) -> None:
-        self.options = task_options(TASK, options, settings)
-        self._parts = parts or Parts.load(self.options, TASK)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the user should know of how the networks run; every result has these too."""
-        return self._parts.network.notes
+    task, done = "inpainting", "filled in"
 
     def inpaint(self, picture: Picture, mask: Picture, *, on_part: OnPart = unheard) -> PhotoResult:
         """Fill what a mask covers of the faces of a photo (or, if the options say `aligned`, of a crop).
@@ -70,38 +47,23 @@ class Inpainter:
         clock = Clock(on_part)
         with clock("prepare"):
             plain = without_hole(picture, hole)
-        if self.options.aligned:
-            found = whole_crop(plain, self._parts)
-        else:
-            found = find_faces(plain, self._parts, self.options, clock, done="filled in")
+        found = self._find(plain, clock, whole=self.options.aligned)
         seen = [(face, hole_in_crop(hole, face.matrix, len(face.crop))) for face in found.aligned]
         hit = [(face, covered) for face, covered in seen if covered.any()]
         faces = self._filled(picture, hit, clock) if hit else ()
         with clock("paste"):
             output, filled = self._pasted(picture, plain, hole, faces)
-        return PhotoResult(
-            picture=output,
-            faces=faces,
-            skipped=found.skipped,
-            notes=(*self.notes, *picture.notes, *found.notes, *_left(found, int(hole.sum()), filled)),
-            seconds=MappingProxyType(clock.seconds),
-            model=self.options.model,
-            w=self.options.w,
-        )
+        return self._result(picture, output, found, faces, _left(found, int(hole.sum()), filled), clock)
 
     def _filled(
-        self, picture: Picture, hit: list[tuple[AlignedFace, Hole]], clock: Clock
+        self, picture: Picture, hit: Sequence[tuple[AlignedFace, Hole]], clock: Clock
     ) -> tuple[RestoredFace, ...]:
         """The faces as the network saw them, their holes white, and with these filled."""
         # White is what the networks learned to fill.
         given = [np.where(hole[..., None], np.float32(1), face.crop) for face, hole in hit]
-        with clock("encode"):
-            encoded = self._parts.network.encode(np.stack(given))
-        with clock("decode"):
-            decoded = self._parts.network.decode(encoded, self.options.w)
         return tuple(
             RestoredFace(face.face, crop, _in_place(picture, face.crop, new, hole), face.matrix)
-            for (face, hole), crop, new in zip(hit, given, decoded, strict=True)
+            for (face, hole), crop, new in zip(hit, given, self._decoded(given, clock), strict=True)
         )
 
     def _pasted(

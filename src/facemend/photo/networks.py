@@ -1,43 +1,48 @@
-"""The networks of a pipeline, loaded as the options say."""
+"""The networks of a task, loaded as the options say."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 
-from facemend.errors import MissingExtraError
 from facemend.photo.options import RestoreOptions
 from facemend.predictors.detector import FaceDetector
 from facemend.predictors.masker import FaceMasker
 from facemend.predictors.restorer import FaceRestorer
 from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.devices import AUTO, CPU
-from facemend.weights.models import find_model, uses_adain
-
-_TORCH_NEEDS = ("torch", "safetensors", "onnx", "onnxscript")
+from facemend.weights.models import ModelInfo, find_model, uses_adain
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The loaded networks; `detector` and `masker` are None where only aligned crops are restored.
+class Networks:
+    """The loaded networks.
 
-    `upscaler` is None where Lanczos enlarges the photo.
+    Attributes:
+        restorer: what the task is about.
+        template: name of the alignment template that it wants.
+        detector: None where only aligned crops are worked on.
+        masker: the same.
+        upscaler: None where Lanczos enlarges the photo.
+        model: what the restorer was loaded from; None: from a checkpoint file.
     """
 
-    network: FaceRestorer
+    restorer: FaceRestorer
     template: str = "ffhq"
     detector: FaceDetector | None = None
     masker: FaceMasker | None = None
     upscaler: BackgroundUpscaler | None = None
+    model: ModelInfo | None = None
 
     @classmethod
-    def load(cls, options: RestoreOptions, task: str = "restoration") -> Parts:
+    def load(
+        cls, options: RestoreOptions, task: str = "restoration", model: ModelInfo | None = None
+    ) -> Networks:
         """Load what the options ask for.
 
         Args:
             options: how to work.
             task: what the model must be for.
+            model: the one that the options name, if it was looked up already.
 
         Raises:
             ModelNotFoundError: there is no such model, or the background's weights were not fetched.
@@ -45,40 +50,57 @@ class Parts:
             BackendError: the device is not there, or a graph cannot be run.
             MissingExtraError: backend torch, and it is not installed.
         """
-        network, template = load_network(options, task)
+        model = model or find_named(options, task)
+        restorer = load_network(options, task, model)
+        template = model.template if model else "ffhq"
         if options.aligned:
-            return cls(network, template)
+            return cls(restorer, template, model=model)
         # Where the network found nothing better than the CPU, the detector need not look again.
-        device = CPU if network.device == CPU else AUTO
+        device = CPU if restorer.device == CPU else AUTO
         threads = options.threads or None
         upscaler = (
             BackgroundUpscaler.open(device=device, threads=threads) if options.draws_background else None
         )
-        return cls(network, template, FaceDetector(threads=threads, device=device), FaceMasker(), upscaler)
+        detector = FaceDetector(threads=threads, device=device)
+        return cls(restorer, template, detector, FaceMasker(), upscaler, model)
 
 
-def load_network(options: RestoreOptions, task: str = "restoration") -> tuple[FaceRestorer, str]:
-    """The restoration network alone, and its alignment template; raises as `Parts.load`."""
-    if options.backend == "onnx":
-        info = find_model(options.model, task)
-        return FaceRestorer.open(info, device=options.device, threads=options.threads or None), info.template
-    return _torch_network(options, task)
+def find_named(options: RestoreOptions, task: str = "restoration") -> ModelInfo | None:
+    """The model that the options name, its files unchecked; None: a checkpoint file for backend torch.
+
+    Raises:
+        ModelNotFoundError: there is no such model, or it is for another task.
+        WeightsError: its description is wrong.
+    """
+    return None if options.checkpoint else find_model(options.model, task, check_files=False)
 
 
-def _torch_network(options: RestoreOptions, task: str) -> tuple[FaceRestorer, str]:
+def load_network(
+    options: RestoreOptions, task: str = "restoration", model: ModelInfo | None = None
+) -> FaceRestorer:
+    """The restoration network alone, its files checked; arguments and errors as of `Networks.load`."""
+    model = model or find_named(options, task)
+    if model is not None:
+        model.verify()
+    if model is not None and options.backend == "onnx":
+        return FaceRestorer.open(model, device=options.device, threads=options.threads or None)
+    return _torch_network(options, task, model)
+
+
+def _torch_network(options: RestoreOptions, task: str, model: ModelInfo | None) -> FaceRestorer:
     """Of a checkpoint file of ours, or of any model's weights."""
-    if any(find_spec(name) is None for name in _TORCH_NEEDS):
-        raise MissingExtraError("backend torch", "export")
+    from facemend.convert.import_file import need_torch
+
+    need_torch("backend torch")
     # Here, so that torch is imported only where a user asks for it.
     from facemend.convert.recover import model_checkpoint
     from facemend.runtime.torch_runner import open_network
 
-    path, adain, template = Path(options.model), uses_adain(task), "ffhq"
-    if path.suffix != ".safetensors" or not path.is_file():
-        info = find_model(options.model, task)
-        path, adain, template = model_checkpoint(info), bool(info.details.get("adain", True)), info.template
+    path = model_checkpoint(model) if model else options.checkpoint
+    assert path is not None
+    adain = bool(model.details.get("adain", True)) if model else uses_adain(task)
     opened, size = open_network(
         path, options.device, adain=adain, precision=options.precision, threads=options.threads or None
     )
     encode, decode = opened.runners
-    return FaceRestorer(encode, decode, size, device=opened.device, notes=opened.notes), template
+    return FaceRestorer(encode, decode, size, device=opened.device, notes=opened.notes)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from facemend.errors import ConfigError
@@ -84,6 +85,12 @@ class RestoreOptions:
     def draws_background(self) -> bool:
         """Whether a network enlarges the photo: it was asked for, and there is something to enlarge."""
         return self.background != "lanczos" and self.upscale > 1 and not self.aligned
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file of weights, where `model` is one that backend torch reads itself."""
+        path = Path(self.model)
+        return path if self.backend == "torch" and path.suffix == ".safetensors" and path.is_file() else None
 
 
 def make_options(options: RestoreOptions | None, settings: Mapping[str, Any]) -> RestoreOptions:

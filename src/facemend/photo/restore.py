@@ -15,11 +15,12 @@ from facemend.errors import ConfigError
 from facemend.faces.paste import blend_face, blend_into_pixels
 from facemend.faces.warp import compose, invert, resize_matrix
 from facemend.imaging import Picture, keep_chroma, match_broad_chroma, resize
-from facemend.photo.find import FoundFaces, check_size, find_faces, is_monochrome, whole_crop
-from facemend.photo.networks import Parts
+from facemend.photo.find import check_size, is_monochrome
+from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions, make_options
 from facemend.photo.prepared import Prepared
 from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, together, unheard
+from facemend.photo.task import PhotoTask
 from facemend.predictors.restorer import join
 from facemend.types import FloatImage
 
@@ -39,39 +40,31 @@ class RestoreResult(PhotoResult):
     prepared: Prepared = field(repr=False)
 
 
-class Restorer:
+class Restorer(PhotoTask):
     """Restores photos; loads the networks once. May be used from several threads.
 
-    Args:
-        options: how to restore; default `RestoreOptions()`.
-        parts: networks that are loaded already; by default those that the options name.
-        settings: single fields of `RestoreOptions`, such as `w=0.7`; they win over `options`.
-
-    Raises:
-        ConfigError: an unknown option, or a value out of range.
-        ModelNotFoundError: there is no such model.
-        WeightsError: a file is missing or damaged.
-        BackendError: a graph cannot be run.
+    Arguments and errors are those of `PhotoTask`; the default is `RestoreOptions()`.
     """
 
+    task, done = "restoration", "restored"
+
     def __init__(
-        self, options: RestoreOptions | None = None, *, parts: Parts | None = None, **settings: Any
+        self, options: RestoreOptions | None = None, *, networks: Networks | None = None, **settings: Any
     ) -> None:
-        self.options = make_options(options, settings)
-        self._parts = parts or Parts.load(self.options)
-        if self.options.draws_background and self._parts.upscaler is None:
-            raise ConfigError("these parts have no network for backgrounds: load them with these options")
+        super().__init__(options, networks=networks, **settings)
+        if self.options.draws_background and self._networks.upscaler is None:
+            raise ConfigError("these networks have none for backgrounds: load them with these options")
 
     @property
     def device(self) -> str:
         """Where the network runs: a name of `facemend.runtime.devices`."""
-        return self._parts.network.device
+        return self._networks.restorer.device
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how the networks run; every result has these too."""
         idle = self.options.background != "lanczos" and not self.options.draws_background
-        return (*self._parts.network.notes, *((_NO_BACKGROUND,) if idle else ()))
+        return (*super().notes, *((_NO_BACKGROUND,) if idle else ()))
 
     def restore(self, picture: Picture, *, on_part: OnPart = unheard) -> RestoreResult:
         """Restore the faces of a photo (or, if the options say `aligned`, an aligned crop).
@@ -139,18 +132,16 @@ class Restorer:
     ) -> list[RestoreResult]:
         for picture in pictures:
             check_size(picture, self.options)
-        found = [self._find(*each, whole=whole) for each in zip(pictures, clocks, strict=True)]
+        # A photo is held as floats while its faces are found, no longer.
+        found = [
+            self._find(picture.as_float(), clock, whole=whole)
+            for picture, clock in zip(pictures, clocks, strict=True)
+        ]
         prepared = [
             Prepared(picture, item.aligned, skipped=item.skipped, notes=item.notes, whole=whole)
             for picture, item in zip(pictures, found, strict=True)
         ]
         return self._finish(self._encoded(prepared, clocks), self.options.w, clocks)
-
-    def _find(self, picture: Picture, clock: Clock, *, whole: bool) -> FoundFaces:
-        # The photo is held as floats in here only.
-        if whole:
-            return whole_crop(picture.as_float(), self._parts)
-        return find_faces(picture.as_float(), self._parts, self.options, clock)
 
     def _encoded(self, prepared: Sequence[Prepared], clocks: Sequence[Clock]) -> list[Prepared]:
         """With what the network's heavy half says of the faces."""
@@ -158,7 +149,7 @@ class Restorer:
         if not crops:
             return list(prepared)
         with together(clocks, "encode"):
-            parts = self._parts.network.encode(np.stack(crops)).split(
+            encoded = self._networks.restorer.encode(np.stack(crops)).split(
                 [len(each.aligned) for each in prepared]
             )
         return [
@@ -167,7 +158,7 @@ class Restorer:
                 encoded=part if each.aligned else None,
                 monochrome=tuple(is_monochrome(each.picture, face.crop) for face in each.aligned),
             )
-            for each, part in zip(prepared, parts, strict=True)
+            for each, part in zip(prepared, encoded, strict=True)
         ]
 
     def _finish(self, prepared: Sequence[Prepared], w: float, clocks: Sequence[Clock]) -> list[RestoreResult]:
@@ -181,7 +172,7 @@ class Restorer:
         decoded: Iterator[FloatImage] = iter(())
         if encoded:
             with together(clocks, "decode"):
-                decoded = iter(self._parts.network.decode(join(encoded), w))
+                decoded = iter(self._networks.restorer.decode(join(encoded), w))
         return [
             self._assembled(each, output, list(islice(decoded, len(each.aligned))), w, clock)
             for each, output, clock in zip(backed, enlarged, clocks, strict=True)
@@ -209,7 +200,7 @@ class Restorer:
 
     def _with_background(self, prepared: Prepared, clock: Clock) -> Prepared:
         """With the photo as a network enlarges it, if one does: kept, as that takes long."""
-        upscaler = self._parts.upscaler if self.options.draws_background else None
+        upscaler = self._networks.upscaler if self.options.draws_background else None
         if upscaler is None or prepared.whole or prepared.background is not None:
             return prepared
         on_tile = partial(clock.still, "background")
@@ -218,7 +209,7 @@ class Restorer:
 
     def _paste(self, output: Picture, faces: Sequence[RestoredFace], clock: Clock) -> Picture:
         """The enlarged photo with the restored faces blended into it."""
-        masker, template = self._parts.masker, self._parts.template
+        masker, template = self._networks.masker, self._networks.template
         assert masker is not None
         back = invert(resize_matrix(self.options.upscale, self.options.upscale))
         pixels = output.pixels.copy()

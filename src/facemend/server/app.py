@@ -18,17 +18,17 @@ from starlette.responses import Response
 from facemend import __version__
 from facemend.server.jobs import Jobs
 from facemend.server.limits import Arrivals, Limits, problem
+from facemend.server.restorer import JobRestorer, known_backgrounds
 from facemend.server.routes import operations, router
 from facemend.server.services import Services
-from facemend.server.settings import Settings
-from facemend.server.store import Store
-from facemend.server.studio import Studio, known_backgrounds
+from facemend.server.settings import ServerSettings
+from facemend.server.store import JobStore
 from facemend.server.worker import Worker
 
 STATIC = Path(__file__).parent / "static"
 
 
-def open_jobs(settings: Settings, store: Store) -> Jobs:
+def open_jobs(settings: ServerSettings, store: JobStore) -> Jobs:
     """The job table of a store.
 
     Raises:
@@ -42,7 +42,7 @@ def open_jobs(settings: Settings, store: Store) -> Jobs:
     )
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: ServerSettings) -> FastAPI:
     """The application of one process; several may run over the same store.
 
     Args:
@@ -51,10 +51,10 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ConfigError: the store cannot be used.
     """
-    store = Store(settings.folder())
+    store = JobStore(settings.folder())
     jobs = open_jobs(settings, store)
-    studio = Studio(settings, store)
-    worker = Worker(jobs, store, studio, settings)
+    restorer = JobRestorer(settings, store)
+    worker = Worker(jobs, store, restorer, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # pages of these would come from other servers
         redoc_url=None,
     )
-    app.state.services = Services(settings, jobs, store, studio, worker, known_backgrounds())
+    app.state.services = Services(settings, jobs, store, restorer, worker, known_backgrounds())
     app.include_router(router)
     app.include_router(operations)
     app.add_exception_handler(HTTPException, _http_problem)
@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def app_from_env() -> FastAPI:
     """The application of a worker process, as FACEMEND_* variables say."""
-    settings = Settings.from_env()
+    settings = ServerSettings.from_env()
     cv2.setNumThreads(settings.thread_count())
     return create_app(settings)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import ConfigError, FacemendError
+from facemend.photo.options import RestoreOptions
 
 VERSION = 1
 ATTEMPTS = 3
@@ -63,11 +64,7 @@ class Order:
         format: of the upload, as in `Picture`.
         input_width: upright, pixels.
         input_height: the same.
-        w: fidelity weight in [0, 1].
-        upscale: 1, 2 or 4.
-        model: name of a model.
-        background: what enlarges the photo outside the faces.
-        aligned: the photo is an aligned face crop.
+        options: how to restore it; what clients cannot choose has its default.
     """
 
     id: str
@@ -75,11 +72,7 @@ class Order:
     format: str
     input_width: int
     input_height: int
-    w: float
-    upscale: int
-    model: str
-    background: str
-    aligned: bool
+    options: RestoreOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,15 +112,17 @@ class Job(Order):
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-_COLUMNS = ", ".join(item.name for item in fields(Job))
-_ORDER = tuple(item.name for item in fields(Order))
+_OPTIONS = ("w", "upscale", "model", "background", "aligned")
+"""Fields of `RestoreOptions` that clients choose; each has a column."""
+_ORDER = tuple(item.name for item in fields(Order) if item.name != "options")
+_COLUMNS = ", ".join([*(item.name for item in fields(Job) if item.name != "options"), *_OPTIONS])
 
 
 def _job(row: sqlite3.Row) -> Job:
     values = dict(row)
     values |= {name: json.loads(values[name]) for name in _JSON}
     values["aligned"] = bool(values["aligned"])
-    return Job(**values)
+    return Job(options=RestoreOptions(**{name: values.pop(name) for name in _OPTIONS}), **values)
 
 
 class Jobs:
@@ -204,15 +199,13 @@ class Jobs:
             QueueFullError: as many wait as may.
         """
         now = time.time()
-        names = (*_ORDER, "created", "expires")
-        values = {name: getattr(order, name) for name in _ORDER} | {
-            "created": now,
-            "expires": now + self._keep,
-        }
+        values = {name: getattr(order, name) for name in _ORDER}
+        values |= {name: getattr(order.options, name) for name in _OPTIONS}
+        values |= {"created": now, "expires": now + self._keep}
         with self._transaction():
             self._refuse_if_full(0)
             row = self._db.execute(
-                f"INSERT INTO jobs ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)}) "
+                f"INSERT INTO jobs ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)}) "
                 f"RETURNING {_COLUMNS}",
                 values,
             ).fetchone()

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facemend.server.jobs import Jobs, QueueFullError
-from facemend.server.settings import Settings
+from facemend.server.settings import ServerSettings
 
 COOKIE = "facemend_token"
 UPLOAD = ("POST", "/api/jobs")
@@ -49,7 +49,7 @@ class Limits:
         settings: token, bytes and seconds.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app, self._settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

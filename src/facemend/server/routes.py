@@ -12,15 +12,15 @@ from starlette.concurrency import run_in_threadpool
 from facemend import __version__
 from facemend.errors import FacemendError
 from facemend.imaging import SUFFIXES, WRITABLE
-from facemend.photo.options import DEFAULT_MODEL, UPSCALES, RestoreOptions
+from facemend.photo.options import DEFAULT_MODEL, UPSCALES, RestoreOptions, make_options
 from facemend.server.jobs import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.limits import COOKIE, is_token
 from facemend.server.metrics import CONTENT_TYPE, exposition
 from facemend.server.problems import GoneError
+from facemend.server.restorer import known_models
 from facemend.server.schemas import Error, HealthOut, InfoOut, JobOut, LoginIn, ModelOut
 from facemend.server.services import Services, Shared, as_http, ask
-from facemend.server.studio import known_models
-from facemend.server.uploads import Wish, accept, attachment, display_name, result_name
+from facemend.server.uploads import accept, attachment, display_name, result_name
 
 _PICTURES = tuple(f"image/{format}" for format in sorted(set(WRITABLE.values())))
 
@@ -121,9 +121,10 @@ def add(
     aligned: Annotated[bool, Form(description="The photo is an aligned face crop.")] = False,
 ) -> JobOut:
     """Queue a photo."""
-    wish = Wish(w=w, upscale=upscale, model=model, background=background, aligned=aligned)
+    wanted = {"w": w, "upscale": upscale, "model": model, "background": background, "aligned": aligned}
     try:
-        job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, wish)
+        options = make_options(None, wanted)
+        job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, options)
     except FacemendError as error:
         answer = as_http(error)
         shared.jobs.count(f'uploads_refused_total{{status="{answer.status_code}"}}')
@@ -159,12 +160,12 @@ async def result(request: Request, shared: Shared, id: JobId, w: W = None, faces
     job = await run_in_threadpool(_done, shared, id)
     media = f"image/{WRITABLE[job.suffix]}"
     headers = {"Content-Disposition": attachment(result_name(job))}
-    if faces is None and w in (None, job.w):
+    if faces is None and w in (None, job.options.w):
         path = shared.store.result(job.id, job.suffix)
         if not await run_in_threadpool(path.is_file):
             raise as_http(GoneError())
         return FileResponse(path, media_type=media, headers=headers)
-    data = await ask(request, shared.worker, lambda: shared.studio.result(job, _w(job, w), _indices(faces)))
+    data = await ask(request, shared.worker, lambda: shared.restorer.result(job, _w(job, w), _indices(faces)))
     return Response(data, media_type=media, headers=headers)
 
 
@@ -176,7 +177,7 @@ async def preview(
     start = perf_counter()
     job = await run_in_threadpool(_done, shared, id)
     data, seconds = await ask(
-        request, shared.worker, lambda: shared.studio.preview(job, _w(job, w), _indices(faces), side)
+        request, shared.worker, lambda: shared.restorer.preview(job, _w(job, w), _indices(faces), side)
     )
     total = perf_counter() - start
     await run_in_threadpool(_count_preview, shared, total)
@@ -189,7 +190,7 @@ async def preview(
 async def before(request: Request, shared: Shared, id: JobId, side: Side = 1280) -> Response:
     """The photo as it was, in the size of the preview."""
     job = await run_in_threadpool(_done, shared, id)
-    data = await ask(request, shared.worker, lambda: shared.studio.before(job, side))
+    data = await ask(request, shared.worker, lambda: shared.restorer.before(job, side))
     return Response(data, media_type="image/webp")
 
 
@@ -208,7 +209,7 @@ async def crop(
 ) -> Response:
     """An aligned face, before or after."""
     job = await run_in_threadpool(_done, shared, id)
-    data = await ask(request, shared.worker, lambda: shared.studio.crop(job, face, when, _w(job, w)))
+    data = await ask(request, shared.worker, lambda: shared.restorer.crop(job, face, when, _w(job, w)))
     return Response(data, media_type="image/png")
 
 
@@ -236,7 +237,7 @@ def _done(shared: Services, id: str) -> Job:
 
 
 def _w(job: Job, w: float | None) -> float:
-    return job.w if w is None else w
+    return job.options.w if w is None else w
 
 
 def _indices(faces: str | None) -> list[int] | None:

@@ -15,15 +15,15 @@ from uvicorn.supervisors import Multiprocess
 
 from facemend.errors import ConfigError
 from facemend.server.app import open_jobs
-from facemend.server.settings import Settings
-from facemend.server.store import Store
+from facemend.server.settings import ServerSettings
+from facemend.server.store import JobStore
 
 _BACKLOG = 512
 _CONNECTIONS = 512
 """Most connections of a process; further ones are told to come back (503)."""
 
 
-def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
+def serve(settings: ServerSettings, *, on_ready: Callable[[str], None]) -> None:
     """Serve until the process is asked to end (Ctrl-C, SIGTERM).
 
     Args:
@@ -38,7 +38,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="facemend-serve-"))
             settings = replace(settings, store=folder)
         # The table is made before several processes open it at once.
-        open_jobs(settings, Store(settings.folder())).close()
+        open_jobs(settings, JobStore(settings.folder())).close()
         listening = stack.enter_context(_listen(settings))
         stack.enter_context(_environment(settings.to_env()))
         config = uvicorn.Config(
@@ -73,7 +73,7 @@ def _alone(config: uvicorn.Config, listening: socket.socket) -> None:
 
 
 @contextmanager
-def _listen(settings: Settings) -> Iterator[socket.socket]:
+def _listen(settings: ServerSettings) -> Iterator[socket.socket]:
     host, port = settings.host, settings.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

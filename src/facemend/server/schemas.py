@@ -79,8 +79,7 @@ class JobOut(BaseModel):
     @classmethod
     def of(cls, job: Job, position: int | None) -> JobOut:
         """The public part of a job."""
-        values = {name: getattr(job, name, None) for name in cls.model_fields}
-        return cls.model_validate(values | {"position": position})
+        return cls.model_validate({**vars(job.options), **vars(job), "position": position})
 
 
 class ModelOut(BaseModel):

@@ -19,9 +19,9 @@ from facemend.errors import (
 )
 from facemend.server.jobs import Jobs, QueueFullError
 from facemend.server.problems import GoneError, for_clients
-from facemend.server.settings import Settings
-from facemend.server.store import Store
-from facemend.server.studio import Studio
+from facemend.server.restorer import JobRestorer
+from facemend.server.settings import ServerSettings
+from facemend.server.store import JobStore
 from facemend.server.worker import BusyError, Worker
 
 _T = TypeVar("_T")
@@ -47,15 +47,15 @@ class Services:
         settings: of the server.
         jobs: the queue.
         store: the files.
-        studio: asked through the worker only.
+        restorer: asked through the worker only.
         worker: the thread that the networks run in.
         backgrounds: what can enlarge a photo.
     """
 
-    settings: Settings
+    settings: ServerSettings
     jobs: Jobs
-    store: Store
-    studio: Studio
+    store: JobStore
+    restorer: JobRestorer
     worker: Worker
     backgrounds: tuple[str, ...]
 

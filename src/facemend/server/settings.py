@@ -31,7 +31,7 @@ _NUMBERS = {  # name -> least, most
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ServerSettings:
     """How to serve; each field is also the environment variable FACEMEND_NAME.
 
     Attributes:
@@ -84,7 +84,7 @@ class Settings:
             raise ConfigError('token must be printable ASCII without spaces and " ; , \\')
 
     @classmethod
-    def from_env(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+    def from_env(cls, environment: Mapping[str, str] = os.environ) -> ServerSettings:
         """The defaults, changed by what FACEMEND_* variables say.
 
         Raises:

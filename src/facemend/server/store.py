@@ -15,7 +15,7 @@ _LEAST_FREE = 500_000_000
 """Bytes of the disk that stay free."""
 
 
-class Store:
+class JobStore:
     """Where uploads, results and what is kept between them lie.
 
     Args:

@@ -6,30 +6,20 @@ import secrets
 import shutil
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 from urllib.parse import quote
 
 from facemend.errors import ConfigError, OutputError, TooLargeError
 from facemend.imaging import read_header
-from facemend.photo.options import make_options
+from facemend.photo.find import check_size
+from facemend.photo.options import RestoreOptions
 from facemend.server.jobs import Job, Order
+from facemend.server.restorer import known_models
 from facemend.server.services import Services
-from facemend.server.studio import known_models
 
 _NAME_LENGTH = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What a client wants done; see `Order`."""
-
-    w: float
-    upscale: int
-    model: str
-    background: str
-    aligned: bool
 
 
 def display_name(given: str | None) -> str:
@@ -53,24 +43,24 @@ def attachment(name: str) -> str:
     return f'attachment; filename="{name}"' if quoted == name else f"attachment; filename*=UTF-8''{quoted}"
 
 
-def accept(services: Services, upload: BinaryIO, name: str, size: int, wish: Wish) -> Job:
-    """Store an upload and queue it; nothing is left of one that is refused.
+def accept(services: Services, upload: BinaryIO, name: str, size: int, options: RestoreOptions) -> Job:
+    """JobStore an upload and queue it; nothing is left of one that is refused.
 
     Args:
         services: of the server.
         upload: its content, at the start.
         name: what it is called in messages.
         size: bytes.
-        wish: what is to be done.
+        options: how to restore it, as the client wants it.
 
     Raises:
-        ConfigError: the wish cannot be granted.
+        ConfigError: there is no such model or background here.
         TooLargeError: the output would be too large.
         InputError: not a picture that can be read.
         QueueFullError: as many jobs wait as may.
         OutputError: the disk is full.
     """
-    _check(wish, services.backgrounds)
+    _check(options, services.backgrounds)
     job = secrets.token_urlsafe(16)
     services.store.make(job)
     try:
@@ -82,19 +72,17 @@ def accept(services: Services, upload: BinaryIO, name: str, size: int, wish: Wis
             raise OutputError(f"the server cannot store the photo ({error.strerror})") from error
         limit = services.settings.max_pixels
         header = read_header(path, max_pixels=limit, name=name)
-        pixels = header.width * header.height * wish.upscale**2
-        if pixels > limit:
-            raise TooLargeError(
-                f"{name}: {header.width}x{header.height} at upscale {wish.upscale} gives "
-                f"{pixels / 1e6:.0f} megapixels, over the limit of {limit / 1e6:.0f}: use a smaller upscale"
-            )
+        try:
+            check_size(header, replace(options, max_pixels=limit))
+        except TooLargeError as error:
+            raise TooLargeError(f"{name}: {error}") from None
         order = Order(
             id=job,
             name=name,
             format=header.format,
             input_width=header.width,
             input_height=header.height,
-            **asdict(wish),
+            options=options,
         )
         added = services.jobs.add(order)
     except BaseException:
@@ -104,15 +92,17 @@ def accept(services: Services, upload: BinaryIO, name: str, size: int, wish: Wis
     return added
 
 
-def _check(wish: Wish, backgrounds: Sequence[str]) -> None:
+def _check(options: RestoreOptions, backgrounds: Sequence[str]) -> None:
     """Refuse what no job could do.
 
     Raises:
-        ConfigError: a value is out of range, or there is no such model or background.
+        ConfigError: there is no such model or background.
     """
-    names = [model.name for model in known_models()]
+    models = [model.name for model in known_models()]
     # Names only: a path, which the library would take, must never come from a client.
-    for what, wanted, known in (("model", wish.model, names), ("background", wish.background, backgrounds)):
+    for what, wanted, known in (
+        ("model", options.model, models),
+        ("background", options.background, backgrounds),
+    ):
         if wanted not in known:
             raise ConfigError(f"no {what} {wanted!r}; there are: {', '.join(known)}")
-    make_options(None, {"w": wish.w, "upscale": wish.upscale})

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 from facemend.errors import FacemendError
 from facemend.server.jobs import Job, Jobs
 from facemend.server.problems import for_clients
-from facemend.server.settings import Settings
-from facemend.server.store import Store
-from facemend.server.studio import Studio
+from facemend.server.restorer import JobRestorer
+from facemend.server.settings import ServerSettings
+from facemend.server.store import JobStore
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class _EndingError(Exception):
 
 
 @dataclass
-class _Run:
+class _Current:
     """A job that is being done."""
 
     job: Job
@@ -71,18 +71,18 @@ class Worker:
     Args:
         jobs: the queue.
         store: the files.
-        studio: does the work; used by this worker's thread only.
+        restorer: does the work; used by this worker's thread only.
         settings: times and limits.
     """
 
-    def __init__(self, jobs: Jobs, store: Store, studio: Studio, settings: Settings) -> None:
+    def __init__(self, jobs: Jobs, store: JobStore, restorer: JobRestorer, settings: ServerSettings) -> None:
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._jobs, self._store, self._studio, self._settings = jobs, store, studio, settings
+        self._jobs, self._store, self._restorer, self._settings = jobs, store, restorer, settings
         self._looks: queue.Queue[tuple[Future[Any], Callable[[], Any]]] = queue.Queue(WAITING)
         self._wake = threading.Event()
         self._ending, self._over = threading.Event(), threading.Event()
         self._deadline = math.inf  # when a job must be given back
-        self._current: _Run | None = None
+        self._current: _Current | None = None
         self._threads = [
             threading.Thread(target=self._run, name="facemend-worker", daemon=True),
             threading.Thread(target=self._beat, name="facemend-heartbeat", daemon=True),
@@ -133,7 +133,7 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            self._studio.warm()
+            self._restorer.warm()
         except Exception:  # it will be tried again for each job, which then says why it failed
             logger.exception("the default model could not be loaded")
         cleaned = time.monotonic()
@@ -144,7 +144,7 @@ class Worker:
             try:
                 if time.monotonic() - cleaned > CLEAN_SECONDS:
                     cleaned = time.monotonic()
-                    self._studio.forget_others(self._jobs.ids())
+                    self._restorer.forget_others(self._jobs.ids())
                 job = self._jobs.claim(self.name)
                 if job is not None:
                     self._work(job)
@@ -174,9 +174,9 @@ class Worker:
                 future.set_exception(BusyError("the server ends: try again in a moment"))
 
     def _work(self, job: Job) -> None:
-        run = self._current = _Run(job)
+        run = self._current = _Current(job)
         try:
-            outcome = self._studio.restore(job, partial(self._between, run))
+            outcome = self._restorer.restore(job, partial(self._between, run))
             if self._jobs.finish(job.id, self.name, **outcome):
                 self._count_done(run, outcome)
         except _LostError:
@@ -193,7 +193,7 @@ class Worker:
         finally:
             self._current = None
 
-    def _between(self, run: _Run, part: str) -> None:
+    def _between(self, run: _Current, part: str) -> None:
         """Before each part of a job: let looks pass, and see whether to go on."""
         self._serve_looks()
         if time.monotonic() > self._deadline:
@@ -205,7 +205,7 @@ class Worker:
         if self._jobs.fail(job.id, self.name, error):
             self._jobs.count("jobs_failed_total")
 
-    def _count_done(self, run: _Run, outcome: dict[str, Any]) -> None:
+    def _count_done(self, run: _Current, outcome: dict[str, Any]) -> None:
         self._jobs.count("jobs_done_total")
         self._jobs.count("faces_restored_total", sum(face["restored"] for face in outcome["faces"]))
         self._jobs.count("job_seconds_sum", time.monotonic() - run.begun)

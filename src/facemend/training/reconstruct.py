@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from facemend.errors import InputError, WeightsError
-from facemend.folder.plan import Job
+from facemend.folder.plan import PhotoJob
 from facemend.imaging import Outputs, Picture, read_picture, resize
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
 from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
@@ -33,7 +33,7 @@ def load_autoencoder(checkpoint: Path) -> VQAutoencoder:
 
 @torch.no_grad()
 def reconstruct(
-    net: VQAutoencoder, jobs: Iterable[Job], outputs: Outputs, advance: Callable[[], None] = lambda: None
+    net: VQAutoencoder, jobs: Iterable[PhotoJob], outputs: Outputs, advance: Callable[[], None] = lambda: None
 ) -> CodeUsage:
     """Write the reconstruction of each aligned face: the best that any code prediction can reach.
 

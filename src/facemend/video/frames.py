@@ -12,7 +12,7 @@ from facemend.faces.align import align
 from facemend.faces.paste import blend_into_pixels
 from facemend.faces.warp import compose, invert, resize_matrix
 from facemend.imaging import Pixels, is_gray, is_toned, to_float
-from facemend.photo.networks import Parts
+from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import true_colours
 from facemend.types import AlignedFace, FloatImage, Matrix23
@@ -53,17 +53,17 @@ class FrameRestorer:
 
     Args:
         options: how to restore.
-        parts: networks, with a detector and a masker.
+        networks: with a detector and a masker.
 
     Raises:
-        InputError: the parts are for aligned crops only.
+        InputError: they are for aligned crops only.
     """
 
-    def __init__(self, options: RestoreOptions, parts: Parts) -> None:
-        if parts.detector is None or parts.masker is None:
-            raise InputError("films need a detector: make the parts with aligned=False")
-        self._options, self._parts, self._masker = options, parts, parts.masker
-        self._tracker = FaceTracker(parts.detector, options)
+    def __init__(self, options: RestoreOptions, networks: Networks) -> None:
+        if networks.detector is None or networks.masker is None:
+            raise InputError("films need a detector: load them with aligned=False")
+        self._options, self._networks, self._masker = options, networks, networks.masker
+        self._tracker = FaceTracker(networks.detector, options)
 
     def step(self, state: FilmState, frame: Pixels, canvas: Pixels, seconds: float) -> tuple[FilmState, int]:
         """Restore one frame.
@@ -85,7 +85,7 @@ class FrameRestorer:
         tracks, aligned = self._aligned(scene, image)
         if not tracks:
             return FilmState(scene), 0
-        network = self._parts.network
+        network = self._networks.restorer
         restored = network.decode(network.encode(np.stack([a.crop for a in aligned])), self._options.w)
         faces = {}
         for track, face, crop in zip(tracks, aligned, restored, strict=True):
@@ -103,7 +103,7 @@ class FrameRestorer:
             if track.strength <= 0:
                 continue
             try:
-                size, template = self._parts.network.image_size, self._parts.template
+                size, template = self._networks.restorer.image_size, self._networks.template
                 aligned.append(align(image, track.face, size, template=template))
             except InputError:  # its landmarks fell onto one place: not this frame
                 continue
@@ -116,7 +116,7 @@ class FrameRestorer:
         looks = float(is_gray(face.crop) or is_toned(face.crop))
         tone = looks if known is None else known.tone + _TONE * (looks - known.tone)
         coloured = true_colours(restored, face.crop, tone >= 0.5)
-        mask = self._masker.mask(coloured, template=self._parts.template)
+        mask = self._masker.mask(coloured, template=self._networks.template)
         now = Memory(face.matrix, face.crop, coloured, mask)
         if known is not None and track.step is not None:
             now = steadied(known.memory, now, track.step)

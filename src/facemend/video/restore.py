@@ -11,7 +11,7 @@ from typing import Any
 
 from facemend.errors import ConfigError, InputError, TooLargeError
 from facemend.imaging import Outputs
-from facemend.photo.networks import Parts
+from facemend.photo.networks import Networks, find_named
 from facemend.photo.options import RestoreOptions
 from facemend.video.encode import Coding, SegmentWriter
 from facemend.video.frames import FilmState, FrameRestorer
@@ -19,7 +19,6 @@ from facemend.video.mux import Segment, Span, check_output, container_of, join
 from facemend.video.pixels import Form, add_change, output_form, stored, upright_rgb
 from facemend.video.read import MAX_PIXELS, FilmFrame, FilmInfo, FilmReader, need_av, probe
 from facemend.video.segments import Done, WorkFolder
-from facemend.weights.models import find_model
 
 DEFAULT_W = 0.7
 """Fidelity weight for films where none is asked for. See docs/video.md."""
@@ -76,7 +75,7 @@ def restore_video(
     options: RestoreOptions | None = None,
     video: VideoOptions | None = None,
     *,
-    parts: Parts | None = None,
+    networks: Networks | None = None,
     segment: int = SEGMENT,
     on_frame: OnFrame = unheard,
 ) -> VideoResult:
@@ -90,7 +89,7 @@ def restore_video(
         output: .mp4, .mov, .mkv or .webm; appears whole or not at all.
         options: how to restore; default `RestoreOptions(w=DEFAULT_W)`.
         video: which part, and how it is encoded.
-        parts: networks that are loaded already; by default those that the options name.
+        networks: those that are loaded already; by default those that the options name.
         segment: frames of a segment.
         on_frame: told of each frame; what it raises ends the work.
 
@@ -111,10 +110,10 @@ def restore_video(
     _check_whole(info, video.span)
     form, notes = _form(info, options, video)
     notes = (*info.notes, *notes, *check_output(output, info, form, video.coding))
-    work = WorkFolder(output, _run(info, options, video, segment), overwrite=video.overwrite)
+    work = WorkFolder(output, _run(info, options, video, segment, networks), overwrite=video.overwrite)
     run = _Run(info, form, options, video, work, segment, on_frame)
     try:
-        done, resumed, found = run.segments(parts)
+        done, resumed, found = run.segments(networks)
         file = work.new_file(output.suffix)
         found += join(file, output, [each.segment for each in done], info, video.span)
         work.publish(file, output, overwrite=video.overwrite)
@@ -166,15 +165,17 @@ def _form(info: FilmInfo, options: RestoreOptions, video: VideoOptions) -> tuple
     return form, notes
 
 
-def _run(info: FilmInfo, options: RestoreOptions, video: VideoOptions, segment: int) -> dict[str, Any]:
+def _run(
+    info: FilmInfo, options: RestoreOptions, video: VideoOptions, segment: int, networks: Networks | None
+) -> dict[str, Any]:
     """All that a segment depends on, as JSON: only a run with the same may go on with it."""
     there = info.path.stat()
     span = {side: None if value is None else str(value) for side, value in asdict(video.span).items()}
-    model = dict(find_model(options.model).sha256) if options.backend == "onnx" else {}
+    model = networks.model if networks else find_named(options)
     return {
         "source": [str(info.path.resolve()), there.st_size, there.st_mtime_ns],
         **asdict(options),
-        "weights": model,
+        "weights": dict(model.sha256) if model and options.backend == "onnx" else {},
         **span,
         **asdict(video.coding),
         "version": [version("facemend"), version("av"), segment],
@@ -193,7 +194,7 @@ class _Run:
     length: int
     on_frame: OnFrame
 
-    def segments(self, parts: Parts | None) -> tuple[list[Done], int, tuple[str, ...]]:
+    def segments(self, networks: Networks | None) -> tuple[list[Done], int, tuple[str, ...]]:
         """Make the segments that are missing; all of them, frames that were there, notes."""
         done, state = self.work.done()
         resumed = sum(each.frames for each in done)
@@ -205,7 +206,7 @@ class _Run:
             first = next(frames, None)
             if first is None:
                 break
-            restorer = restorer or FrameRestorer(self.options, parts or Parts.load(self.options))
+            restorer = restorer or FrameRestorer(self.options, networks or Networks.load(self.options))
             chunk = chain([first], islice(frames, self.length - 1))
             before = sum(each.frames for each in done)
             finished, state, file = self._segment(restorer, chunk, state, before)

@@ -1,102 +1,81 @@
-"""Films for `facemend restore`: their options, a run over them, its progress."""
+"""A run of `video` or `restore` over films, and its progress."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from facemend.cli._shared.console import plural, say, shown, warn
-from facemend.cli._shared.photos import checked
+from facemend.cli._shared.options import FilmOptions, PhotoOptions, SharedOptions, checked
+from facemend.cli._shared.weights import resolve_model
 from facemend.errors import FacemendError
 
 if TYPE_CHECKING:
-    from facemend.photo.options import RestoreOptions
     from facemend.video.restore import OnFrame, VideoOptions, VideoResult
 
-FILMS = "Films"
 _TIME = re.compile(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d+)?)")
-
-Start = Annotated[
-    str | None, typer.Option(help="Begin there: seconds, or [HH:]MM:SS.", rich_help_panel=FILMS)
-]
-End = Annotated[str | None, typer.Option(help="End there, the same.", rich_help_panel=FILMS)]
-Codec = Annotated[
-    str | None,
-    typer.Option(help="h264 (default), h265, av1, or vp9 (default in .webm).", rich_help_panel=FILMS),
-]
-Crf = Annotated[
-    int | None,
-    typer.Option(help="Quality of the codec: smaller is better; h264: 18.", rich_help_panel=FILMS),
-]
+_PHOTOS_ONLY = ("compare", "crops", "report", "jobs", "aligned")
 
 
-@dataclass(frozen=True)
-class FilmOptions:
-    """What was given for films, unchecked; None: not given."""
-
-    start: str | None = None
-    end: str | None = None
-    codec: str | None = None
-    crf: int | None = None
-
-
-def films_among(inputs: Sequence[Path], given: FilmOptions, unfit: Sequence[str]) -> bool:
-    """Whether the inputs are films: all of them or none.
-
-    Args:
-        inputs: files and folders.
-        given: options that only films have.
-        unfit: names of options that were given and that films do not have.
+def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
+    """Whether the inputs of `restore` are films: all of them or none.
 
     Raises:
-        BadParameter: films and other inputs, or options that do not go with them.
+        BadParameter: films and other inputs, or options that films do not have.
     """
-    from facemend.video.read import VIDEO_SUFFIXES
-
-    films = [path for path in inputs if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()]
+    films = [path for path in inputs if _is_film(path)]
     if films and len(films) < len(inputs):
         raise typer.BadParameter("films and photos do not go together: use a command for each")
+    unfit = [f"--{name}" for name in _PHOTOS_ONLY if getattr(given, name)]
     if films and unfit:
         raise typer.BadParameter(f"{', '.join(unfit)}: goes with photos only")
-    if not films and given != FilmOptions():
-        raise typer.BadParameter("--start, --end, --codec and --crf go with films only")
     return bool(films)
 
 
-def default_w() -> float:
-    """The fidelity weight for films where none is asked for."""
-    from facemend.video.restore import DEFAULT_W
+def _is_film(path: Path) -> bool:
+    from facemend.video.read import VIDEO_SUFFIXES
 
-    return DEFAULT_W
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
 
 
-def run_films(
-    films: Sequence[Path], output: Path | None, options: RestoreOptions, given: FilmOptions, overwrite: bool
-) -> None:
-    """Restore films one after the other, and tell of each; ends the command if one failed."""
-    from facemend.cli._shared.weights import resolve_model
-    from facemend.photo.networks import Parts
-    from facemend.video.restore import restore_video
+def film_options(given: PhotoOptions) -> FilmOptions:
+    """What `restore` was asked for, of a film."""
+    return FilmOptions(**{field.name: getattr(given, field.name) for field in fields(SharedOptions)})
 
-    jobs = [(film, _output(film, output, several=len(films) > 1)) for film in films]
-    plans = [checked(_video_options, target, given, overwrite) for _, target in jobs]
-    if options.backend == "onnx" or not options.model.endswith(".safetensors"):
-        options = replace(options, model=resolve_model(options.model))
-    parts: Parts | None = None
+
+def run_films(films: Sequence[Path], given: FilmOptions, own: Mapping[str, Any]) -> None:
+    """Restore films one after the other, and tell of each; ends the command if one failed.
+
+    Args:
+        films: files.
+        given: what was asked for; the model may be a weight file, which is imported at its first use.
+        own: further fields of `RestoreOptions`; w may be None for the default of films.
+    """
+    from facemend.photo.networks import Networks
+    from facemend.photo.options import RestoreOptions
+    from facemend.video.restore import DEFAULT_W, restore_video
+
+    if photos := [shown(path) for path in films if not _is_film(path)]:
+        raise typer.BadParameter(f"{photos[0]}: is no film by its name; photos go with `facemend restore`")
+    options = checked(RestoreOptions, **({"w": DEFAULT_W} | given.settings(**own)))
+    jobs = [(film, _output(film, given.output, several=len(films) > 1)) for film in films]
+    plans = [checked(_video_options, target, given) for _, target in jobs]
+    options, model = resolve_model(options)
+    networks: Networks | None = None
     failed = False
     for (film, target), video in zip(jobs, plans, strict=True):
         try:
-            parts = parts or Parts.load(options)
+            networks = networks or Networks.load(options, model=model)
             with _progress(shown(film)) as on_frame:
-                result = restore_video(film, target, options, video, parts=parts, on_frame=on_frame)
+                result = restore_video(film, target, options, video, networks=networks, on_frame=on_frame)
             _tell(film, result)
         except FacemendError as error:
             if len(films) == 1:
@@ -123,13 +102,14 @@ def _output(film: Path, output: Path | None, *, several: bool) -> Path:
     return output / name
 
 
-def _video_options(output: Path, given: FilmOptions, overwrite: bool) -> VideoOptions:
+def _video_options(output: Path, given: FilmOptions) -> VideoOptions:
     from facemend.video.encode import Coding
     from facemend.video.mux import Span
     from facemend.video.restore import VideoOptions
 
     codec = given.codec or ("vp9" if output.suffix.lower() == ".webm" else "h264")
-    return VideoOptions(Span(_time(given.start), _time(given.end)), Coding(codec, given.crf), overwrite)
+    span = Span(_time(given.start), _time(given.end))
+    return VideoOptions(span, Coding(codec, given.crf), given.overwrite)
 
 
 def _time(text: str | None) -> Fraction | None:

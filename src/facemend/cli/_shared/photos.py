@@ -1,166 +1,90 @@
-"""What `restore`, `colorize` and `inpaint` share: their options, and a run over photos and folders."""
+"""A run of `restore`, `colorize` or `inpaint` over photos and folders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
-from facemend.errors import ConfigError
-from facemend.photo.options import RestoreOptions
+from facemend.cli._shared.options import PhotoOptions, checked
+from facemend.cli._shared.weights import resolve_model
 
 if TYPE_CHECKING:
     from facemend.folder.plan import Batch
     from facemend.folder.run import FileReport
     from facemend.imaging import Outputs
-    from facemend.photo.file import Work
+    from facemend.photo.options import RestoreOptions
+    from facemend.photo.result import PhotoResult
+    from facemend.photo.task import PhotoTask
 
-DEFAULTS = RestoreOptions()
-MORE, SPEED = "More", "Speed"
 FEW = 5
 """Up to so many photos are told of one by one."""
-
-Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")]
-Output = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", help="File or folder to write; by default a new name beside each."),
-]
-Faces = Annotated[str, typer.Option(help="Faces to work on: all, largest or center.")]
-Aligned = Annotated[bool, typer.Option("--aligned", help="The inputs are aligned face crops, of any size.")]
-Compare = Annotated[
-    bool, typer.Option("--compare", help="Write a before/after picture too (NAME_compare.jpg).")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs (never an input).")]
-Crops = Annotated[
-    Path | None, typer.Option(help="Folder for the aligned faces, before and after.", rich_help_panel=MORE)
-]
-Report = Annotated[
-    Path | None,
-    typer.Option(
-        help="Write what happened to each file: .json, or .jsonl line by line. "
-        "Folders have OUTPUT/facemend.jsonl anyway.",
-        rich_help_panel=MORE,
-    ),
-]
-MinFace = Annotated[
-    float, typer.Option(min=0, help="Leave smaller faces as they are, pixels.", rich_help_panel=MORE)
-]
-_MODEL = "a name of `facemend models`, a model folder, or a weight file."
-Model = Annotated[str, typer.Option(help=f"Model to use: {_MODEL}", rich_help_panel=MORE)]
-TaskModel = Annotated[
-    str | None,
-    typer.Option(help=f"Model to use: {_MODEL} Default: the one for this task.", rich_help_panel=MORE),
-]
-Threads = Annotated[
-    int, typer.Option(min=0, help="CPU threads for one photo; 0 = automatic.", rich_help_panel=SPEED)
-]
-Jobs = Annotated[
-    int,
-    typer.Option(
-        min=0, help="Photos (with --engine ray: workers) at a time; 0 = automatic.", rich_help_panel=SPEED
-    ),
-]
-Engine = Annotated[
-    str,
-    typer.Option(
-        help="local, or ray: a folder (path or URL) over the workers of a Ray cluster (docs/scale.md).",
-        rich_help_panel=SPEED,
-    ),
-]
-Device = Annotated[
-    str, typer.Option(help="auto, cpu, or another that `facemend doctor` lists.", rich_help_panel=SPEED)
-]
-Backend = Annotated[str, typer.Option(help="What runs the network: onnx or torch.", rich_help_panel=SPEED)]
-Precision = Annotated[str, typer.Option(help="fp32; with --backend torch also bf16.", rich_help_panel=SPEED)]
-
-
-@dataclass(frozen=True)
-class Run:
-    """How the photos of a run are worked on.
-
-    Attributes:
-        jobs: photos at a time, 0: automatic.
-        overwrite: whether existing outputs are replaced.
-        compare: whether NAME_compare.jpg is written too.
-        crops: folder for the aligned faces, or None.
-        report: the report's file, or None.
-        task: what the model must be for.
-        doing: of what the progress bar tells.
-        done: what the faces are in the end.
-        resumes: whether a folder goes on where an earlier run ended, and keeps records for that.
-    """
-
-    jobs: int
-    overwrite: bool
-    compare: bool
-    crops: Path | None
-    report: Path | None
-    task: str = "restoration"
-    doing: str = "restoring"
-    done: str = "restored"
-    resumes: bool = False
-
-
-def checked(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """What `make` gives; a wrong option is a wrong use of the command."""
-    try:
-        return make(*arguments, **options)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def with_model(options: RestoreOptions, task: str) -> RestoreOptions:
-    """The options with a model that is there: a weight file is imported at its first use."""
-    from facemend.cli._shared.weights import resolve_model
-
-    if options.backend == "torch" and options.model.endswith(".safetensors"):  # torch reads these itself
-        return options
-    return replace(options, model=resolve_model(options.model, task))
+_DOING = {"restored": "restoring", "coloured": "colouring", "filled in": "filling in"}
 
 
 def run_photos(
-    batch: Batch,
-    options: RestoreOptions,
-    run: Run,
-    open_work: Callable[[RestoreOptions], tuple[Work, tuple[str, ...]]],
+    task: type[PhotoTask],
+    work: Callable[..., PhotoResult],
+    photos: Sequence[Path],
+    given: PhotoOptions,
+    own: Mapping[str, Any] | None = None,
+    *,
+    resumes: bool = False,
+    **naming: Any,
 ) -> None:
     """Work on all photos, tell of each, sum up; ends the command if one failed.
 
     Args:
-        batch: the photos.
-        options: as given; the model may be a weight file, which is imported at its first use.
-        run: how.
-        open_work: loads the networks; gives the function for one photo, and notes for all of them.
+        task: what is done.
+        work: its method for one photo.
+        photos: files and folders.
+        given: what was asked for; the model may be a weight file, which is imported at its first use.
+        own: further fields of `RestoreOptions`, which only this command has.
+        resumes: whether a folder goes on where an earlier run ended, and keeps records for that.
+        naming: of the outputs, see `plan_batch`.
     """
-    from facemend.folder.plan import REPORT
+    from facemend.folder.plan import REPORT, plan_batch
     from facemend.folder.records import FolderStore, Records, options_digest, sole_run
     from facemend.folder.run import run_batch, share_cores
     from facemend.imaging import Outputs
+    from facemend.photo.networks import Networks
+    from facemend.photo.task import task_options
 
-    options = with_model(options, run.task)
-    options, jobs = share_cores(options, len(batch.jobs), run.jobs, run.task)
-    outputs = Outputs(batch.inputs, overwrite=run.overwrite)
-    if run.report is not None:
-        outputs.claim(run.report)
-    work, notes = open_work(options)
-    for note in notes:
+    options = checked(task_options, task.task, None, given.settings(**own or {}))
+    batch = checked(plan_batch, photos, given.output, **naming)
+    options, model = resolve_model(options, task.task)
+    options, jobs = share_cores(options, model, len(batch.jobs), given.jobs)
+    outputs = Outputs(batch.inputs, overwrite=given.overwrite)
+    if given.report is not None:
+        outputs.claim(given.report)
+    worker = task(options, networks=Networks.load(options, task.task, model))
+    for note in worker.notes:
         warn(f"facemend: {note}")
-    root = batch.root if run.resumes and batch.jobs else None
+    root = batch.root if resumes and batch.jobs else None
     records = None
     if root is not None:
-        extras = [name for name, wanted in (("compare", run.compare), ("crops", run.crops)) if wanted]
-        records = Records(FolderStore(root), options_digest(options, *extras))
-    with nullcontext() if root is None else sole_run(root, *([run.crops] if run.crops else [])):
+        extras = [name for name, wanted in (("compare", given.compare), ("crops", given.crops)) if wanted]
+        records = Records(FolderStore(root), options_digest(options, model, *extras))
+    with nullcontext() if root is None else sole_run(root, *([given.crops] if given.crops else [])):
         reports = run_batch(
-            batch, work, outputs, crops=run.crops, compare=run.compare, jobs=jobs, records=records
+            batch,
+            partial(work, worker),
+            outputs,
+            crops=given.crops,
+            compare=given.compare,
+            jobs=jobs,
+            records=records,
         )
         lasting = None if root is None else root / REPORT
-        all_well = follow(reports, len(batch.jobs), options, run, outputs, lasting, batch, notes)
+        all_well = follow(
+            reports, len(batch.jobs), options, given.report, outputs, lasting, batch, worker.notes, task.done
+        )
     tell_ignored(batch.ignored)
     if not all_well:
         raise typer.Exit(1)
@@ -170,11 +94,12 @@ def follow(
     reports: Iterable[FileReport],
     count: int,
     options: RestoreOptions,
-    run: Run,
+    report: Path | None,
     outputs: Outputs,
     lasting: Path | None = None,
     batch: Batch | None = None,
     notes: Sequence[str] = (),
+    done: str = "restored",
 ) -> bool:
     """Go along with a run: show its progress, tell of each photo, write the reports, sum up.
 
@@ -182,11 +107,12 @@ def follow(
         reports: what happened to each photo, as it happens.
         count: of the photos.
         options: how they are restored.
-        run: how the run goes; its report is claimed already.
-        outputs: writes the reports.
+        report: file for it, claimed already; None: none is wanted.
+        outputs: writes it.
         lasting: the report of lines that every run into a folder adds to.
         batch: the photos, for a report in one piece.
         notes: what was told for all photos.
+        done: what the faces are in the end.
 
     Returns:
         Whether all went well.
@@ -196,8 +122,8 @@ def follow(
     """
     from facemend.folder.run import report_head, report_line, report_text
 
-    whole = run.report if run.report and run.report.suffix.lower() != ".jsonl" else None
-    lined = run.report if whole is None else None
+    whole = report if report and report.suffix.lower() != ".jsonl" else None
+    lined = report if whole is None else None
     kept: list[FileReport] = []
     totals = Totals()
     stopped = False
@@ -209,7 +135,7 @@ def follow(
         for write in writers:
             write(report_head(options))
         try:
-            with progress(run.doing, count) as advance:
+            with progress(_DOING[done], count) as advance:
                 for item in reports:
                     totals.add(item)
                     for write in writers:
@@ -223,7 +149,7 @@ def follow(
             warn(f"facemend: stopped after {totals.count} of {plural(count, 'photo')}")
     if whole is not None and batch is not None:
         outputs.save_text(whole, report_text(kept, batch, options))
-    _summary(totals, run.done)
+    _summary(totals, done)
     if stopped:
         raise typer.Exit(130)
     return bool(totals.count) and not totals.failed

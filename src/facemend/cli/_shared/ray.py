@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from facemend.cli._shared.console import warn
-from facemend.cli._shared.photos import Run, checked, follow, tell_ignored, with_model
+from facemend.cli._shared.options import PhotoOptions, checked
+from facemend.cli._shared.photos import follow, tell_ignored
+from facemend.cli._shared.weights import resolve_model
 from facemend.photo.options import RestoreOptions
 
 
-def run_cluster(photos: Sequence[Path], output: Path | None, options: RestoreOptions, run: Run) -> None:
+def run_cluster(photos: Sequence[Path], given: PhotoOptions, own: Mapping[str, Any]) -> None:
     """Restore a folder by the workers of a Ray cluster; ends the command if a photo failed.
 
     Args:
         photos: the one folder, a path or URL.
-        output: the folder for the results, likewise.
-        options: how to restore; a device that is no GPU means CPUs.
-        run: how; `jobs` is the number of workers.
+        given: what was asked for: `output` is a folder, likewise; a device that is no GPU means CPUs; `jobs`
+            is the number of workers.
+        own: further fields of `RestoreOptions`.
     """
     from facemend.folder.plan import REPORT
     from facemend.folder.ray import Cluster, plan_cluster
@@ -29,24 +32,25 @@ def run_cluster(photos: Sequence[Path], output: Path | None, options: RestoreOpt
     from facemend.folder.urls import UrlStore, as_url
     from facemend.imaging import Outputs
 
-    if len(photos) != 1 or output is None:
+    options = checked(RestoreOptions, **given.settings(**own))
+    if len(photos) != 1 or given.output is None:
         raise typer.BadParameter("--engine ray takes one folder (a path or URL), and an --output")
-    if run.report is not None and run.report.suffix.lower() != ".jsonl":
+    if given.report is not None and given.report.suffix.lower() != ".jsonl":
         raise typer.BadParameter("--report must be FILE.jsonl with --engine ray")
-    options = with_model(options, run.task)
-    source, target = as_url(photos[0]), as_url(output)
+    options, model = resolve_model(options)
+    source, target = as_url(photos[0]), as_url(given.output)
     rows, ignored = checked(plan_cluster, source, target)
-    outputs = Outputs([], overwrite=run.overwrite)
-    if run.report is not None:
-        outputs.claim(run.report)
+    outputs = Outputs([], overwrite=given.overwrite)
+    if given.report is not None:
+        outputs.claim(given.report)
     root = UrlStore(target).folder
-    if root is None and run.report is None:
+    if root is None and given.report is None:
         warn("facemend: no report is kept: --report FILE.jsonl writes one on this machine")
     with nullcontext() if root is None else sole_run(root):
-        cluster = Cluster(run.jobs, "cpu" if options.device == "auto" else options.device)
-        reports = spread(rows, source, target, options, cluster, overwrite=run.overwrite)
+        cluster = Cluster(given.jobs, "cpu" if options.device == "auto" else options.device)
+        reports = spread(rows, source, target, options, cluster, model=model, overwrite=given.overwrite)
         lasting = None if root is None else root / REPORT
-        all_well = follow(reports, len(rows), options, run, outputs, lasting)
+        all_well = follow(reports, len(rows), options, given.report, outputs, lasting)
     tell_ignored(ignored)
     if not all_well:
         raise typer.Exit(1)

@@ -1,101 +1,65 @@
-"""What several commands do with models: import a file, resolve `--model`, show a licence and ask once."""
+"""What several commands do with models: resolve `--model`, import a file, show a licence and ask once."""
 
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from facemend.cli._shared.console import shown, warn
-from facemend.errors import ConfigError, MissingExtraError
-from facemend.weights.catalog import file_sha256
-from facemend.weights.models import ModelInfo, find_model, imported_from, is_named
-from facemend.weights.published import Published, accept_licence, licence_accepted, published_as
-from facemend.weights.weight_files import weight_kind
+from facemend.errors import ConfigError
 
-_NEEDED = ("torch", "safetensors", "onnx", "onnxscript")
+if TYPE_CHECKING:
+    from facemend.photo.options import RestoreOptions
+    from facemend.weights.models import ModelInfo
+    from facemend.weights.published import Published
 
 
-def resolve_model(name_or_path: str, task: str = "restoration") -> str:
-    """What `--model` means: a name or folder as it is; a weight file is imported at its first use.
+def resolve_model(
+    options: RestoreOptions, task: str = "restoration"
+) -> tuple[RestoreOptions, ModelInfo | None]:
+    """What `--model` means; a weight file is imported at its first use.
 
     Says so in one line, and if w has no effect.
 
     Args:
-        name_or_path: as given.
+        options: as given.
         task: what the model must be for; a file that does not tell what it is for is taken to be for this.
+
+    Returns:
+        The options with a model that is there, and that model; None: a checkpoint file for backend torch.
 
     Raises:
         FacemendError: there is no such model, it is for another task, or the file is not acceptable.
     """
-    if not is_named(name_or_path) and Path(name_or_path).is_file():
-        info = import_file(Path(name_or_path), usual_task=task)
-        name_or_path = info.name
-    info = find_model(name_or_path, task, check_files=False)
-    if info.w == "fixed" and task != "colorization":  # there it is for all
-        warn(f"{info.name}: -w has no effect, it is fixed inside this model")
-    return name_or_path
+    from facemend.photo.networks import find_named
+    from facemend.weights.models import is_named
+
+    if not options.checkpoint and Path(options.model).is_file() and not is_named(options.model):
+        options = replace(options, model=import_file(Path(options.model), usual_task=task).name)
+    model = find_named(options, task)
+    if model and model.w == "fixed" and task != "colorization":  # there it is for all
+        warn(f"{model.name}: -w has no effect, it is fixed inside this model")
+    return options, model
 
 
-def import_file(
-    file: Path,
-    *,
-    name: str | None = None,
-    task: str | None = None,
-    usual_task: str | None = None,
-    precision: str | None = None,
-    licence: str | None = None,
-    accept: bool = False,
-) -> ModelInfo:
-    """The model in the user's cache that was made of a weight file; made now if there is none.
+def import_file(file: Path, *, accept: bool = False, **options: Any) -> ModelInfo:
+    """As `facemend.convert.import_file.import_file`, for a person who may be asked about the licence."""
+    from facemend.convert import import_file as imports
 
-    `task` says what it is for; `usual_task` does where the file itself does not.
-
-    Raises:
-        MissingExtraError: it is no ONNX file, and torch is not installed.
-        FacemendError: the file is not acceptable, or its licence not accepted.
-    """
-    kind = weight_kind(file)
-    held = (usual_task and imported_from(file, task=usual_task)) or imported_from(
-        file, task=task, precision=precision
+    return imports.import_file(
+        file,
+        consent=lambda item: ask_licence(item, accept),
+        on_begin=lambda: warn(f"importing {shown(file)} into the cache (once)"),
+        **options,
     )
-    if held is not None and name in (None, held.name):
-        return held
-    if kind != "onnx":
-        require_torch(shown(file))
-    known = published_as(file_sha256(file))
-    if known is not None:
-        ask_licence(known, accept)
-    licence = licence or (known.licence if known else "not stated")
-    description = known.notes if known else ""
-    warn(f"importing {shown(file)} into the cache (once)")
-    if kind == "onnx":
-        from facemend.convert.import_onnx import import_onnx
-
-        task = task or usual_task
-        info = import_onnx(file, name=name, task=task, licence=licence, description=description)
-    else:
-        from facemend.convert.import_torch import ImportOptions, import_weights
-
-        options = ImportOptions(name, task, precision or "fp32", licence, description, usual_task)
-        info = import_weights(file, options)
-    return info
 
 
-def require_torch(what: str) -> None:
-    """Stop where weights cannot be turned into graphs.
-
-    Raises:
-        MissingExtraError: the extra `export` is not installed.
-    """
-    if any(sys.modules.get(package, ...) is None or find_spec(package) is None for package in _NEEDED):
-        raise MissingExtraError(f"importing {what}", "export")
-
-
-def ask_licence(item: Published, accept: bool) -> None:
-    """Show the licence of a published model and ask for consent, once.
+def ask_licence(item: Published, accept: bool) -> bool:
+    """Show the licence of a published model and ask for consent, once; True, if this returns.
 
     Args:
         item: the model.
@@ -104,8 +68,10 @@ def ask_licence(item: Published, accept: bool) -> None:
     Raises:
         ConfigError: there is no consent.
     """
+    from facemend.weights.published import accept_licence, licence_accepted
+
     if licence_accepted(item):
-        return
+        return True
     warn(f"{item.name}: {item.notes}")
     warn(f"licence: {item.licence}, {item.licence_url}")
     if not accept:
@@ -114,6 +80,7 @@ def ask_licence(item: Published, accept: bool) -> None:
         if not typer.confirm("Do you accept this licence?", err=True):
             raise ConfigError(f"{item.name}: its licence was not accepted, so it is not used")
     accept_licence(item)
+    return True
 
 
 def _at_terminal() -> bool:

@@ -16,15 +16,15 @@ from facemend.errors import InputError, ModelNotFoundError, OutputError
 from facemend.files import place
 from facemend.imaging import WRITABLE, Picture, encode_picture, from_float, read_picture, to_float
 from facemend.photo import kept as keep
-from facemend.photo.networks import Parts
-from facemend.photo.options import Background, RestoreOptions, make_options
+from facemend.photo.networks import Networks
+from facemend.photo.options import Background, RestoreOptions
 from facemend.photo.prepared import Prepared
 from facemend.photo.restore import Restorer, RestoreResult
 from facemend.predictors.upscaler import BackgroundUpscaler, weights_are_there
 from facemend.server.jobs import Job
 from facemend.server.problems import GoneError
-from facemend.server.settings import Settings
-from facemend.server.store import Store
+from facemend.server.settings import ServerSettings
+from facemend.server.store import JobStore
 from facemend.types import Face
 from facemend.weights.models import ModelInfo, cached_models, models
 
@@ -46,7 +46,7 @@ def known_backgrounds() -> tuple[Background, ...]:
     return ("lanczos", "realesrgan") if weights_are_there() else ("lanczos",)
 
 
-class Studio:
+class JobRestorer:
     """Restores the photos of jobs, and shows them with other weights.
 
     Args:
@@ -54,9 +54,9 @@ class Studio:
         store: where the photos are.
     """
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: ServerSettings, store: JobStore) -> None:
         self._settings, self._store = settings, store
-        self._parts: OrderedDict[str, Parts] = OrderedDict()
+        self._networks: OrderedDict[str, Networks] = OrderedDict()
         self._looks: OrderedDict[str, Prepared] = OrderedDict()
 
     def warm(self) -> None:
@@ -65,7 +65,7 @@ class Studio:
         Raises:
             FacemendError: it cannot be loaded.
         """
-        self._loaded(self._options(RestoreOptions()))
+        self._restorer(RestoreOptions())
 
     def restore(self, job: Job, on_part: Callable[[str], None]) -> dict[str, Any]:
         """Restore the photo of a job, and write its result and what another w needs.
@@ -82,9 +82,7 @@ class Studio:
         """
         on_part("read")
         picture = self._read(job)
-        wanted = RestoreOptions(w=job.w, upscale=job.upscale, aligned=job.aligned, model=job.model)
-        options = make_options(self._options(wanted), {"background": job.background})
-        result = self._restorer(options).restore(picture, on_part=on_part)
+        result = self._restorer(job.options).restore(picture, on_part=on_part)
         on_part("write")
         suffix = _suffix(result.picture.format)
         data = self._encoded(result.picture)
@@ -154,8 +152,7 @@ class Studio:
 
     def _redo(self, job: Job, w: float, faces: Iterable[int] | None) -> RestoreResult:
         # The photo in a look is enlarged already.
-        options = self._options(RestoreOptions(aligned=job.aligned, model=job.model))
-        return self._restorer(options).redo(self._look(job), w, faces)
+        return self._restorer(replace(job.options, upscale=1)).redo(self._look(job), w, faces)
 
     def _read(self, job: Job) -> Picture:
         limit = self._settings.max_pixels
@@ -164,32 +161,31 @@ class Studio:
     def _encoded(self, picture: Picture) -> bytes:
         return encode_picture(picture, WRITABLE[_suffix(picture.format)])
 
-    def _restorer(self, options: RestoreOptions) -> Restorer:
-        return Restorer(options, parts=self._loaded(options))
-
-    def _options(self, wanted: RestoreOptions) -> RestoreOptions:
-        """With what the server decides."""
-        return replace(
+    def _restorer(self, wanted: RestoreOptions) -> Restorer:
+        """For what a client wants, with what the server decides."""
+        options = replace(
             wanted,
             threads=self._settings.thread_count(),
             device=self._settings.device,
             max_pixels=self._settings.max_pixels,
         )
+        return Restorer(options, networks=self._loaded(options))
 
-    def _loaded(self, options: RestoreOptions) -> Parts:
+    def _loaded(self, options: RestoreOptions) -> Networks:
         name = options.model
-        if name not in self._parts:
-            if name not in {model.name for model in known_models()}:
+        if name not in self._networks:
+            model = next((model for model in known_models() if model.name == name), None)
+            if model is None:
                 raise ModelNotFoundError(f"{name}: the server has this model no longer")
             # Its detector serves later jobs, even if this one needs none.
-            self._parts[name] = Parts.load(replace(options, aligned=False))
-            while len(self._parts) > MAX_MODELS:
-                self._parts.popitem(last=False)
-        if options.draws_background and self._parts[name].upscaler is None:
+            self._networks[name] = Networks.load(replace(options, aligned=False), model=model)
+            while len(self._networks) > MAX_MODELS:
+                self._networks.popitem(last=False)
+        if options.draws_background and self._networks[name].upscaler is None:
             upscaler = BackgroundUpscaler.open(device=options.device, threads=options.threads)
-            self._parts[name] = replace(self._parts[name], upscaler=upscaler)
-        self._parts.move_to_end(name)
-        return self._parts[name]
+            self._networks[name] = replace(self._networks[name], upscaler=upscaler)
+        self._networks.move_to_end(name)
+        return self._networks[name]
 
     def _look(self, job: Job) -> Prepared:
         """What another w of a job starts from; of a job that this process did not do, from the disk."""
@@ -203,7 +199,9 @@ class Studio:
         return self._looks[job.id]
 
     def _remember(self, job: Job, prepared: Prepared) -> None:
-        self._looks[job.id] = prepared.onto(prepared.background or prepared.picture.resized(job.upscale))
+        self._looks[job.id] = prepared.onto(
+            prepared.background or prepared.picture.resized(job.options.upscale)
+        )
         self._looks.move_to_end(job.id)
         limit = self._settings.cache_mb * 1_000_000
         # The last one stays whatever its size: it is being looked at.

@@ -1,0 +1,125 @@
+"""Options that several commands share: each a field of a dataclass, which `takes` adds to a command."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from facemend.errors import ConfigError
+from facemend.photo.options import RestoreOptions
+
+DEFAULTS = RestoreOptions()
+MORE, SPEED, FILMS = "More", "Speed", "Films"
+
+Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")]
+Upscale = Annotated[int, typer.Option(help="Output size: 1, 2 or 4 times the input.")]
+
+
+def _more(help: str, **rest: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel=MORE, **rest)
+
+
+def _speed(help: str, **rest: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel=SPEED, **rest)
+
+
+def _film(help: str) -> Any:
+    return typer.Option(help=help, rich_help_panel=FILMS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedOptions:
+    """What photos and films have in common."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="File or folder to write; by default a new name beside each."),
+    ] = None
+    faces: Annotated[str, typer.Option(help="Faces to work on: all, largest or center.")] = DEFAULTS.faces
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing outputs (never an input).")
+    ] = False
+    min_face: Annotated[float, _more("Leave smaller faces as they are, pixels.", min=0)] = DEFAULTS.min_face
+    model: Annotated[
+        str | None,
+        _more(
+            "Model to use: a name of `facemend models`, a model folder, or a weight file. "
+            f"Default: {DEFAULTS.model}, or the one for the task."
+        ),
+    ] = None
+    threads: Annotated[int, _speed("CPU threads for one photo; 0 = automatic.", min=0)] = DEFAULTS.threads
+    device: Annotated[str, _speed("auto, cpu, or another that `facemend doctor` lists.")] = DEFAULTS.device
+    backend: Annotated[str, _speed("What runs the network: onnx or torch.")] = DEFAULTS.backend
+    precision: Annotated[str, _speed("fp32; with --backend torch also bf16.")] = DEFAULTS.precision
+
+    def settings(self, **more: Any) -> dict[str, Any]:
+        """The fields of `RestoreOptions` among these and `more`; those that were not given are left out."""
+        given = {field.name: getattr(self, field.name, None) for field in fields(RestoreOptions)} | more
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoOptions(SharedOptions):
+    """What `restore`, `colorize` and `inpaint` have in common."""
+
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="The inputs are aligned face crops, of any size.")
+    ] = DEFAULTS.aligned
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Write a before/after picture too (NAME_compare.jpg).")
+    ] = False
+    crops: Annotated[Path | None, _more("Folder for the aligned faces, before and after.")] = None
+    report: Annotated[
+        Path | None,
+        _more(
+            "Write what happened to each file: .json, or .jsonl line by line. "
+            "Folders have OUTPUT/facemend.jsonl anyway."
+        ),
+    ] = None
+    jobs: Annotated[int, _speed("Photos (with --engine ray: workers) at a time; 0 = automatic.", min=0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmOptions(SharedOptions):
+    """What only films have; None: not given."""
+
+    start: Annotated[str | None, _film("Begin there: seconds, or [HH:]MM:SS.")] = None
+    end: Annotated[str | None, _film("End there, the same.")] = None
+    codec: Annotated[str | None, _film("h264 (default), h265, av1, or vp9 (default in .webm).")] = None
+    crf: Annotated[int | None, _film("Quality of the codec: smaller is better; h264: 18.")] = None
+
+
+def takes(kind: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command each field of a dataclass as an option besides its own; it gets them all as `given`.
+
+    typer reads the options of a command off its signature, so that is what is changed.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = dict(inspect.signature(command, eval_str=True).parameters)
+        del own["given"]
+        shared = inspect.signature(kind, eval_str=True).parameters
+
+        @wraps(command)
+        def called(**values: Any) -> None:
+            command(given=kind(**{name: values.pop(name) for name in shared}), **values)
+
+        options = [each.replace(kind=each.KEYWORD_ONLY) for each in (*own.values(), *shared.values())]
+        called.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
+def checked(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What `make` gives; a wrong option is a wrong use of the command."""
+    try:
+        return make(*arguments, **options)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None

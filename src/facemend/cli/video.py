@@ -1,0 +1,30 @@
+"""`facemend video`: films in, the same with restored faces out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facemend.cli._shared import films as shared
+from facemend.cli._shared.options import DEFAULTS, FilmOptions, Upscale, takes
+
+app = typer.Typer()
+
+
+@app.command()
+@takes(FilmOptions)
+def video(
+    films: Annotated[list[Path], typer.Argument(metavar="FILM...", help="Films.")],
+    given: FilmOptions,
+    w: Annotated[
+        float | None,
+        typer.Option(
+            "-w", min=0, max=1, help="Fidelity: 0 = best looking face, 1 = closest to the film; default: 0.7."
+        ),
+    ] = None,
+    upscale: Upscale = DEFAULTS.upscale,
+) -> None:
+    """Restore the faces in films; sound, subtitles, chapters and tags are kept."""
+    shared.run_films(films, given, {"w": w, "upscale": upscale})
