@@ -21,7 +21,8 @@ def place(path: Path, data: bytes, overwrite: bool) -> None:
         FileExistsError: it exists and `overwrite` is off.
         OSError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
+    short = os.fsdecode(os.fsencode(path.name)[:100])  # a name has at most 255 bytes
+    temporary = path.with_name(f".{short}.{secrets.token_hex(6)}.part")
     try:
         with temporary.open("xb") as file:
             file.write(data)

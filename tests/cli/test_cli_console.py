@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from facemend.cli._shared.console import plural, progress, shown
+from facemend.cli._shared.console import plural, printable, progress, shown
 
 
 class Terminal(io.StringIO):
@@ -34,3 +34,9 @@ def test_words(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert shown(tmp_path / "out" / "a.jpg") == str(Path("out/a.jpg"))
     assert shown(tmp_path.parent / "a.jpg") == str(tmp_path.parent / "a.jpg")
+
+
+def test_file_names_do_not_steer_the_terminal():
+    assert printable("a\x1b[31mred\r\nb\u202e\tc.jpg") == "a\\x1b[31mred\\r\\nb\\u202e\tc.jpg"
+    assert printable("Größe 写真 \U0001f600.jpg") == "Größe 写真 \U0001f600.jpg"
+    assert printable("\udcff.jpg") == "\\udcff.jpg"  # what is no UTF-8

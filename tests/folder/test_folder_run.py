@@ -1,6 +1,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,7 +140,7 @@ class Counting:
     def restore(self, picture):
         if self.together is not None:
             self.together.wait()  # passes only when so many are worked on at once
-        return RestoreResult(picture, (), (), (), {}, "none", 0.5, None)
+        return RestoreResult(replace(picture), (), (), (), {}, "none", 0.5, None)
 
     def save(self, path, picture):
         time.sleep(0.02 if path.name == "00.png" else 0)

@@ -196,11 +196,14 @@ def test_depth_alpha_and_metadata_are_kept(rng, dtype, upscale):
 
 @pytest.mark.parametrize("size", [(64, 64), (40, 40), (200, 200), (130, 97), (1, 1)])
 @pytest.mark.parametrize("upscale", [1, 2])
-def test_aligned_crops_keep_their_size(rng, size, upscale):
+def test_aligned_crops_come_out_at_least_as_large_as_the_network_draws_them(rng, size, upscale):
     picture = noise_picture(rng, *size)
     restorer = Restorer(networks=Network(brighter).parts([]), aligned=True, w=0, upscale=upscale)
     result = restorer.restore(picture)
-    assert result.picture.pixels.shape == (size[0] * upscale, size[1] * upscale, 3)
+    larger = max(upscale, SIZE / max(size))
+    assert result.picture.pixels.shape == (round(size[0] * larger), round(size[1] * larger), 3)
+    asked = Restorer(networks=Network(brighter).parts([]), aligned=True, size=50).restore(picture)
+    assert max(asked.picture.pixels.shape) == 50
     assert len(result.faces) == 1
     assert bool(result.notes) == (size[0] != size[1])
     assert restorer.restore_aligned(picture).picture.pixels.shape == result.picture.pixels.shape

@@ -8,6 +8,7 @@ stops only the command that needs it.
 from __future__ import annotations
 
 import logging
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from facemend.cli._shared.console import printable, warn
 from facemend.errors import FacemendError
 
 COMMANDS = (
@@ -53,6 +55,13 @@ class LazyGroup(TyperGroup):
         command.name = cmd_name
         return command  # type: ignore[return-value]
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The subcommand asked for; of an unknown one, the like ones are named."""
+        near = get_close_matches(args[0], COMMANDS, n=2) if args and args[0] not in COMMANDS else ()
+        if near:
+            ctx.fail(f"No such command '{printable(args[0])}': did you mean {' or '.join(near)}?")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the subcommand."""
         try:
@@ -60,7 +69,7 @@ class LazyGroup(TyperGroup):
         except FacemendError as error:
             if ctx.params.get("debug"):
                 raise
-            typer.echo(f"facemend: {error}", err=True)
+            warn(f"facemend: {error}")
             raise typer.Exit(1) from None
 
 

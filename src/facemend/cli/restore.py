@@ -23,6 +23,7 @@ def restore(
         float | None,
         typer.Option(
             "-w",
+            "--w",
             min=0,
             max=1,
             help="Fidelity: 0 = best looking face, 1 = closest to the photo; default: 0.5, films 0.7.",

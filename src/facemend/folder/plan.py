@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -15,6 +16,8 @@ from facemend.imaging import SUFFIXES, WRITABLE
 _AnyPath = TypeVar("_AnyPath", bound=PurePath)
 REPORT = "facemend.jsonl"
 """What the report of a folder run is called, beside the outputs."""
+_SYSTEM = frozenset(("@eaDir", "__MACOSX", ".AppleDouble", ".DS_Store", "Thumbs.db", "desktop.ini"))
+"""What Synology, macOS and Windows put among photos."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,15 @@ class PhotoJob:
         output: the file to write.
         relative: its place in the tree of the input, for further outputs in folders of their own.
         mask: the file that says what is to be filled in; None where nothing is.
+        label: what further outputs are named after: the name without its suffix, or with it (`IMG_1_png`)
+            where pictures of one folder differ in nothing else.
     """
 
     source: Path
     output: Path
     relative: Path
     mask: Path | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,13 @@ class Batch:
         ignored: files in the given folders that are no pictures by their names.
         root: the folder that the pictures of folders go to; None where there are no folders, where they have
             one each, or where it is the input.
+        unlisted: folders in the given ones that cannot be listed.
     """
 
     jobs: tuple[PhotoJob, ...]
     ignored: tuple[Path, ...]
     root: Path | None = None
+    unlisted: tuple[Path, ...] = ()
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -67,7 +75,9 @@ def plan_batch(
     """Find the pictures of a run and name their outputs. Reads folders, writes nothing.
 
     A named file is always a job, whatever it is; files in folders are jobs if their suffix is one of
-    `SUFFIXES`. Folders are walked with all below them, and keep their tree.
+    `SUFFIXES`. Folders are walked with all below them, linked ones too but each once, and keep their tree.
+    What systems put beside photos (`._NAME`, `@eaDir`, `Thumbs.db`) is no picture. No two pictures get one
+    name: the one whose suffix had to change gets it as a part of its name (`scan.gif` -> `scan_gif.png`).
 
     Args:
         inputs: files and folders.
@@ -80,10 +90,11 @@ def plan_batch(
             same name, but for the suffix.
 
     Raises:
-        InputError: a folder cannot be listed.
-        ConfigError: the output is a file, but there are several inputs or a folder; or it should be a folder
-            and is a file.
+        InputError: a given folder cannot be listed, or an input is an address.
+        ConfigError: the output is a file, but there are several inputs or a folder; it should be a folder and
+            is a file; or it has a suffix that nothing can write.
     """
+    _check_names(inputs, output)
     single = len(inputs) == 1 and not inputs[0].is_dir()
     to_file = output is not None and not output.is_dir() and output.suffix.lower() in SUFFIXES
     if output is not None and to_file and not single:
@@ -93,6 +104,7 @@ def plan_batch(
 
     jobs: list[PhotoJob] = []
     ignored: list[Path] = []
+    unlisted: list[Path] = []
     roots: set[Path] = set()
     for path in inputs:
         if not path.is_dir():
@@ -106,7 +118,7 @@ def plan_batch(
         root = output or path.resolve().with_name(f"{path.resolve().name}{marker}")
         if root.resolve() != path.resolve():
             roots.add(root)
-        for file in _walk(path, leave_out=[root] if masks is None else [root, masks]):
+        for file in _walk(path, [root] if masks is None else [root, masks], unlisted):
             relative = file.relative_to(path)
             if file.suffix.lower() not in SUFFIXES:
                 ignored.append(file)
@@ -114,7 +126,42 @@ def plan_batch(
             jobs.append(PhotoJob(file, root / output_name(relative, extension), relative))
     if masks is not None:
         jobs = [replace(job, mask=_mask(masks, job.relative)) for job in jobs]
-    return Batch(tuple(jobs), tuple(ignored), roots.pop() if len(roots) == 1 else None)
+    root_of_all = roots.pop() if len(roots) == 1 else None
+    return Batch(tuple(_apart(jobs)), tuple(ignored), root_of_all, tuple(unlisted))
+
+
+def _check_names(inputs: Sequence[Path], output: Path | None) -> None:
+    for path in inputs:
+        if path.parts and path.parts[0].lower() in ("http:", "https:", "ftp:"):
+            raise InputError(f"{path}: addresses are not fetched: download the file first")
+    suffix = output.suffix.lower() if output is not None else ""
+    if output is None or not suffix or output.exists() or suffix in SUFFIXES:
+        return
+    raise ConfigError(
+        f"{output}: {suffix} is nothing that photos can be written as (use one of {' '.join(WRITABLE)}); "
+        "a folder of that name has to be made first"
+    )
+
+
+def _apart(jobs: Sequence[PhotoJob]) -> list[PhotoJob]:
+    """The jobs with labels, and with names that differ where only the suffixes of their pictures do."""
+
+    def place(path: Path) -> tuple[Path, str]:
+        return path.parent, path.stem.casefold()
+
+    alike = Counter(place(job.output) for job in jobs)
+    taken = Counter(job.output for job in jobs)
+    made = []
+    for job in jobs:
+        kind = job.source.suffix[1:].lower()
+        label = job.output.stem if alike[place(job.output)] == 1 or not kind else f"{job.output.stem}_{kind}"
+        output = job.output
+        if taken[output] > 1 and output.suffix != job.source.suffix:
+            output = output.with_name(f"{output.stem}_{kind}{output.suffix}")
+            if taken[output]:  # there is such a picture, too: the run will say so
+                output = job.output
+        made.append(replace(job, label=label, output=output))
+    return made
 
 
 def _mask(masks: Path, relative: Path) -> Path:
@@ -132,19 +179,32 @@ def output_name(path: _AnyPath, extension: str | None = None) -> _AnyPath:
     return path.with_suffix(extension or kept)
 
 
-def _stop(error: OSError) -> None:
-    raise InputError(f"{error.filename}: cannot be listed ({error.strerror})")
-
-
-def _walk(folder: Path, *, leave_out: Sequence[Path]) -> Iterator[Path]:
+def _walk(folder: Path, leave_out: Sequence[Path], unlisted: list[Path]) -> Iterator[Path]:
     """All files below a folder, sorted; folders inside it for outputs or masks are not read as input.
 
-    Nor are the records and the report of a run whose outputs are the input of this one.
+    Nor are the records and the report of a run whose outputs are the input of this one, nor what systems put
+    beside files. Folders that cannot be listed are added to `unlisted`.
     """
-    skip = [path.resolve() for path in leave_out]
-    for here, folders, files in os.walk(folder, onerror=_stop):
+    seen = {path.resolve() for path in (*leave_out, folder)}
+
+    def failed(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
+        unlisted.append(Path(error.filename))
+
+    for here, folders, files in os.walk(folder, onerror=failed, followlinks=True):
         if RECORDS in folders:
             folders.remove(RECORDS)
             files = [name for name in files if name != REPORT]
-        folders[:] = sorted(name for name in folders if (Path(here) / name).resolve() not in skip)
-        yield from (Path(here) / name for name in sorted(files))
+        kept = []
+        for name in sorted(folders):
+            real = (Path(here) / name).resolve()
+            if name not in _SYSTEM and real not in seen:
+                seen.add(real)
+                kept.append(name)
+        folders[:] = kept
+        yield from (Path(here) / name for name in sorted(files) if not _is_of_system(name))
+
+
+def _is_of_system(name: str) -> bool:
+    return name.startswith("._") or name in _SYSTEM

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 RECORDS = ".facemend"
 """Folder of the records, below the outputs."""
-_PIXELS = ("w", "upscale", "background", "faces", "aligned", "precision", "min_face", "max_faces")
+_PIXELS = ("w", "upscale", "background", "faces", "aligned", "precision", "min_face", "max_faces", "size")
 _LARGEST = 2**22
 _PART = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # as `place` names them
 

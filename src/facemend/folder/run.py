@@ -161,7 +161,7 @@ def failure(source: Path | str, output: Path | str, error: Exception) -> FileRep
 
 
 def _comparison(job: PhotoJob) -> Path:
-    return job.output.with_name(f"{job.output.stem}_compare.jpg")
+    return job.output.with_name(f"{job.label or job.output.stem}_compare.jpg")
 
 
 def _claim(
@@ -194,8 +194,13 @@ def _is_own(job: PhotoJob, path: Path, crops: Path | None) -> bool:
     return (
         crops is not None
         and real.parent == (crops / job.relative.parent).resolve()
-        and real.name.startswith(f"{job.relative.stem}_face")
+        and real.name.startswith(f"{_label(job)}_face")
     )
+
+
+def _label(job: PhotoJob) -> str:
+    """What crops are named after; without an output folder the output has a name of its own."""
+    return job.relative.stem if job.label in ("", job.output.stem) else job.label
 
 
 def _below(records: Records[FolderStore], path: Path) -> str:
@@ -217,7 +222,12 @@ def _do_job(
         stamp = FolderStore(job.source.parent).stamp(job.source.name)  # before the content: never too young
         content = read_content(job.source)
     picture, result = do_file(work, job.source, job.mask, content)
-    made = {job.output: encode_for(job.output, result.picture)}
+    if result.picture is picture and format_of(job.output) == picture.format:
+        # Nothing is to be changed: not even its compression, or what a picture cannot hold.
+        made = {job.output: read_content(job.source) if content is None else content}
+        result = replace(result, notes=tuple(note for note in result.notes if note not in picture.notes))
+    else:
+        made = {job.output: encode_for(job.output, result.picture)}
     if compare:
         path = _comparison(job)
         made[path] = encode_for(path, before_after(picture, result.picture))
@@ -239,7 +249,7 @@ def _crops(job: PhotoJob, result: PhotoResult, crops: Path) -> Iterator[tuple[Pa
     for number, face in enumerate(result.faces, 1):
         for name, crop in (("before", face.crop), ("after", face.restored)):
             picture = replace(Picture.from_array(crop), icc=result.picture.in_rgb().icc)
-            yield folder / f"{job.relative.stem}_face{number}_{name}.png", picture
+            yield folder / f"{_label(job)}_face{number}_{name}.png", picture
 
 
 def make_record(

@@ -17,12 +17,15 @@ def ended(data: bytes) -> bytes | None:
     return None if data.endswith(_END) else data + _END
 
 
-def what_is_missing(pixels: Pixels) -> str | None:
+def what_is_missing(data: bytes, pixels: Pixels) -> str | None:
     """A note on a JPEG that was decoded with the end marker that it lacked; None where too much is missing.
 
     Args:
+        data: the file.
         pixels: (H, W, C) uint8, as stored. What is not in the file was decoded as middle gray.
     """
+    if not _has_all_bits(data):
+        return None
     is_blank = (pixels[:, -4:] == 128).all(axis=(1, 2))[::-1]
     missing = len(is_blank) if is_blank.all() else int(np.argmin(is_blank))
     if missing > _MOST_MISSING * len(pixels):
@@ -30,3 +33,17 @@ def what_is_missing(pixels: Pixels) -> str | None:
     if missing:
         return f"is cut off: its last {missing} lines are missing and gray"
     return "lacks its end: it may have been cut off"
+
+
+def _has_all_bits(data: bytes) -> bool:
+    """Whether of a progressive JPEG each component's last scan has begun: none is left coarse as a whole."""
+    at, coarse = 0, dict[int, int]()
+    while (at := data.find(b"\xff\xda", at)) >= 0:
+        count = data[at + 4] if at + 4 < len(data) else 0
+        last = at + 5 + 2 * count  # of the header: first and last coefficient, bits before and after
+        if not 1 <= count <= 4 or last + 2 >= len(data):
+            break
+        if data[last + 1]:  # coefficients beside the mean
+            coarse |= dict.fromkeys(data[at + 5 : last : 2], data[last + 2] & 15)
+        at = last
+    return bool(coarse) and not any(coarse.values())

@@ -106,6 +106,8 @@ class Outputs:
             OutputError: it cannot be written.
         """
         _make_folder(path.parent)
+        if path.is_symlink():
+            raise OutputError(f"{path}: is a link, which a report is not written through: remove it")
         try:
             file = path.open(f"{'a' if append else 'w' if self._overwrite else 'x'}+b", buffering=0)
         except FileExistsError:

@@ -116,6 +116,8 @@ class Picture:
 
     def resized(self, scale: float) -> Picture:
         """This picture `scale` times as large (> 0), at least one pixel each way; Lanczos or area."""
+        if scale == 1:
+            return self
         size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
         alpha = None if self.alpha is None else resize(self.alpha, size, "lanczos")
         return replace(self, pixels=resize(self.pixels, size, "lanczos"), alpha=alpha)

@@ -230,7 +230,7 @@ def _loaded(image: Image.Image, data: bytes, name: str) -> tuple[Image.Image, tu
         if whole is None:
             raise
         mended = Image.open(io.BytesIO(whole), formats=READABLE)
-        note = what_is_missing(np.atleast_3d(np.asarray(mended)))
+        note = what_is_missing(data, np.atleast_3d(np.asarray(mended)))
         if note is None:
             raise
         return mended, (note,)

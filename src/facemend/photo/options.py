@@ -39,6 +39,8 @@ class RestoreOptions:
         precision: of the network's arithmetic: fp32; with backend torch also bf16.
         min_face: faces whose box is narrower or lower than this many photo pixels are left as they are; the
             default is an eye distance of about 5 pixels.
+        size: longest side of what becomes of an aligned crop, pixels; 0: as the crop (times `upscale`), but
+            at least the model's size, as smaller ones would lose what was restored.
         max_faces: at most this many faces of a photo are worked on, the surest.
         max_pixels: a photo whose output would have more pixels than this is refused.
 
@@ -57,6 +59,7 @@ class RestoreOptions:
     backend: Backend = "onnx"
     precision: Precision = "fp32"
     min_face: float = 12.0
+    size: int = 0
     max_faces: int = 500
     max_pixels: int = 200_000_000
 
@@ -75,6 +78,7 @@ class RestoreOptions:
             ("device", self.device in devices, f"one of {', '.join(devices)} with backend {self.backend}"),
             ("precision", self.precision in precisions, f"{' or '.join(precisions)} with {self.backend}"),
             ("min_face", _is_number(self.min_face) and self.min_face >= 0, "0 or more pixels"),
+            ("size", _is_int(self.size) and 0 <= self.size <= 16_384, "from 0 (automatic) to 16384 pixels"),
             ("max_faces", _is_int(self.max_faces) and self.max_faces >= 1, "1 or more"),
             ("max_pixels", _is_int(self.max_pixels) and self.max_pixels >= 1, "1 or more"),
         ):

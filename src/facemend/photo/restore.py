@@ -83,9 +83,10 @@ class Restorer(PhotoTask):
         return self._restore([picture], [Clock(on_part)], whole=False)[0]
 
     def restore_aligned(self, picture: Picture, *, on_part: OnPart = unheard) -> RestoreResult:
-        """Restore an aligned face crop of any size; the output is `upscale` times that size.
+        """Restore an aligned face crop of any size.
 
-        The crop is resized to the model's size and back. Where it is larger than the model's crop, its real
+        The crop is resized to the model's size and from there to the output's: `size`, or `upscale` times
+        that of the crop and at least the model's. Where it is larger than the model's crop, its real
         detail is kept.
 
         Raises:
@@ -167,7 +168,7 @@ class Restorer(PhotoTask):
         for each, clock in zip(prepared, clocks, strict=True):
             with clock("background"):
                 backed.append(self._with_background(each, clock))
-                enlarged.append(backed[-1].background or each.picture.resized(self.options.upscale))
+                enlarged.append(backed[-1].background or each.picture.resized(self._scale(each)))
         encoded = [each.encoded for each in prepared if each.encoded is not None]
         decoded: Iterator[FloatImage] = iter(())
         if encoded:
@@ -177,6 +178,14 @@ class Restorer(PhotoTask):
             self._assembled(each, output, list(islice(decoded, len(each.aligned))), w, clock)
             for each, output, clock in zip(backed, enlarged, clocks, strict=True)
         ]
+
+    def _scale(self, prepared: Prepared) -> float:
+        """Of the output to the photo; a crop comes out at least as large as the network draws it."""
+        if not prepared.whole:
+            return self.options.upscale
+        side = max(prepared.picture.width, prepared.picture.height)
+        least = self._networks.restorer.image_size
+        return (self.options.size or max(side * self.options.upscale, least)) / side
 
     def _assembled(
         self, prepared: Prepared, output: Picture, decoded: Sequence[FloatImage], w: float, clock: Clock

@@ -12,12 +12,17 @@ import typer
 
 def say(line: str) -> None:
     """A result, on stdout."""
-    typer.echo(line)
+    typer.echo(printable(line))
 
 
 def warn(line: str) -> None:
     """A problem or notice, on stderr."""
-    typer.echo(line, err=True)
+    typer.echo(printable(line), err=True)
+
+
+def printable(line: str) -> str:
+    """The text with what would steer a terminal (in file names, say) as escapes; it stays one line."""
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
 
 
 @contextmanager

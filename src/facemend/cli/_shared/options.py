@@ -71,6 +71,13 @@ class PhotoOptions(SharedOptions):
     aligned: Annotated[
         bool, typer.Option("--aligned", help="The inputs are aligned face crops, of any size.")
     ] = DEFAULTS.aligned
+    size: Annotated[
+        int,
+        _more("Longest side of what becomes of an aligned crop; 0: the crop's, at least the model's.", min=0),
+    ] = DEFAULTS.size
+    max_faces: Annotated[
+        int, _more("Most faces of a photo to work on, the surest; the others are told of.", min=1)
+    ] = DEFAULTS.max_faces
     compare: Annotated[
         bool, typer.Option("--compare", help="Write a before/after picture too (NAME_compare.jpg).")
     ] = False

@@ -86,7 +86,11 @@ def run_photos(
             reports, len(batch.jobs), options, given.report, outputs, lasting, batch, worker.notes, task.done
         )
     tell_ignored(batch.ignored)
-    if not all_well:
+    for folder in batch.unlisted:
+        warn(f"facemend: {shown(folder)}: cannot be listed, its photos are left out: check its permissions")
+    if batch.root is not None and batch.jobs:
+        say(f"-> {shown(batch.root)}")
+    if not all_well or batch.unlisted:
         raise typer.Exit(1)
 
 
