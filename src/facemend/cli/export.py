@@ -27,15 +27,9 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model folder.")] = False,
 ) -> None:
     """Export ONNX graphs with live w, and check them against the network."""
-    from facemend.errors import MissingExtraError
+    from facemend.errors import require_extra
 
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("export", "export") from None
+    require_extra("export", "export")
     from facemend.convert.export import ExportOptions, export_model
 
     options = ExportOptions(name, precision, adain, description, licence, overwrite)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from facemend.convert.torch_archive import check_archive
-from facemend.errors import ConfigError, WeightsError
+from facemend.errors import ConfigError, WeightsError, one_line
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import CodeFormerConfig
 
@@ -281,7 +281,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         state: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
-            f"{path}: neither a torch file (zip) nor safetensors ({' '.join(str(error).split())[:100]})"
+            f"{path}: neither a torch file (zip) nor safetensors ({one_line(error, 100)})"
         ) from None
     return state
 

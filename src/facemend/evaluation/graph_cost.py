@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from onnx import shape_inference
 
-from facemend.errors import WeightsError
+from facemend.errors import WeightsError, one_line
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def graph_cost(path: Path) -> Cost:
             raise ValueError("no operator in it")
         model = shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # protobuf and the checker have many
-        raise WeightsError(f"{path}: not an ONNX graph ({' '.join(str(error).split())[:200]})") from error
+        raise WeightsError(f"{path}: not an ONNX graph ({one_line(error)})") from error
     branches = (item.g for node in model.graph.node for item in node.attribute if item.type == item.GRAPH)
     graphs = [model.graph, *branches]  # what runs at w > 0 stands in branches of the decode graph
     shapes = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from facemend.errors import FacemendError, MissingExtraError, OutputError
-from facemend.files import place
+from facemend.errors import ExistsError, FacemendError, MissingExtraError, OutputError, one_line
+from facemend.files import place, unwritable
 from facemend.imaging.encoding import encode
 from facemend.imaging.formats import WRITABLE
 from facemend.imaging.picture import Picture
@@ -50,7 +50,7 @@ def encode_picture(picture: Picture, format: str, *, quality: int | None = None)
         raise
     except Exception as error:  # each library has its own
         size = f"{picture.width}x{picture.height}"
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise OutputError(f"a picture of {size} cannot be written as {format} ({reason})") from error
 
 
@@ -76,16 +76,16 @@ def write_picture(
     if path.is_dir():
         raise OutputError(f"{path}: is a folder: name a file in it")
     if not overwrite and (path.exists() or path.is_symlink()):
-        raise _exists(path)
+        raise ExistsError(path)
     data = encode_for(path, picture, quality=quality)
     try:
         place(path, data, overwrite)
     except FileExistsError:
-        raise _exists(path) from None
+        raise ExistsError(path) from None
     except FileNotFoundError:
         raise OutputError(f"{path}: its folder does not exist: make it first") from None
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise unwritable(path, error) from error
 
 
 def encode_for(path: str | os.PathLike[str], picture: Picture, *, quality: int | None = None) -> bytes:
@@ -102,7 +102,3 @@ def encode_for(path: str | os.PathLike[str], picture: Picture, *, quality: int |
         raise OutputError(f"{os.fspath(path)}: {error}") from error
     except MissingExtraError as error:
         raise MissingExtraError(f"{os.fspath(path)}: writing {format.upper()}", error.extra) from None
-
-
-def _exists(path: Path) -> OutputError:
-    return OutputError(f"{path}: exists already: choose another name or allow overwriting")

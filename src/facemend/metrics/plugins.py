@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facemend.errors import ConfigError, WeightsError
+from facemend.errors import ConfigError, WeightsError, one_line
 from facemend.metrics.checks import check_pictures
 from facemend.metrics.table import METRICS, Metric
 
@@ -77,7 +77,7 @@ def plugin_metrics() -> dict[str, Metric]:
             metric = point.load()
         except Exception as error:  # the code of others can fail with any exception
             raise ConfigError(
-                f"{package}: its metric {point.name!r} cannot be loaded ({_one_line(error)}); "
+                f"{package}: its metric {point.name!r} cannot be loaded ({one_line(error)}); "
                 "repair or uninstall that package"
             ) from error
         if not isinstance(metric, Metric):
@@ -105,7 +105,7 @@ def musiq_metric() -> Metric:
         import_module("pyiqa")
     except Exception as error:  # beside ImportError, mismatched binaries fail in many ways
         raise ConfigError(
-            f"musiq: needs the package pyiqa, which cannot be imported ({_one_line(error)}): pip install "
+            f"musiq: needs the package pyiqa, which cannot be imported ({one_line(error)}): pip install "
             "pyiqa (licence PolyForm Noncommercial 1.0.0: no commercial use; it brings torchvision)"
         ) from error
     return Metric(
@@ -136,12 +136,8 @@ def _musiq_net(device: str) -> Any:
         return import_module("pyiqa").create_metric("musiq", device=torch.device(device))
     except Exception as error:  # the code of others can fail with any exception
         raise WeightsError(
-            f"musiq: pyiqa cannot load its network ({_one_line(error)}); the first use needs a network"
+            f"musiq: pyiqa cannot load its network ({one_line(error)}); the first use needs a network"
         ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 _BUILT_IN: dict[str, Callable[[], Metric]] = {"musiq": musiq_metric}

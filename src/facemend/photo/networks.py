@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
-from facemend.errors import MissingExtraError
+from facemend.errors import require_extra
 from facemend.photo.options import RestoreOptions
 from facemend.predictors.detector import FaceDetector
 from facemend.predictors.masker import FaceMasker
@@ -14,8 +13,6 @@ from facemend.predictors.restorer import FaceRestorer
 from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.devices import AUTO, CPU
 from facemend.weights.models import find_model, uses_adain
-
-_TORCH_NEEDS = ("torch", "safetensors", "onnx", "onnxscript")
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,7 @@ def load_network(options: RestoreOptions, task: str = "restoration") -> tuple[Fa
 
 def _torch_network(options: RestoreOptions, task: str) -> tuple[FaceRestorer, str]:
     """Of a checkpoint file of ours, or of any model's weights."""
-    if any(find_spec(name) is None for name in _TORCH_NEEDS):
-        raise MissingExtraError("backend torch", "export")
+    require_extra("backend torch", "export")
     # Here, so that torch is imported only where a user asks for it.
     from facemend.convert.recover import model_checkpoint
     from facemend.runtime.torch_runner import open_network

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from facemend.errors import InputError, MissingExtraError
+from facemend.files import json_lines, place
 from facemend.svg import MINUS
 from facemend.training.curves import COLORS, Curve, chart, number
 
@@ -113,16 +114,14 @@ def write_report(folder: Path, out: Path | None = None, title: str | None = None
     text = environment.from_string(page).render(
         title=title or folder.resolve().name,
         facts=_facts(folder, config, lines),
-        warnings=_json_lines(folder / "warnings.jsonl"),
+        warnings=json_lines(folder / "warnings.jsonl"),
         plots=_plots(config, lines, boundaries),
         phases=_phases(config),
         previews=_previews(folder / "previews"),
         settings=_flat(config),
     )
     target = out or folder / "report.html"
-    part = target.with_name(f".{target.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(target)
+    place(target, text.encode(), overwrite=True)
     return target
 
 
@@ -135,7 +134,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
         InputError: nothing was logged.
     """
     kept: dict[tuple[int, bool], dict[str, float]] = {}
-    for line in _json_lines(folder / "log.jsonl"):
+    for line in json_lines(folder / "log.jsonl"):
         if isinstance(line.get("step"), int):
             held_out = any(name.startswith("held_out/") for name in line)
             kept[line["step"], held_out] = line
@@ -153,18 +152,6 @@ def _config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or "stage" not in config:
         raise InputError(f"{path}: is no record of a run")
     return config
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    found = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            found.append(line)
-    return found
 
 
 def _curves(lines: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, Curve]:

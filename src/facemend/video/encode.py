@@ -8,9 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from facemend.errors import ConfigError, OutputError
+from facemend.errors import ConfigError, OutputError, one_line
 from facemend.video.pixels import Form
-from facemend.video.read import FilmInfo, reason
+from facemend.video.read import FilmInfo
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -187,4 +187,4 @@ class SegmentWriter:
 
 def failed(path: Path, error: Exception) -> OutputError:
     """The error for a film that cannot be written."""
-    return OutputError(f"{path}: cannot be written ({reason(error)})")
+    return OutputError(f"{path}: cannot be written ({one_line(error)})")

@@ -11,10 +11,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facemend.errors import InputError, OutputError
+from facemend.errors import InputError, OutputError, one_line
 from facemend.video.encode import Coding, add_encoder, even_rate, failed
 from facemend.video.pixels import Form
-from facemend.video.read import FilmInfo, open_file, reason
+from facemend.video.read import FilmInfo, open_file
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -91,7 +91,7 @@ def check_output(output: Path, info: FilmInfo, form: Form, coding: Coding) -> tu
             target.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise OutputError(
-                f"{output}: {name} cannot hold this film ({reason(error)}): try .mkv, or another --codec"
+                f"{output}: {name} cannot hold this film ({one_line(error)}): try .mkv, or another --codec"
             ) from error
     return notes
 
@@ -272,7 +272,7 @@ def _copied(
             packet.pts, packet.dts = max(time - shift, dts), dts
             yield packet, kept[index]
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{info.path}: its sound cannot be read to the end ({reason(error)})") from error
+        raise InputError(f"{info.path}: its sound cannot be read to the end ({one_line(error)})") from error
 
 
 def _merged(

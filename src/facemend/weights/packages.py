@@ -40,6 +40,10 @@ Source = Callable[[Archive, Path], Path]
 """Puts an archive into the given empty folder and returns its path."""
 
 
+CACHE_FIX = "set FACEMEND_CACHE to another folder"
+"""How a cache that cannot be written is put right."""
+
+
 def cache_dir() -> Path:
     """Folder that fetched files are kept in: `FACEMEND_CACHE`, or the platform's cache folder."""
     chosen = os.environ.get("FACEMEND_CACHE")

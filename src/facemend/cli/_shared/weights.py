@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 
 from facemend.cli._shared.console import shown, warn
-from facemend.errors import ConfigError, MissingExtraError
+from facemend.errors import ConfigError, require_extra
 from facemend.weights.catalog import file_sha256
 from facemend.weights.models import ModelInfo, find_model, imported_from, is_named
 from facemend.weights.published import Published, accept_licence, licence_accepted, published_as
 from facemend.weights.weight_files import weight_kind
-
-_NEEDED = ("torch", "safetensors", "onnx", "onnxscript")
 
 
 def resolve_model(name_or_path: str, task: str = "restoration") -> str:
@@ -90,8 +87,7 @@ def require_torch(what: str) -> None:
     Raises:
         MissingExtraError: the extra `export` is not installed.
     """
-    if any(sys.modules.get(package, ...) is None or find_spec(package) is None for package in _NEEDED):
-        raise MissingExtraError(f"importing {what}", "export")
+    require_extra(f"importing {what}", "export")
 
 
 def ask_licence(item: Published, accept: bool) -> None:

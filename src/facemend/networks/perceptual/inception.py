@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facemend.errors import WeightsError
+from facemend.errors import WeightsError, one_line
 from facemend.networks.perceptual.weights import _converted
 from facemend.weights.catalog import file_sha256
 from facemend.weights.packages import cache_dir
@@ -175,7 +175,7 @@ class InceptionV3(nn.Module):
         try:
             self.load_state_dict(dict(state))
         except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)
             raise WeightsError(f"FID InceptionV3: the weights do not fit ({reason})") from error
         self.requires_grad_(False)
         self.eval()
