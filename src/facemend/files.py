@@ -1,8 +1,9 @@
-"""Files: written whole or not at all, and lines that outlive a kill."""
+"""Files: written whole or not at all, read line by line, their checksum."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -14,6 +15,12 @@ from typing import Any
 from facemend.errors import OutputError, one_line
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal text."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def place(path: Path, data: bytes, overwrite: bool) -> None:

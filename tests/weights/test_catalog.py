@@ -6,7 +6,7 @@ import pytest
 
 from facemend.errors import ModelNotFoundError, WeightsError
 from facemend.weights import catalog
-from facemend.weights.catalog import asset_path, assets, assets_folder, file_sha256, find_asset, verify
+from facemend.weights.catalog import ASSETS, asset_path, assets_folder, file_sha256, find_asset, verify
 
 
 def test_every_shipped_helper_has_a_row_with_the_right_hash_and_licence() -> None:
@@ -18,8 +18,8 @@ def test_every_shipped_helper_has_a_row_with_the_right_hash_and_licence() -> Non
         for path in root.rglob("*")
         if path.is_file() and path.relative_to(root).parts[0] not in elsewhere and path.name != "__init__.py"
     }
-    assert shipped == {asset.file for asset in assets().values()}
-    for name, asset in assets().items():
+    assert shipped == {asset.file for asset in ASSETS.values()}
+    for name, asset in ASSETS.items():
         verify(name)
         assert asset_path(name).stat().st_size == asset.bytes
         assert len((root / asset.licence_file).read_text(encoding="utf-8")) > 500
@@ -29,7 +29,7 @@ def test_every_shipped_helper_has_a_row_with_the_right_hash_and_licence() -> Non
 
 def test_notice_names_every_shipped_helper(request: pytest.FixtureRequest) -> None:
     notice = (request.config.rootpath / "NOTICE").read_text(encoding="utf-8")
-    for asset in assets().values():
+    for asset in ASSETS.values():
         assert asset.file in notice
         assert f"{asset.package.split()[1]} {asset.version}" in notice
 

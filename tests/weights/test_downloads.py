@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from facemend.cli.app import app
 from facemend.errors import WeightsError
 from facemend.weights import downloads, packages
-from facemend.weights.downloads import url_download
 from facemend.weights.packages import Archive, Member, cache_dir, cached, fetch
 
 CONTENT = b"weights " * 5000
@@ -115,6 +114,11 @@ def bundle(tmp_path: Path) -> bytes:
         out.writestr("toy/weights/net.bin", CONTENT)
         out.writestr("../evil.txt", b"x")
     return (tmp_path / "toy.zip").read_bytes()
+
+
+def url_download(url, sha256, folder, *, max_bytes):
+    downloads.download(url, sha256, folder / "download", max_bytes=max_bytes)
+    return folder / "download"
 
 
 def left_over() -> list[str]:

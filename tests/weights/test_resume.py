@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from facemend.errors import WeightsError
-from facemend.weights.resume import resume_download
+from facemend.weights.downloads import download
 
 CONTENT = bytes(range(256)) * 2000
 OTHER = CONTENT[::-1]
@@ -108,7 +108,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def get(server: Server, target: Path, content: bytes = CONTENT, **more: object) -> None:
-    resume_download(server.url, digest(content), target, max_bytes=LIMIT, **more)  # type: ignore[arg-type]
+    download(server.url, digest(content), target, max_bytes=LIMIT, **more)  # type: ignore[arg-type]
 
 
 def left(target: Path) -> list[str]:
@@ -203,10 +203,10 @@ def test_a_server_that_announces_too_much(server: Server, target: Path) -> None:
         get(server, target)
     assert left(target) == []
     with pytest.raises(WeightsError, match="cut off after 512000 of 513000 bytes"):
-        resume_download(server.url, digest(CONTENT), target, max_bytes=10**6)
+        download(server.url, digest(CONTENT), target, max_bytes=10**6)
     # What came was the whole file all the same, and needs no second request.
     asked = len(server.asked)
-    resume_download(server.url, digest(CONTENT), target, max_bytes=10**6)
+    download(server.url, digest(CONTENT), target, max_bytes=10**6)
     assert target.read_bytes() == CONTENT
     assert len(server.asked) == asked
 
@@ -249,7 +249,7 @@ def test_redirects_stay_on_the_web(server: Server, target: Path, location: str) 
 def test_an_address_is_not_written_down(server: Server, target: Path) -> None:
     server.cut = 1000
     with pytest.raises(WeightsError) as caught:
-        resume_download(server.url + "?token=secret", digest(CONTENT), target, max_bytes=LIMIT)
+        download(server.url + "?token=secret", digest(CONTENT), target, max_bytes=LIMIT)
     assert "secret" not in str(caught.value)
     assert "secret" not in target.with_name("net.pth.part.json").read_text()
 

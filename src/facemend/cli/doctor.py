@@ -67,11 +67,11 @@ def _onnxruntime() -> None:
 
 def _verify() -> list[str]:
     """What is wrong with the shipped weights."""
-    from facemend.weights.catalog import assets, verify
+    from facemend.weights.catalog import ASSETS, verify
     from facemend.weights.models import models
 
     problems = []
-    for name in assets():
+    for name in ASSETS:
         try:
             verify(name)
         except FacemendError as error:
@@ -85,7 +85,7 @@ def _verify() -> list[str]:
     except FacemendError as error:
         problems.append(str(error))
     if not problems:
-        say(f"weights: {len(assets())} helper files and {len(shipped)} models, checksums right")
+        say(f"weights: {len(ASSETS)} helper files and {len(shipped)} models, checksums right")
     return problems
 
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from facemend.errors import ConfigError, FacemendError, WeightsError
+from facemend.files import file_sha256
 from facemend.predictors.single_graph import WholeGraph
 from facemend.runtime.onnx import OnnxRunner
-from facemend.weights.catalog import file_sha256
 from facemend.weights.models import (
     DEFAULT_W,
     DESCRIPTION_FILE,

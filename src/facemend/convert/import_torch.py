@@ -12,9 +12,9 @@ from facemend.convert.infer_sizes import check_sizes, infer_config
 from facemend.convert.published_layout import from_official, network_shapes, read_official
 from facemend.convert.quiet import quiet
 from facemend.errors import ConfigError, WeightsError, one_line
+from facemend.files import file_sha256
 from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from facemend.networks.codeformer.config import CodeFormerConfig
-from facemend.weights.catalog import file_sha256
 from facemend.weights.models import (
     DEFAULT_W,
     DESCRIPTION_FILE,

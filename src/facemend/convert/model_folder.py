@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facemend.errors import ExistsError, OutputError
-from facemend.weights.catalog import file_sha256
+from facemend.files import file_sha256
 from facemend.weights.models import CARD_FILE, DESCRIPTION_FILE
 
 

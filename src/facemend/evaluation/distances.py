@@ -15,7 +15,7 @@ from torch import Tensor
 from facemend.errors import ConfigError
 from facemend.metrics.distribution import alex_features, frechet_distance, kernel_distance
 from facemend.networks.perceptual.inception import InceptionV3, inception_weights
-from facemend.weights.archives import PACKAGES
+from facemend.weights.catalog import PACKAGES
 
 Features = NDArray[np.float32]
 

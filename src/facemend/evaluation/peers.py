@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from facemend.convert.published_layout import read_official
 from facemend.errors import ConfigError, one_line
 from facemend.evaluation.real_esrgan import SCALE, UpscalerName, upscaler
+from facemend.files import file_sha256
 from facemend.imaging import resize
 from facemend.types import FloatImage
-from facemend.weights.catalog import file_sha256
 
 SPANDREL_PREFIX = "spandrel:"
 PEERS = ("bicubic", "unsharp", "realesrgan", "realesr-animevideov3")

@@ -9,9 +9,10 @@ import typer
 
 from facemend.cli._shared.console import shown, warn
 from facemend.errors import ConfigError, require_extra
-from facemend.weights.catalog import file_sha256
+from facemend.files import file_sha256
+from facemend.weights.catalog import Published, published_as
 from facemend.weights.models import ModelInfo, find_model, imported_from, is_named
-from facemend.weights.published import Published, accept_licence, licence_accepted, published_as
+from facemend.weights.published import accept_licence, licence_accepted
 from facemend.weights.weight_files import weight_kind
 
 

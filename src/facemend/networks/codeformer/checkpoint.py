@@ -18,9 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facemend.errors import WeightsError
-from facemend.files import whole_file
+from facemend.files import file_sha256, whole_file
 from facemend.networks.codeformer.config import CodeFormerConfig
-from facemend.weights.catalog import file_sha256
 
 
 @dataclass(frozen=True)

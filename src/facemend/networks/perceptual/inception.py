@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemend.errors import WeightsError, one_line
+from facemend.files import file_sha256
 from facemend.networks.perceptual.weights import _converted
-from facemend.weights.catalog import file_sha256
 from facemend.weights.packages import cache_dir
 
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
