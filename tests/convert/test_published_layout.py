@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from facemend.convert import published_layout as convert
 from facemend.convert.published_layout import (
     PARTS,
     STAGE1_PARTS,
@@ -25,6 +24,7 @@ from facemend.networks.codeformer.autoencoder import VQAutoencoder
 from facemend.networks.codeformer.checkpoint import load_into
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import AutoencoderConfig, CodeFormerConfig, changed, preset
+from facemend.weights import weight_files
 
 # The published form at a size that tests can afford.
 SMALL = CodeFormerConfig(
@@ -241,7 +241,7 @@ def test_code_in_a_torch_file_is_not_run(tmp_path, tensors):
 
 def test_plain_pickle_is_not_run(tmp_path):
     (tmp_path / "a.pth").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-    refuse(tmp_path / "a.pth", "neither a torch file")
+    refuse(tmp_path / "a.pth", "a plain pickle")
     assert not (tmp_path / "ran").exists()
 
 
@@ -252,7 +252,7 @@ def test_cut_off_files(tmp_path, tensors, name, keep):
     torch.save({"params_ema": tensors}, path) if name == "a.pth" else save_file(tensors, path)
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
-    refuse(path, "damaged|neither")
+    refuse(path, "damaged|not a whole")
 
 
 def test_any_damage_ends_in_one_error(tmp_path, tensors, rng):
@@ -282,7 +282,7 @@ def test_compressed_archive_is_refused(tmp_path):
 def test_missing_and_too_large(tmp_path, monkeypatch):
     refuse(tmp_path / "none.pth", "cannot read")
     refuse(tmp_path, "cannot read")
-    monkeypatch.setattr(convert, "MAX_BYTES", 10)
+    monkeypatch.setattr(weight_files, "MAX_WEIGHT_BYTES", 10)
     (tmp_path / "a.pth").write_bytes(bytes(11))
     refuse(tmp_path / "a.pth", "more than a weight file has")
 

@@ -13,7 +13,7 @@ import pytest
 
 from facemend.errors import ConfigError, FacemendError, InputError, OutputError, TooLargeError
 from facemend.photo.options import RestoreOptions
-from facemend.video.encode import CODECS, Coding
+from facemend.video.encode import CODECS, FilmCoding
 from facemend.video.mux import Span
 from facemend.video.restore import VideoOptions, restore_video
 from fake_parts import make_face
@@ -25,7 +25,7 @@ CHAPTERS = [
     {"id": 0, "start": 0, "end": 400, "time_base": Fraction(1, 1000), "metadata": {"title": "one"}},
     {"id": 1, "start": 400, "end": 800, "time_base": Fraction(1, 1000), "metadata": {"title": "two"}},
 ]
-LOSSLESS = Coding("h264", 0)
+LOSSLESS = FilmCoding("h264", 0)
 
 
 def restore(source: Path, output: Path, *, parts=None, **settings):
@@ -171,21 +171,21 @@ def test_fonts_are_kept_in_matroska_and_left_out_elsewhere(tmp_path, rng):
 def test_every_codec_keeps_the_times(tmp_path, rng, codec, suffix):
     assert codec in CODECS
     film = make_film(tmp_path / "film.mkv", panning(rng, 12), audio="libopus" if suffix == ".webm" else None)
-    result = restore(film, tmp_path / f"out{suffix}", coding=Coding(codec, 30))
+    result = restore(film, tmp_path / f"out{suffix}", coding=FilmCoding(codec, 30))
     times = [[time for time, _ in shown(path)] for path in (film, result.output)]
     offset = times[1][0] - times[0][0]
     assert [time - offset for time in times[1]] == pytest.approx(times[0], abs=0.002)
 
 
 def test_h265_in_mp4_has_the_tag_that_apple_wants(tmp_path, film):
-    result = restore(film, tmp_path / "out.mp4", coding=Coding("h265", 40))
+    result = restore(film, tmp_path / "out.mp4", coding=FilmCoding("h265", 40))
     assert b"hvc1" in result.output.read_bytes()
     assert len(shown(result.output)) == 20
 
 
 def test_crf_makes_the_file_smaller(tmp_path, film):
     sizes = [
-        restore(film, tmp_path / f"{crf}.mp4", coding=Coding("h264", crf)).output.stat().st_size
+        restore(film, tmp_path / f"{crf}.mp4", coding=FilmCoding("h264", crf)).output.stat().st_size
         for crf in (10, 40)
     ]
     assert sizes[1] < sizes[0] / 2
@@ -309,7 +309,7 @@ def test_an_empty_part_and_a_large_output_are_refused(tmp_path, film, monkeypatc
     assert names(tmp_path) == ["film.mp4"]
     for bad in ({"codec": "divx"}, {"crf": 99}):
         with pytest.raises(ConfigError):
-            Coding(**bad)
+            FilmCoding(**bad)
 
 
 def test_a_size_that_changes_on_the_way_leaves_no_output(tmp_path, rng):

@@ -19,7 +19,7 @@ from facemend.errors import InputError
 from facemend.files import whole_file
 from facemend.imaging import Picture, from_float, to_float
 from facemend.photo.prepared import Prepared, SkippedFace
-from facemend.predictors.restorer import Encoded
+from facemend.predictors.restorer import EncodedFaces
 from facemend.types import AlignedFace, Box, Face
 
 _VERSION = 1
@@ -114,7 +114,7 @@ def _prepared(arrays: _Arrays, picture: Picture) -> Prepared:
         crops = to_float(arrays["crops"])
         rows = zip(crops, arrays["matrices"], faces[:count], strict=True)
         aligned = tuple(AlignedFace(crop, matrix, face) for crop, matrix, face in rows)
-        encoded = Encoded(
+        encoded = EncodedFaces(
             {
                 name.removeprefix(_ENCODED): array.astype(np.float32) if array.dtype == np.float16 else array
                 for name, array in arrays.items()

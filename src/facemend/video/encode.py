@@ -45,7 +45,7 @@ CODECS = {
 
 
 @dataclass(frozen=True)
-class Coding:
+class FilmCoding:
     """How the pictures are encoded; checked when made.
 
     Attributes:
@@ -91,7 +91,7 @@ class Coding:
             raise OutputError(f"this build of PyAV has no {name}: choose another --codec") from None
 
 
-def add_encoder(container: OutputContainer, info: FilmInfo, form: Form, coding: Coding) -> VideoStream:
+def add_encoder(container: OutputContainer, info: FilmInfo, form: Form, coding: FilmCoding) -> VideoStream:
     """Add the stream of the pictures to a container, tagged as the source is."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only: it would write to the terminal by itself
     stream: Any = container.add_stream(
@@ -133,7 +133,7 @@ class SegmentWriter:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: Path, info: FilmInfo, form: Form, coding: Coding) -> None:
+    def __init__(self, path: Path, info: FilmInfo, form: Form, coding: FilmCoding) -> None:
         import av
 
         self._path, self._unit = path, 1 / even_rate(info)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemend.errors import InputError, OutputError, one_line
-from facemend.video.encode import Coding, add_encoder, even_rate, failed
+from facemend.video.encode import FilmCoding, add_encoder, even_rate, failed
 from facemend.video.pixels import Form
 from facemend.video.read import FilmInfo, open_file
 
@@ -71,7 +71,7 @@ def container_of(output: Path) -> str:
         ) from None
 
 
-def check_output(output: Path, info: FilmInfo, form: Form, coding: Coding) -> tuple[str, ...]:
+def check_output(output: Path, info: FilmInfo, form: Form, coding: FilmCoding) -> tuple[str, ...]:
     """Find out before the work whether the output can hold all that the film has.
 
     Returns:

@@ -13,7 +13,7 @@ from facemend.errors import ConfigError, InputError, TooLargeError, require_extr
 from facemend.imaging import Outputs
 from facemend.photo.networks import Parts
 from facemend.photo.options import RestoreOptions
-from facemend.video.encode import Coding, SegmentWriter
+from facemend.video.encode import FilmCoding, SegmentWriter
 from facemend.video.frames import FilmState, FrameRestorer
 from facemend.video.mux import Segment, Span, check_output, container_of, join
 from facemend.video.pixels import Form, add_change, output_form, stored, upright_rgb
@@ -43,7 +43,7 @@ class VideoOptions:
     """
 
     span: Span = field(default_factory=Span)
-    coding: Coding = field(default_factory=Coding)
+    coding: FilmCoding = field(default_factory=FilmCoding)
     overwrite: bool = False
 
 

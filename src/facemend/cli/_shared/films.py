@@ -124,12 +124,12 @@ def _output(film: Path, output: Path | None, *, several: bool) -> Path:
 
 
 def _video_options(output: Path, given: FilmOptions, overwrite: bool) -> VideoOptions:
-    from facemend.video.encode import Coding
+    from facemend.video.encode import FilmCoding
     from facemend.video.mux import Span
     from facemend.video.restore import VideoOptions
 
     codec = given.codec or ("vp9" if output.suffix.lower() == ".webm" else "h264")
-    return VideoOptions(Span(_time(given.start), _time(given.end)), Coding(codec, given.crf), overwrite)
+    return VideoOptions(Span(_time(given.start), _time(given.end)), FilmCoding(codec, given.crf), overwrite)
 
 
 def _time(text: str | None) -> Fraction | None:
