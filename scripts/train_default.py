@@ -33,6 +33,7 @@ BEGAN = time.monotonic()  # torch is imported later: it counts
 
 import travel  # noqa: E402 - beside this file, as the next but one
 from facemend.errors import ConfigError, FacemendError, InputError, OutputError, WeightsError  # noqa: E402
+from facemend.files import whole_file  # noqa: E402
 from train_minutes import (  # noqa: E402
     LEAST_RESERVE,
     LEAST_STAGE,
@@ -98,7 +99,8 @@ class Plan:
     def save(self, **values: Any) -> None:
         """Keep values, and the seconds."""
         self.values |= {**values, "spent": self.spent}
-        travel.write_whole(self._file, lambda part: part.write_text(json.dumps(self.values, indent=1)))
+        with whole_file(self._file) as part:
+            part.write_text(json.dumps(self.values, indent=1))
 
     def note(self, what: str, **values: Any) -> None:
         """Say something and keep it, with the time."""

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facemend.errors import ConfigError, FacemendError, InputError, OutputError
+from facemend.errors import ConfigError, ExistsError, FacemendError, InputError, OutputError
+from facemend.files import whole_file
 
 MIB = 2**20
 MANIFEST, MILESTONE = "manifest.json", "milestone.json"
@@ -30,21 +31,6 @@ MOST_PARTS = 8
 def digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Make a file aside and rename it, so that it is never seen, nor left behind, in part."""
-    part = path.with_name(path.name + ".aside")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); make room or name another place"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 # Pictures: one tar.
@@ -98,7 +84,8 @@ def pack(
     chosen = members(most)
     files = {path.relative_to(root).as_posix(): digest(path) for path in chosen}
     manifest = {"each_source": most, "files": files}
-    write_whole(file, lambda part: _write_tar(part, root, chosen, json.dumps(manifest).encode()))
+    with whole_file(file) as part:
+        _write_tar(part, root, chosen, json.dumps(manifest).encode())
     return manifest
 
 
@@ -169,17 +156,11 @@ def unpack(file: Path, folder: Path) -> Path:
 
 def halve(checkpoint: Path, out: Path) -> dict[str, Any]:
     """Copy a checkpoint with its weights as float16; returns its record."""
-    from safetensors import SafetensorError
-
     from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
 
     found = load_checkpoint(checkpoint)
     state = {name: v.half() if v.is_floating_point() else v for name, v in found.state.items()}
-    try:
-        save_checkpoint(out, state, found.config, {**found.info, "precision": "fp16"})
-    except (OSError, SafetensorError) as error:
-        out.with_name(out.name + ".part").unlink(missing_ok=True)
-        raise OutputError(f"{out}: cannot be written ({error}); make room there") from None
+    save_checkpoint(out, state, found.config, {**found.info, "precision": "fp16"})
     return found.info
 
 
@@ -228,7 +209,8 @@ def put_parts(weights: Path, folder: Path, part_mib: float, facts: Mapping[str, 
         indent=1,
     )
     assert count == len(rows)
-    write_whole(milestone, lambda part: part.write_text(text))
+    with whole_file(milestone) as part:
+        part.write_text(text)
     _remove(folder, keep=new)
 
 
@@ -298,13 +280,14 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        write_whole(target, lambda part: shutil.copyfile(source, part))  # another disk
+        with whole_file(target) as part:  # another disk
+            shutil.copyfile(source, part)
 
 
 def join_parts(folder: Path, out: Path) -> None:
     """Put the weights of a milestone together and check them."""
     if out.exists():
-        raise OutputError(f"{out}: exists already; choose another file")
+        raise ExistsError(out)
     try:
         milestone = json.loads((folder / MILESTONE).read_text())
         pieces = [(folder / row["file"]).read_bytes() for row in milestone["parts"]]
@@ -316,4 +299,5 @@ def join_parts(folder: Path, out: Path) -> None:
     joined = b"".join(pieces)
     if hashlib.sha256(joined).hexdigest() != milestone["sha256"]:
         raise InputError(f"{folder}: its parts do not make the weights; copy all of its files again")
-    write_whole(out, lambda part: part.write_bytes(joined))
+    with whole_file(out) as part:
+        part.write_bytes(joined)

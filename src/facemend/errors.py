@@ -5,7 +5,8 @@ The message names the file or setting and the fix, in one line, so that a caller
     FacemendError
     ├── InputError        a picture cannot be read or is not usable
     │   └── TooLargeError     it has more pixels than are allowed
-    ├── OutputError       a result cannot be written (it exists already, the disk is full ...)
+    ├── OutputError       a result cannot be written (the disk is full ...)
+    │   └── ExistsError       it is there already, and may not be replaced
     ├── ModelNotFoundError    no model of that name
     ├── WeightsError      a weight file is damaged, of another shape or not what it claims
     ├── BackendError      the runtime cannot run a graph
@@ -14,6 +15,19 @@ The message names the file or setting and the fix, in one line, so that a caller
 """
 
 from __future__ import annotations
+
+from importlib.util import find_spec
+
+EXTRAS = {
+    "train": ("torch", "safetensors", "tensorboard"),
+    "export": ("torch", "safetensors", "onnx", "onnxscript"),
+    "quantize": ("onnx",),
+    "heif": ("pillow_heif",),
+    "serve": ("fastapi", "uvicorn", "python_multipart"),
+    "video": ("av",),
+    "ray": ("ray", "fsspec"),
+}
+"""What each extra is asked for, by the names that Python imports."""
 
 
 class FacemendError(Exception):
@@ -30,6 +44,13 @@ class TooLargeError(InputError):
 
 class OutputError(FacemendError):
     """A result cannot be written where it was asked for."""
+
+
+class ExistsError(OutputError):
+    """What is to be written exists already, and may not be replaced."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(f"{path}: exists already; use --overwrite to replace it, or choose another name")
 
 
 class ModelNotFoundError(FacemendError):
@@ -54,3 +75,24 @@ class MissingExtraError(FacemendError):
 
 class ConfigError(FacemendError):
     """A training, degradation or export setting is wrong."""
+
+
+def missing(extra: str) -> list[str]:
+    """Packages of an extra that are not installed."""
+    return [name for name in EXTRAS[extra] if find_spec(name) is None]
+
+
+def require_extra(feature: str, extra: str) -> None:
+    """Say what to install where a feature lacks its packages.
+
+    Raises:
+        MissingExtraError: it does.
+    """
+    if missing(extra):
+        raise MissingExtraError(feature, extra)
+
+
+def one_line(said: object, limit: int | None = 200) -> str:
+    """What an error of a library says, in one line of at most `limit` characters."""
+    text = getattr(said, "strerror", None) or str(said)
+    return " ".join(str(text).split())[:limit] or type(said).__name__

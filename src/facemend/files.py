@@ -1,17 +1,28 @@
-"""Files: written whole or not at all; tables read."""
+"""Files: written whole or not at all, read line by line or as tables, their checksum."""
 
 from __future__ import annotations
 
 import csv
 import errno
+import hashlib
+import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from facemend.errors import InputError
+from facemend.errors import InputError, OutputError, one_line
 
 MAX_TABLE_BYTES = 1 << 26
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal text."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def place(path: Path, data: bytes, overwrite: bool) -> None:
@@ -21,24 +32,89 @@ def place(path: Path, data: bytes, overwrite: bool) -> None:
         FileExistsError: it exists and `overwrite` is off.
         OSError: it cannot be written.
     """
-    short = os.fsdecode(os.fsencode(path.name)[:100])  # a name has at most 255 bytes
-    temporary = path.with_name(f".{short}.{secrets.token_hex(6)}.part")
+    part = _beside(path)
     try:
-        with temporary.open("xb") as file:
+        with part.open("xb") as file:
             file.write(data)
-        if overwrite:
-            os.replace(temporary, path)
-            return
-        try:
-            os.link(temporary, path)  # fails if the target exists, unlike a rename
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES):
-                raise
-            # A file system without links: claim the name first, then replace the empty claim.
-            path.open("xb").close()
-            os.replace(temporary, path)
+        move(part, path, overwrite)
     finally:
-        temporary.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def move(file: Path, path: Path, overwrite: bool) -> None:
+    """Give a finished file of the same disk its name, in one step; without `overwrite` it may stay as well.
+
+    Raises:
+        FileExistsError: that name is taken and `overwrite` is off.
+        OSError: it cannot be moved.
+    """
+    if not overwrite:
+        try:
+            os.link(file, path)  # fails if the target exists, unlike a rename
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        path.open("xb").close()  # a file system without links: claim the name, then replace the empty claim
+    os.replace(file, path)
+
+
+@contextmanager
+def whole_file(
+    path: Path,
+    *told_by: type[Exception],
+    shared: bool = False,
+    fix: str = "make room or name another place; what was there before is whole",
+) -> Iterator[Path]:
+    """A file beside `path` that takes its place when the block ends without an error, and else is removed.
+
+    Args:
+        path: what is written, or replaced; its folder is made if needed.
+        told_by: by which errors beside OSError the block may tell a full disk.
+        shared: whether several processes may write it at once. If not, what a kill leaves behind is
+            replaced by the next try.
+        fix: the end of the message.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    failures: tuple[type[Exception], ...] = (OSError, *told_by)
+    part = _beside(path) if shared else path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except failures as error:
+        raise unwritable(path, error, fix) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def unwritable(path: Path | str, error: Exception, fix: str = "") -> OutputError:
+    """The error for what could not be written."""
+    return OutputError(f"{path}: cannot be written ({one_line(error)}){fix and '; '}{fix}")
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file that has one a line; what is none, such as a line that was cut off, is left out.
+
+    Returns:
+        In order; nothing where there is no such file.
+    """
+    found = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            found.append(row)
+    return found
+
+
+def _beside(path: Path) -> Path:
+    short = os.fsdecode(os.fsencode(path.name)[:100])  # a name has at most 255 bytes
+    return path.with_name(f".{short}.{secrets.token_hex(6)}.part")
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from facemend.cli import assets
 from facemend.cli.app import app
 from facemend.weights import packages
-from facemend.weights.archives import PACKAGES
+from facemend.weights.catalog import PACKAGES
 from facemend.weights.packages import Archive, fetch
 
 

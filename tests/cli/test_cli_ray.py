@@ -101,7 +101,7 @@ def test_what_a_cluster_cannot_do_is_said_before_it_starts(tmp_path, portrait, t
 
 
 def test_without_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr("facemend.folder.urls.find_spec", lambda name: None)
+    monkeypatch.setattr("facemend.errors.find_spec", lambda name: None)
     result = CliRunner().invoke(
         app, ["restore", str(tmp_path), "-o", str(tmp_path / "out"), "--engine", "ray"]
     )

@@ -37,7 +37,7 @@ def test_wrong_stage(tmp_path):
 def test_existing_folder(tmp_path):
     result = run(tmp_path / "model.safetensors", "--out", tmp_path)
     assert result.exit_code == 1
-    assert "pass --overwrite" in result.stderr
+    assert "use --overwrite" in result.stderr
 
 
 def test_missing_checkpoint(tmp_path):

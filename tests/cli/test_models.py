@@ -14,9 +14,9 @@ from facemend.cli.app import app
 from facemend.convert import import_onnx as foreign
 from facemend.errors import ConfigError
 from facemend.photo.options import DEFAULT_MODEL, RestoreOptions
-from facemend.weights import published as catalogue
+from facemend.weights.catalog import Published
 from facemend.weights.models import cached_models, models_dir
-from facemend.weights.published import Published, accept_licence, licence_accepted
+from facemend.weights.published import accept_licence, licence_accepted
 
 
 def run(*words, answer=None):
@@ -240,7 +240,7 @@ def toy(server, monkeypatch):
         "restoration",
         "a toy",
     )
-    monkeypatch.setattr(catalogue, "published", lambda: {"toy": item})
+    monkeypatch.setattr("facemend.weights.catalog.PUBLISHED", {"toy": item})
     return item
 
 

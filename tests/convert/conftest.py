@@ -1,12 +1,15 @@
-"""An untrained stage III checkpoint, and two exports of it: the exporter is slow, so each is made once."""
+"""A stage III checkpoint and two exports of it: the exporter is slow, so each is made once in a run."""
 
 import dataclasses
-from collections.abc import Iterator
+import json
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
@@ -24,6 +27,26 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Makes the folder of a name, which all processes of a run share."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exported"
+    root.mkdir(exist_ok=True)
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        with FileLock(root / f"{name}.lock"):
+            if not (root / f"{name}.done").exists():
+                make(root / name)
+                (root / f"{name}.done").touch()
+        return root / name
+
+    return get
+
+
 def _sizes() -> CodeFormerConfig:
     """As "tiny", but with enough weights for the size of a file to tell how they are stored."""
     tiny = preset("tiny")
@@ -32,13 +55,17 @@ def _sizes() -> CodeFormerConfig:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("stage3") / "model.safetensors"
-    sizes = _sizes()
-    info = {"stage": "stage3", "step": 12, "faces": 34}
-    save_checkpoint(path, CodeFormer(sizes).state_dict(), sizes, info)
-    return path
+def checkpoint(once: Once) -> Path:
+    """As if trained: the exporter drops norms that still hold ones and zeros."""
+
+    def make(path: Path) -> None:
+        torch.manual_seed(0)
+        sizes = _sizes()
+        state = CodeFormer(sizes).state_dict()
+        state = {name: value + 0.02 * torch.randn(value.shape) for name, value in state.items()}
+        save_checkpoint(path, state, sizes, {"stage": "stage3", "step": 12, "faces": 34})
+
+    return once("model.safetensors", make)
 
 
 @pytest.fixture(scope="session")
@@ -59,20 +86,37 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def half(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def half(checkpoint: Path, once: Once) -> Exported:
     """By the command, as most will: float16, AdaIN, a card."""
-    folder = tmp_path_factory.mktemp("models") / "mine"
-    card = folder.parent / "card.md"
-    card.write_text("# A card\n")
-    words = ["export", checkpoint, "--out", folder, "--name", "mine", "--card", card]
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exit_code == 0, result.output
-    return Exported(folder, result.stdout, result.stderr)
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "card.md").write_text("# A card\n")
+        words = [
+            "export",
+            checkpoint,
+            "--out",
+            folder / "mine",
+            "--name",
+            "mine",
+            "--card",
+            folder / "card.md",
+        ]
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+        (folder / "said.json").write_text(json.dumps([result.stdout, result.stderr]))
+
+    folder = once("half", make)
+    return Exported(folder / "mine", *json.loads((folder / "said.json").read_text()))
 
 
 @pytest.fixture(scope="session")
-def full(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Parity]:
+def full(checkpoint: Path, once: Once) -> tuple[Path, Parity]:
     """By the library with its defaults otherwise: float32, no AdaIN."""
-    folder = tmp_path_factory.mktemp("models") / "deep/full"
-    parity = export_model(checkpoint, folder, ExportOptions(precision="fp32", adain=False))
-    return folder, parity
+
+    def make(folder: Path) -> None:
+        parity = export_model(checkpoint, folder / "deep/full", ExportOptions(precision="fp32", adain=False))
+        (folder / "parity.json").write_text(json.dumps(dataclasses.asdict(parity)))
+
+    folder = once("full", make)
+    return folder / "deep/full", Parity(**json.loads((folder / "parity.json").read_text()))

@@ -172,7 +172,7 @@ def test_nothing_of_the_machine_is_inside(request, which, graph):
 
 def test_nothing_is_replaced_unasked(half, checkpoint):
     before = {path: path.read_bytes() for path in half.folder.iterdir()}
-    with pytest.raises(OutputError, match="exists already; choose another folder or pass --overwrite"):
+    with pytest.raises(OutputError, match="exists already; use --overwrite"):
         export_model(checkpoint, half.folder, ExportOptions())
     assert before == {path: path.read_bytes() for path in half.folder.iterdir()}
 

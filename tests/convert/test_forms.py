@@ -38,7 +38,10 @@ class Exported:
     parity: Parity
 
 
-@pytest.fixture(scope="module", params=FORMS)
+LONG = pytest.mark.long  # each form is an export or two
+
+
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=() if n == "all" else LONG) for n in FORMS])
 def exported(request, tmp_path_factory) -> Exported:
     """Each form as if trained: codes apart from each other, and no norm left that does nothing."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -117,12 +120,6 @@ def test_the_torch_backend(exported):
     np.testing.assert_allclose(graphs.decode(one, 0.7), by_torch.decode(one, 0.7), atol=1e-4)
 
 
-LONG = pytest.mark.long  # another export each
-
-
-@pytest.mark.parametrize(
-    "exported", [pytest.param("parts", marks=LONG), pytest.param("scales", marks=LONG), "all"], indirect=True
-)
 def test_weights_come_back(exported):
     recovered, original = recover_checkpoint(exported.info.folder), load_checkpoint(exported.checkpoint)
     assert recovered.config == original.config

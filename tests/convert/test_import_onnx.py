@@ -101,11 +101,8 @@ def test_tasks(tmp_path, whole_graph, apart, task, w):
     assert (info.name, info.task, info.default_w) == ("mine", task, w)
     with pytest.raises(OutputError, match="mine: there is a model of that name already"):
         import_onnx(tmp_path / "net.onnx", name="mine")
-
-
-def test_wrong_task(tmp_path, whole_graph):
     with pytest.raises(ConfigError, match="task is one of"):
-        import_onnx(whole_graph(tmp_path / "net.onnx"), task="enhance")
+        import_onnx(tmp_path / "net.onnx", task="enhance")
 
 
 def refuse(file, match):
@@ -141,6 +138,10 @@ def test_other_graphs(tmp_path, whole_graph, apart, options, message):
     refuse(whole_graph(tmp_path / "net.onnx", **options), message)
 
 
+FACE = [1, 3, SIZE, SIZE]
+SHAPES = {"input": FACE, "logits": [1, 3 * SIZE * SIZE], "picture": FACE}
+
+
 def small_graph(path, nodes, output_shape, outputs=("output",), inputs=("input",)):
     info = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -155,6 +156,14 @@ def small_graph(path, nodes, output_shape, outputs=("output",), inputs=("input",
 
 def test_other_forms(tmp_path, apart):
     path = tmp_path / "net.onnx"
+    more = [  # graphs may give logits besides: the first picture counts
+        helper.make_node("Flatten", ["input"], ["logits"]),
+        helper.make_node("Identity", ["input"], ["picture"]),
+    ]
+    info = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in SHAPES.items()]
+    graph = helper.make_graph(more, "g", info[:1], info[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    assert inspect_graph(path).io.output == "picture"
     flat = [helper.make_node("Flatten", ["input"], ["output"])]
     refuse(small_graph(path, flat, [1, 3 * SIZE * SIZE]), r"gives no picture \[1, 3, S, S\]")
     refuse(
@@ -165,38 +174,6 @@ def test_other_forms(tmp_path, apart):
     refuse(small_graph(path, two, [1, 3, SIZE, SIZE], inputs=("input", "other")), "takes input .*, other")
 
 
-def test_the_first_picture_counts(tmp_path, whole_graph):
-    """Graphs may give logits besides."""
-    nodes = [
-        helper.make_node("ReduceMean", ["input"], ["logits"], axes=[2, 3], keepdims=0),
-        helper.make_node("Identity", ["input"], ["picture"]),
-    ]
-    info = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [info("input", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
-        [info("logits", TensorProto.FLOAT, [1, 3]), info("picture", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
-    )
-    path = tmp_path / "net.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    assert inspect_graph(path).io.output == "picture"
-
-
-@pytest.mark.parametrize("location", ["/etc/passwd", "../secret.bin"])
-def test_weights_elsewhere_are_not_read(tmp_path, whole_graph, location):
-    file = whole_graph(tmp_path / "net.onnx")
-    (tmp_path / "secret.bin").write_bytes(bytes(64))
-    model = onnx.load(file)
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("float_data")
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value=location)
-    file.write_bytes(model.SerializeToString())
-    refuse(file, "keeps weights in other files; save it as one file")
-
-
 def test_custom_operators(tmp_path):
     node = helper.make_node("Restore", ["input"], ["output"], domain="my.ops")
     refuse(
@@ -204,7 +181,7 @@ def test_custom_operators(tmp_path):
     )
 
 
-@pytest.mark.parametrize("keep", [0, 1, 20, 0.5, 0.95])
+@pytest.mark.parametrize("keep", [0, 20, 0.95])
 def test_cut_off(tmp_path, whole_graph, apart, keep):
     file = whole_graph(tmp_path / "net.onnx")
     data = file.read_bytes()

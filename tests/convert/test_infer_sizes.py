@@ -6,30 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from layouts import UNEVEN
 
 from facemend.convert.infer_sizes import check_sizes, infer_config
 from facemend.convert.published_layout import to_official
 from facemend.errors import WeightsError
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import AutoencoderConfig, CodeFormerConfig, preset
-
-SMALL = CodeFormerConfig(
-    autoencoder=AutoencoderConfig(
-        image_size=64,
-        widths=(32, 64, 32),
-        encoder_blocks=(1, 3, 2),
-        decoder_blocks=(2, 1, 3),
-        attention_sizes=(16,),
-        code_dim=8,
-        codebook_size=24,
-        norm_groups=32,
-    ),
-    width=16,
-    heads=8,
-    layers=3,
-    feedforward=40,
-    fuse_sizes=(16, 32),
-)
 
 
 def published_shapes(config):
@@ -51,13 +34,13 @@ def test_the_published_table_gives_the_published_network():
         {},
         {"fuse_sizes": (16,)},
         {"fuse_sizes": (16, 32, 64)},
-        {"autoencoder": replace(SMALL.autoencoder, codebook_size=512)},
-        {"autoencoder": replace(SMALL.autoencoder, attention_sizes=(32, 16))},
-        {"autoencoder": replace(SMALL.autoencoder, attention_sizes=())},
+        {"autoencoder": replace(UNEVEN.autoencoder, codebook_size=512)},
+        {"autoencoder": replace(UNEVEN.autoencoder, attention_sizes=(32, 16))},
+        {"autoencoder": replace(UNEVEN.autoencoder, attention_sizes=())},
     ],
 )
 def test_every_size_is_read_back(change):
-    config = replace(SMALL, **change)
+    config = replace(UNEVEN, **change)
     assert infer_config(published_shapes(config), "test") == config
 
 
@@ -72,7 +55,7 @@ def test_variants_of_the_published_network():
 
 
 def without(*prefixes):
-    return {k: v for k, v in published_shapes(SMALL).items() if not k.startswith(prefixes)}
+    return {k: v for k, v in published_shapes(UNEVEN).items() if not k.startswith(prefixes)}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +69,7 @@ def without(*prefixes):
         (without("encoder"), "not the weights of a CodeFormer network"),
         ({"conv.weight": (3, 3, 3, 3)}, "not the weights of a CodeFormer network"),
         ({}, "not the weights of a CodeFormer network"),
-        ({f"encoder.{i}": (1,) for i in range(6000)} | published_shapes(SMALL), "not the weights"),
+        ({f"encoder.{i}": (1,) for i in range(6000)} | published_shapes(UNEVEN), "not the weights"),
     ],
     ids=["stage1", "stage2", "no encoder", "other", "empty", "many"],
 )
@@ -97,7 +80,7 @@ def test_what_is_missing_is_said(shapes, message):
 
 
 def changed(**shapes):
-    return {**published_shapes(SMALL), **{name.replace("__", "."): shape for name, shape in shapes.items()}}
+    return {**published_shapes(UNEVEN), **{name.replace("__", "."): shape for name, shape in shapes.items()}}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +113,7 @@ def test_other_arrangements_are_refused(shapes):
 
 
 def test_a_giant_is_refused_before_it_is_built():
-    giant = {name: shape for name, shape in published_shapes(SMALL).items() if "fuse" not in name}
+    giant = {name: shape for name, shape in published_shapes(UNEVEN).items() if "fuse" not in name}
     giant |= {"position_emb": (10**12, 16), "fuse_convs_dict.1000000.scale.0.bias": (1,)}
     with pytest.raises(
         WeightsError, match=r"net\.pth: image_size is 4000000, a usable network has 32 to 2048"
@@ -143,16 +126,16 @@ def test_a_giant_is_refused_before_it_is_built():
 @pytest.mark.parametrize(
     "config",
     [
-        replace(SMALL, layers=10**9),
-        replace(SMALL, layers="many"),
-        replace(SMALL, feedforward=True),
-        replace(SMALL, fuse_hidden=float("nan")),
-        replace(SMALL, fuse_hidden="x"),
-        replace(SMALL, autoencoder=replace(SMALL.autoencoder, decoder_blocks=(1, 1, 10**9))),
-        replace(SMALL, autoencoder=replace(SMALL.autoencoder, code_dim=-1)),
-        replace(SMALL, autoencoder=replace(SMALL.autoencoder, code_dim=4096, codes_per_position=4096)),
-        replace(SMALL, autoencoder=replace(SMALL.autoencoder, codes_per_position=1.0)),
-        replace(SMALL, autoencoder=replace(SMALL.autoencoder, scales=(1, 2.0, 4))),
+        replace(UNEVEN, layers=10**9),
+        replace(UNEVEN, layers="many"),
+        replace(UNEVEN, feedforward=True),
+        replace(UNEVEN, fuse_hidden=float("nan")),
+        replace(UNEVEN, fuse_hidden="x"),
+        replace(UNEVEN, autoencoder=replace(UNEVEN.autoencoder, decoder_blocks=(1, 1, 10**9))),
+        replace(UNEVEN, autoencoder=replace(UNEVEN.autoencoder, code_dim=-1)),
+        replace(UNEVEN, autoencoder=replace(UNEVEN.autoencoder, code_dim=4096, codes_per_position=4096)),
+        replace(UNEVEN, autoencoder=replace(UNEVEN.autoencoder, codes_per_position=1.0)),
+        replace(UNEVEN, autoencoder=replace(UNEVEN.autoencoder, scales=(1, 2.0, 4))),
         CodeFormerConfig(
             autoencoder=AutoencoderConfig(
                 image_size=512, widths=(32,), encoder_blocks=(1,), decoder_blocks=(1,)

@@ -3,14 +3,13 @@
 import csv
 import pickle
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from layouts import UNEVEN, network, official
 from safetensors.torch import save_file
 
-from facemend.convert import published_layout as convert
 from facemend.convert.published_layout import (
     PARTS,
     STAGE1_PARTS,
@@ -24,38 +23,13 @@ from facemend.errors import ConfigError, WeightsError
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
 from facemend.networks.codeformer.checkpoint import load_into
 from facemend.networks.codeformer.codeformer import CodeFormer
-from facemend.networks.codeformer.config import AutoencoderConfig, CodeFormerConfig, changed, preset
-
-# The published form at a size that tests can afford.
-SMALL = CodeFormerConfig(
-    autoencoder=AutoencoderConfig(
-        image_size=32,
-        widths=(8, 8, 16),
-        encoder_blocks=(2, 2, 2),
-        decoder_blocks=(2, 2, 2),
-        attention_sizes=(8,),
-        code_dim=8,
-        codebook_size=16,
-        norm_groups=4,
-    ),
-    width=16,
-    heads=2,
-    layers=2,
-    feedforward=24,
-    fuse_sizes=(16, 32),
-)
-
-
-@pytest.fixture(scope="module")
-def network():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return CodeFormer(SMALL).eval()
+from facemend.networks.codeformer.config import changed, preset
+from facemend.weights import weight_files
 
 
 @pytest.fixture
-def official(network):
-    return to_official(network.state_dict(), SMALL)
+def state():
+    return official(UNEVEN)
 
 
 @pytest.fixture
@@ -64,132 +38,83 @@ def tensors():
     return {"position_emb": torch.rand(3, 4), "encoder.blocks.0.bias": torch.rand(5)}
 
 
-def published_table():
+def test_names_and_shapes_are_those_of_the_published_file():
     with (Path(__file__).parent / "data/state_dict_keys.tsv").open() as file:
-        rows = list(csv.reader(file, delimiter="\t"))
-    return [(name, tuple(int(n) for n in shape.split("x"))) for name, shape in rows[1:]]
-
-
-def shapes_by_official_name(parts=PARTS):
+        table = [
+            (name, tuple(int(n) for n in shape.split("x")))
+            for name, shape in csv.reader(file, delimiter="\t")
+        ][1:]
     config = preset("codeformer-512")
     with torch.device("meta"):
-        state = CodeFormer(config).state_dict()
-    state = {name: value for name, value in state.items() if name.split(".")[0] in parts}
-    return {name: tuple(value.shape) for name, value in to_official(state, config).items()}
+        whole = CodeFormer(config).state_dict()
+    for parts, count, numbers in ((PARTS, 515, 94_112_707), (STAGE1_PARTS, 329, 63_740_099)):
+        ours = to_official({k: v for k, v in whole.items() if k.split(".")[0] in parts}, config)
+        assert len(ours) == count
+        assert sum(value.numel() for value in ours.values()) == numbers
+        if parts == PARTS:
+            assert [(name, tuple(value.shape)) for name, value in ours.items()] == table
 
 
-def numbers(shapes):
-    return sum(torch.Size(shape).numel() for shape in shapes)
-
-
-def test_names_and_shapes_are_those_of_the_published_file():
-    ours = shapes_by_official_name()
-    assert list(ours.items()) == published_table()
-    assert len(ours) == 515
-    assert numbers(ours.values()) == 94_112_707
-
-
-def test_stage1_file_of_329_tensors():
-    ours = shapes_by_official_name(STAGE1_PARTS)
-    assert len(ours) == 329
-    assert numbers(ours.values()) == 63_740_099
-
-
-def test_map_is_one_to_one_and_complete(network):
-    keys = official_keys(SMALL)
-    assert len(set(keys.values())) == len(keys)
-    assert set(keys.values()) == set(network.state_dict())
-
-
-@pytest.mark.parametrize("name", ["compact-256", "tiny"])
-def test_networks_of_our_own_form_have_no_published_names(name):
-    with pytest.raises(ConfigError, match="patch, middle, upsample"):
-        official_keys(preset(name))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"attention": "split"}, {"autoencoder": {"scales": [4, 8]}}, {"autoencoder": {"codes_per_position": 2}}],
-)
-def test_what_the_published_names_would_not_tell_is_refused(changes):
-    with pytest.raises(
-        ConfigError, match=r"no room for this network \((attention|scales|codes_per_position)\)"
-    ):
-        official_keys(changed(SMALL, changes))
-
-
-def test_round_trip(network, official):
-    ours = from_official(official, SMALL)
-    state = network.state_dict()
-    assert set(ours) == set(state)
-    assert all(torch.equal(ours[name], state[name]) for name in state)
-
-
-def test_loaded_network_gives_the_same_picture(network, official):
-    other = CodeFormer(SMALL).eval()
-    load_into(other, from_official(official, SMALL), "test")
-    image, w = torch.rand(1, 3, 32, 32) * 2 - 1, torch.tensor([0.5])
+def test_round_trip(state):
+    net, other = network(UNEVEN), CodeFormer(UNEVEN).eval()
+    keys = official_keys(UNEVEN)
+    assert len(set(keys.values())) == len(keys) == len(net.state_dict())
+    ours = from_official(state, UNEVEN)
+    assert_same(ours, net.state_dict())
+    load_into(other, ours, "test")
+    image, w = torch.rand(1, 3, 64, 64) * 2 - 1, torch.tensor([0.5])
     with torch.inference_mode():
-        assert torch.equal(network(image, w), other(image, w))
+        assert torch.equal(net(image, w), other(image, w))
+    rounded = from_official({name: value.half() for name, value in state.items()}, UNEVEN)
+    assert {value.dtype for value in rounded.values()} == {torch.float32}
 
 
-def test_half_precision_becomes_float32(official):
-    ours = from_official({name: value.half() for name, value in official.items()}, SMALL)
-    assert {value.dtype for value in ours.values()} == {torch.float32}
+def test_networks_of_our_own_form_have_no_published_names():
+    for name in ("compact-256", "tiny"):
+        with pytest.raises(ConfigError, match="patch, middle, upsample"):
+            official_keys(preset(name))
+    for name, change in (
+        ("attention", {"attention": "split"}),
+        ("scales", {"autoencoder": {"scales": [4, 16]}}),
+        ("codes_per_position", {"autoencoder": {"codes_per_position": 2}}),
+    ):
+        with pytest.raises(ConfigError, match=rf"no room for this network \({name}\)"):
+            official_keys(changed(UNEVEN, change))
+    with pytest.raises(WeightsError, match="nonsense"):
+        to_official({"nonsense": torch.zeros(1)}, UNEVEN)
 
 
-def test_stage1_file_fits_the_autoencoder(official):
-    state = {k: v for k, v in official.items() if k.split(".")[0] in ("encoder", "quantize", "generator")}
-    assert official_parts(state, SMALL) == STAGE1_PARTS
-    load_into(VQAutoencoder(SMALL.autoencoder), from_official(state, SMALL, STAGE1_PARTS), "test")
+def test_files_of_the_stages(state):
+    first = {k: v for k, v in state.items() if k.split(".")[0] in ("encoder", "quantize", "generator")}
+    assert official_parts(first, UNEVEN) == STAGE1_PARTS
+    load_into(VQAutoencoder(UNEVEN.autoencoder), from_official(first, UNEVEN, STAGE1_PARTS), "test")
     with pytest.raises(WeightsError, match=r"vqgan\.pth.*no transformer in it; no fusion in it \(2 in all\)"):
-        from_official(state, SMALL, source="vqgan.pth")
-
-
-def test_stage2_file_lacks_fusion_only(official):
-    state = {k: v for k, v in official.items() if not k.startswith("fuse_convs_dict")}
-    parts = official_parts(state, SMALL)
+        from_official(first, UNEVEN, source="vqgan.pth")
+    second = {k: v for k, v in state.items() if not k.startswith("fuse_convs_dict")}
+    parts = official_parts(second, UNEVEN)
     assert parts == ("transformer", "encoder", "codebook", "decoder")
-    assert not any(name.startswith("fusion") for name in from_official(state, SMALL, parts))
+    assert not any(name.startswith("fusion") for name in from_official(second, UNEVEN, parts))
     with pytest.raises(WeightsError, match="no fusion in it"):
-        from_official(state, SMALL)
+        from_official(second, UNEVEN)
+    assert {name.split(".")[0] for name in from_official(state, UNEVEN, STAGE1_PARTS)} == set(STAGE1_PARTS)
 
 
-def test_part_of_a_whole_file(official):
-    ours = from_official(official, SMALL, STAGE1_PARTS)
-    assert {name.split(".")[0] for name in ours} == set(STAGE1_PARTS)
-
-
-def test_first_problems_are_named(official):
-    del official["encoder.blocks.1.norm1.weight"]
-    official["extra"] = torch.zeros(1)
-    official["feat_emb.bias"] = torch.zeros(3)
+def test_first_problems_are_named(state):
+    larger = changed(UNEVEN, {"autoencoder": {"codebook_size": 32}})
+    with pytest.raises(WeightsError, match=r"embedding\.weight is \(24, 8\), the network has \(32, 8\)"):
+        from_official(state, larger)
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(WeightsError, match=r"feat_emb\.bias holds NaN or infinite"):
+            from_official({**state, "feat_emb.bias": torch.full((16,), value)}, UNEVEN)
+    del state["encoder.blocks.1.norm1.weight"]
+    state["extra"] = torch.zeros(1)
+    state["feat_emb.bias"] = torch.zeros(3)
     with pytest.raises(WeightsError) as caught:
-        from_official(official, SMALL, source="some.pth")
+        from_official(state, UNEVEN, source="some.pth")
     assert str(caught.value) == (
         "some.pth: does not fit the network: missing encoder.blocks.1.norm1.weight; unexpected extra; "
         "feat_emb.bias is (3,), the network has (16,) (3 in all)"
     )
-
-
-def test_published_weights_do_not_fit_other_sizes(official):
-    larger = replace(SMALL, autoencoder=replace(SMALL.autoencoder, codebook_size=32))
-    with pytest.raises(
-        WeightsError, match=r"quantize\.embedding\.weight is \(16, 8\), the network has \(32, 8\)"
-    ):
-        from_official(official, larger)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_must_be_finite(official, value):
-    official["feat_emb.bias"] = torch.full((16,), value)
-    with pytest.raises(WeightsError, match=r"feat_emb\.bias holds NaN or infinite"):
-        from_official(official, SMALL)
-
-
-def test_names_of_ours_that_were_never_published():
-    with pytest.raises(WeightsError, match="nonsense"):
-        to_official({"nonsense": torch.zeros(1)}, SMALL)
 
 
 def assert_same(state, tensors):
@@ -197,21 +122,14 @@ def assert_same(state, tensors):
     assert all(torch.equal(state[name], tensors[name]) for name in tensors)
 
 
-@pytest.mark.parametrize("wrap", ["params_ema", "params", None])
+@pytest.mark.parametrize("wrap", ["params_ema", "params", "both", None])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_read_torch_file(tmp_path, tensors, wrap, prefix):
     content = {prefix + name: value for name, value in tensors.items()}
-    torch.save({wrap: content} if wrap else content, tmp_path / "a.pth")
+    raw = {name: value + 1 for name, value in content.items()}
+    wrapped = {"params": raw, "params_ema": content} if wrap == "both" else {wrap: content}
+    torch.save(wrapped if wrap else content, tmp_path / "a.pth")
     assert_same(read_official(tmp_path / "a.pth"), tensors)
-
-
-def test_averaged_weights_go_first(tmp_path, tensors):
-    raw = {name: value + 1 for name, value in tensors.items()}
-    torch.save({"params": raw, "params_ema": tensors}, tmp_path / "a.pth")
-    assert_same(read_official(tmp_path / "a.pth"), tensors)
-
-
-def test_read_safetensors(tmp_path, tensors):
     save_file(tensors, tmp_path / "a.safetensors")
     assert_same(read_official(tmp_path / "a.safetensors"), tensors)
 
@@ -239,10 +157,12 @@ def test_code_in_a_torch_file_is_not_run(tmp_path, tensors):
     assert not (tmp_path / "ran").exists()
 
 
-def test_plain_pickle_is_not_run(tmp_path):
+def test_an_onnx_file_and_a_plain_pickle_are_refused(tmp_path):
     (tmp_path / "a.pth").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-    refuse(tmp_path / "a.pth", "neither a torch file")
+    refuse(tmp_path / "a.pth", "a plain pickle")
     assert not (tmp_path / "ran").exists()
+    (tmp_path / "a.pth").write_bytes(b"\x08\x09:\x00")
+    refuse(tmp_path / "a.pth", "an ONNX file")
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
@@ -252,7 +172,7 @@ def test_cut_off_files(tmp_path, tensors, name, keep):
     torch.save({"params_ema": tensors}, path) if name == "a.pth" else save_file(tensors, path)
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
-    refuse(path, "damaged|neither")
+    refuse(path, "damaged|not a whole")
 
 
 def test_any_damage_ends_in_one_error(tmp_path, tensors, rng):
@@ -282,7 +202,7 @@ def test_compressed_archive_is_refused(tmp_path):
 def test_missing_and_too_large(tmp_path, monkeypatch):
     refuse(tmp_path / "none.pth", "cannot read")
     refuse(tmp_path, "cannot read")
-    monkeypatch.setattr(convert, "MAX_BYTES", 10)
+    monkeypatch.setattr(weight_files, "MAX_WEIGHT_BYTES", 10)
     (tmp_path / "a.pth").write_bytes(bytes(11))
     refuse(tmp_path / "a.pth", "more than a weight file has")
 

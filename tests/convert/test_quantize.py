@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 from facemend.cli.app import app
 from facemend.convert import int8
 from facemend.convert.int8 import quantize_model
-from facemend.convert.skip import graphs
-from facemend.convert.unpack import plain
+from facemend.convert.skip import graphs, plain
 from facemend.errors import ConfigError, FacemendError, InputError, OutputError, WeightsError
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime.onnx import OnnxRunner

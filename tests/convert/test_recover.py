@@ -2,36 +2,21 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
 
-from facemend.convert.export import ExportOptions, export_model
 from facemend.convert.recover import recover_checkpoint
 from facemend.errors import WeightsError
-from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
-
-
-@pytest.fixture(scope="module")
-def trained(checkpoint, tmp_path_factory) -> Path:
-    """As if trained: the exporter drops norms that still hold ones and zeros."""
-    loaded = load_checkpoint(checkpoint)
-    generator = torch.Generator().manual_seed(3)
-    state = {
-        name: value + 0.05 * torch.randn(value.shape, generator=generator)
-        for name, value in loaded.state.items()
-    }
-    path = tmp_path_factory.mktemp("trained") / "model.safetensors"
-    save_checkpoint(path, state, loaded.config, loaded.info)
-    return path
+from facemend.networks.codeformer.checkpoint import load_checkpoint
 
 
 @pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.long), "fp16"])
-def test_weights_come_back(trained, tmp_path, precision):
-    export_model(trained, tmp_path / "model", ExportOptions(precision=precision, adain=precision == "fp16"))
-    recovered, original = recover_checkpoint(tmp_path / "model"), load_checkpoint(trained)
+def test_weights_come_back(checkpoint, half, full, precision):
+    recovered = recover_checkpoint(half.folder if precision == "fp16" else full[0])
+    original = load_checkpoint(checkpoint)
     assert recovered.config == original.config
+    assert recovered.info == original.info
     assert recovered.state.keys() == original.state.keys()
     rounded = 0
     for name, value in original.state.items():
@@ -41,10 +26,12 @@ def test_weights_come_back(trained, tmp_path, precision):
     assert (rounded > 0) == (precision == "fp16")
 
 
-@pytest.mark.parametrize("damage", ["no description", "other graphs", "no graph"])
+LONG = pytest.param("other graphs", marks=pytest.mark.long)  # another export
+
+
+@pytest.mark.parametrize("damage", ["no description", "no graph", LONG])
 def test_other_folders_are_refused(full, tmp_path, damage):
-    folder = tmp_path / "model"
-    shutil.copytree(full[0], folder)
+    folder = shutil.copytree(full[0], tmp_path / "model")
     if damage == "no description":
         (folder / "model.json").unlink()
     elif damage == "no graph":

@@ -138,7 +138,7 @@ def test_models_that_torch_cannot_run(half, tmp_path, monkeypatch):
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match=r"bad\.safetensors"):
         open_network(tmp_path / "bad.safetensors")
-    monkeypatch.setattr("facemend.convert.import_file.find_spec", lambda name: None)
+    monkeypatch.setattr("facemend.errors.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"backend torch needs extra packages: .*facemend\[export\]"):
         Networks.load(RestoreOptions(model=str(half.folder), backend="torch"))
 

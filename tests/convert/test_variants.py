@@ -1,39 +1,18 @@
 """The colourisation and inpainting networks: imported in earnest, run by the pipeline, equal to torch."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
+from layouts import COLOUR, INPAINT, SIDE, network, official
 
 from facemend.convert.import_torch import ImportOptions, import_weights
-from facemend.convert.published_layout import to_official
 from facemend.faces.fill import meet_ring
 from facemend.faces.holes import without_hole
 from facemend.imaging import Picture, luma
-from facemend.networks.codeformer.codeformer import CodeFormer
-from facemend.networks.codeformer.config import AutoencoderConfig, CodeFormerConfig
+from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.photo.colorize import Colorizer
 from facemend.photo.inpaint import Inpainter
-
-SIDE = 32
-COLOUR = CodeFormerConfig(
-    autoencoder=AutoencoderConfig(
-        image_size=SIDE,
-        widths=(32, 32, 32),
-        encoder_blocks=(1, 1, 1),
-        decoder_blocks=(1, 1, 1),
-        attention_sizes=(8,),
-        code_dim=16,
-        codebook_size=24,
-    ),
-    width=32,
-    layers=1,
-    feedforward=16,
-    fuse_sizes=(8,),
-)
-# Half the codes, as the published inpainting network has.
-INPAINT = dataclasses.replace(COLOUR, autoencoder=dataclasses.replace(COLOUR.autoencoder, codebook_size=512))
+from facemend.weights.models import find_model
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +25,11 @@ def use_cache(cache, monkeypatch):
     monkeypatch.setenv("FACEMEND_CACHE", str(cache))
 
 
-def network(config) -> CodeFormer:
-    torch.manual_seed(0)
-    return CodeFormer(config).eval()
-
-
 def imported(config, cache, name):
     file = cache / f"{name}.pth"
     if not file.exists():
-        torch.save({"params_ema": to_official(network(config).state_dict(), config)}, file)
-        import_weights(file, ImportOptions())
+        torch.save({"params_ema": official(config)}, file)
+        import_weights(file, ImportOptions(licence="S-Lab"))
     return name
 
 
@@ -64,6 +38,18 @@ def by_torch(config, crop, w, adain):
     with torch.no_grad():
         result = network(config)(signed, torch.full((1,), w), adain=adain)
     return ((result + 1) / 2).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+
+
+def test_the_folder_of_an_imported_model(cache):
+    info = find_model(imported(COLOUR, cache, "codeformer_colorization"), "colorization")
+    files = {"encode.onnx", "decode.onnx", "model.json", "model.safetensors"}
+    assert {path.name for path in info.folder.iterdir()} == files
+    assert (info.image_size, info.licence) == (SIDE, "S-Lab")
+    assert info.details["source"]["file"] == "codeformer_colorization.pth"
+    assert info.details["config"]["heads"] == 8
+    kept = load_checkpoint(info.folder / "model.safetensors")
+    assert kept.config == COLOUR
+    assert kept.sha256 == info.details["weights"]["sha256"]
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])

@@ -28,17 +28,6 @@ def test_format_and_size_are_those_of_the_picture(format, tmp_path):
     assert read_header(tmp_path / "a") == read_header(data)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_the_size_is_upright(format, orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encoded(format, exif=exif)
-    picture, header = read_picture(data), read_header(data)
-    assert (header.width, header.height) == (picture.width, picture.height)
-    assert (header.width, header.height) == ((7, 11) if orientation > 4 else (11, 7))
-
-
 def test_nothing_is_decoded(monkeypatch):
     data = encoded("PNG")
 

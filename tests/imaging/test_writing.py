@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import logging
 import os
 from pathlib import Path
@@ -37,34 +36,11 @@ def camera(exif: bytes | None) -> object:
     return block.get(271)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".bmp"])
-@pytest.mark.parametrize("gray", [False, True])
-def test_8_bits_round_trip(suffix: str, gray: bool, tmp_path: Path) -> None:
-    pixels = gray_of(RGB) if gray else RGB
-    write_picture(tmp_path / f"a{suffix}", Picture(pixels, gray=gray))
-    again = read_picture(tmp_path / f"a{suffix}")
-    np.testing.assert_array_equal(again.pixels, pixels)
-    assert again.gray == gray
-    assert os.listdir(tmp_path) == [f"a{suffix}"]
-
-
-@pytest.mark.parametrize("format", ["png", "tiff", "webp"])
-@pytest.mark.parametrize("gray", [False, True])
-def test_alpha_round_trip(format: str, gray: bool) -> None:
-    pixels = gray_of(RGB) if gray else RGB
-    alpha = RGB[..., 1] | 1  # WebP may forget the colour of fully transparent pixels
-    again = read_picture(encode_picture(Picture(pixels, alpha, gray), format))
-    np.testing.assert_array_equal(again.alpha, alpha)
-    if format != "webp":
-        np.testing.assert_array_equal(again.pixels, pixels)
-        assert again.gray == gray
-
-
 @pytest.mark.parametrize("format", ["png", "tiff"])
 @pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("with_alpha", [False, True])
-@pytest.mark.parametrize("size", [(7, 11), (1, 1), (1, 5), (5, 1)])
-def test_16_bits_round_trip(format: str, gray: bool, with_alpha: bool, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1)])
+def test_small_16_bits_round_trip(format: str, gray: bool, with_alpha: bool, size: tuple[int, int]) -> None:
     pixels = RGB16[: size[0], : size[1]]
     pixels = gray_of(pixels) if gray else pixels.copy()
     alpha = pixels[..., 1] ^ 0x5555 if with_alpha else None
@@ -79,27 +55,6 @@ def test_16_bits_round_trip(format: str, gray: bool, with_alpha: bool, size: tup
     if not (gray and with_alpha and format == "tiff"):  # written as RGBA, where a gray profile does not fit
         assert again.gray == gray
         assert again.icc == (GRAY_ICC if gray else SRGB)
-
-
-@pytest.mark.parametrize("format", ["png", "tiff"])
-def test_16_bit_files_are_read_alike_by_opencv(format: str) -> None:
-    image = cv2.imdecode(
-        np.frombuffer(encode_picture(Picture(RGB16), format), np.uint8), cv2.IMREAD_UNCHANGED
-    )
-    np.testing.assert_array_equal(image[..., ::-1], RGB16)
-
-
-@pytest.mark.parametrize("format", ["png", "jpeg", "webp", "tiff"])
-def test_metadata_is_kept(format: str) -> None:
-    again = read_picture(encode_picture(Picture(RGB, icc=SRGB, exif=exif_block()), format))
-    assert again.icc == SRGB
-    assert camera(again.exif) == "camera"
-
-
-def test_metadata_of_16_bit_png_is_kept() -> None:
-    again = read_picture(encode_picture(Picture(RGB16, icc=SRGB, exif=exif_block()), "png"))
-    assert again.icc == SRGB
-    assert camera(again.exif) == "camera"
 
 
 def test_what_a_bmp_cannot_hold_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -247,9 +202,3 @@ def test_the_file_gets_the_usual_rights(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", Picture(RGB))
     (tmp_path / "b").write_bytes(b"")
     assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "b").stat().st_mode
-
-
-def test_a_png_of_ours_is_what_pillow_reads() -> None:
-    with Image.open(io.BytesIO(encode_picture(Picture(gray_of(RGB16), gray=True), "png"))) as image:
-        assert image.mode == "I;16"
-        np.testing.assert_array_equal(np.asarray(image), RGB16[..., 0])

@@ -58,12 +58,6 @@ def test_open_gates_give_the_photo_its_light_and_closed_ones_nothing(bands, pict
         torch.testing.assert_close(out, want)
 
 
-def test_without_w_nothing_changes(bands, pictures):
-    image, photo = pictures
-    with torch.inference_mode():
-        assert torch.equal(bands(image, photo, torch.ones(2, 2, 8, 8), torch.zeros(2)), image)
-
-
 def test_noise_of_the_photo_stays_out_of_broad_bands(bands, pictures):
     image, _ = pictures
     noisy = image + 0.2 * torch.randn(image.shape, generator=torch.Generator().manual_seed(4))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from facemend.errors import InputError, MissingExtraError, OutputError, TooLargeError
-from facemend.video.encode import Coding
+from facemend.video.encode import FilmCoding
 from facemend.video.mux import Span
 from facemend.video.pixels import add_change, output_form, stored, upright_rgb
 from facemend.video.read import VIDEO_SUFFIXES, Colours, FilmReader, probe
@@ -103,7 +103,7 @@ def test_a_film_that_is_cut_off_is_refused_before_the_work(tmp_path, rng):
 
 def test_where_the_extra_is_missing_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    monkeypatch.setattr("facemend.video.read.find_spec", lambda name: None)
+    monkeypatch.setattr("facemend.errors.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"facemend\[video\]"):
         restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4")
 
@@ -147,7 +147,7 @@ def test_frames_of_every_kind_come_back_as_they_were(tmp_path, rng, codec, sourc
         tmp_path / "a.mkv", panning(rng, 2), codec=codec, pixel_format=source, audio=None, options={}
     )
     info = probe(path)
-    form, _ = output_form(info, 1, Coding().pixel_formats())
+    form, _ = output_form(info, 1, FilmCoding().pixel_formats())
     assert form.pixel_format == FORMATS[codec, source]
     frame = next(FilmReader(info).frames()).pixels
     picture = stored(frame, form)
@@ -176,7 +176,7 @@ def test_rotated_frames_are_looked_at_upright(tmp_path, rng, rotation):
     frames = [texture(rng)] * 2
     frames[0][:20, :40] = (250, 10, 10)  # top left as stored
     info = probe(make_film(tmp_path / "a.mp4", frames, rotation=rotation, pixel_format="yuv444p"))
-    form, _ = output_form(info, 1, Coding().pixel_formats())
+    form, _ = output_form(info, 1, FilmCoding().pixel_formats())
     picture = stored(next(FilmReader(info).frames()).pixels, form)
     upright = upright_rgb(picture, form)
     # Counter-clockwise: the top left corner goes to the bottom left, and so on.
@@ -195,13 +195,13 @@ def test_rotated_frames_are_looked_at_upright(tmp_path, rng, rotation):
 def test_odd_sides_get_one_more_row_or_column(tmp_path, rng):
     frames = panning(rng, 2, height=121, width=161)
     info = probe(make_film(tmp_path / "a.mkv", frames, codec="ffv1", options={}, audio=None))
-    form, notes = output_form(info, 1, Coding().pixel_formats())
+    form, notes = output_form(info, 1, FilmCoding().pixel_formats())
     assert (form.width, form.height) == (162, 122)
     assert "161x121" in notes[0]
     rgb = upright_rgb(stored(next(FilmReader(info).frames()).pixels, form), form)
     assert np.abs(rgb[:121, :161].astype(int) - shown(info.path)[0][1]).mean() < 6
     assert (rgb[121].astype(int) - rgb[120] == 0).mean() > 0.9
-    double, notes = output_form(info, 2, Coding().pixel_formats())
+    double, notes = output_form(info, 2, FilmCoding().pixel_formats())
     assert (double.width, double.height, notes) == (322, 242, ())
 
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
-from importlib.util import find_spec
 from time import perf_counter
 
 import typer
 
 from facemend.cli._shared.console import say
-from facemend.errors import FacemendError
+from facemend.errors import EXTRAS, FacemendError, missing
 from facemend.photo.options import DEFAULT_MODEL
 
 app = typer.Typer()
 
 BASE = ("numpy", "pillow", "opencv-python-headless", "onnxruntime", "typer", "pydantic")
-# Import names: what an extra needs beyond the base install.
-EXTRAS = {
-    "train": ("torch", "safetensors", "tensorboard"),
-    "export": ("torch", "safetensors", "onnx", "onnxscript"),
-}
 
 
 @app.command()
@@ -29,9 +23,8 @@ def doctor() -> None:
     say(f"facemend {_version('facemend')}, Python {platform.python_version()}, {platform.platform()}")
     say(", ".join(f"{name} {_version(name)}" for name in BASE))
     _onnxruntime()
-    for extra, needed in EXTRAS.items():
-        missing = [name for name in needed if find_spec(name) is None]
-        what = f'not installed (pip install "facemend[{extra}]")' if missing else "installed"
+    for extra in EXTRAS:
+        what = f'not installed (pip install "facemend[{extra}]")' if missing(extra) else "installed"
         say(f"extra {extra}: {what}")
     say(f"torch: {_version('torch')}")
     problems = _verify()
@@ -74,11 +67,11 @@ def _onnxruntime() -> None:
 
 def _verify() -> list[str]:
     """What is wrong with the shipped weights."""
-    from facemend.weights.catalog import assets, verify
+    from facemend.weights.catalog import ASSETS, verify
     from facemend.weights.models import models
 
     problems = []
-    for name in assets():
+    for name in ASSETS:
         try:
             verify(name)
         except FacemendError as error:
@@ -92,7 +85,7 @@ def _verify() -> list[str]:
     except FacemendError as error:
         problems.append(str(error))
     if not problems:
-        say(f"weights: {len(assets())} helper files and {len(shipped)} models, checksums right")
+        say(f"weights: {len(ASSETS)} helper files and {len(shipped)} models, checksums right")
     return problems
 
 

@@ -27,9 +27,9 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model folder.")] = False,
 ) -> None:
     """Export ONNX graphs with live w, and check them against the network."""
-    from facemend.convert.import_file import need_torch
+    from facemend.errors import require_extra
 
-    need_torch("export")
+    require_extra("export", "export")
     from facemend.convert.export import ExportOptions, export_model
 
     options = ExportOptions(name, precision, adain, description, licence, overwrite)

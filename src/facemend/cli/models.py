@@ -37,9 +37,9 @@ def models(ctx: typer.Context) -> None:
     """List the models that ship with facemend, those in your cache, and those that can be fetched."""
     if ctx.invoked_subcommand is not None:
         return
+    from facemend.weights.catalog import PUBLISHED
     from facemend.weights.models import cached_models
     from facemend.weights.models import models as shipped
-    from facemend.weights.published import published
 
     for model in shipped():
         _list(model, f"card: {model.card}", " (default)" if model.name == DEFAULT_MODEL else "")
@@ -48,7 +48,7 @@ def models(ctx: typer.Context) -> None:
         _list(model, f"in the cache: {model.folder}")
     for error in broken:
         warn(f"facemend: {error}")
-    for item in published().values():
+    for item in PUBLISHED.values():
         if item.sha256 not in [model.details.get("source", {}).get("sha256") for model in found]:
             say(f"{item.name}: {item.notes}")
             say(
@@ -110,7 +110,8 @@ def get(
         raise typer.BadParameter("give a name of the catalogue, or --url")
     if (url is None) != (sha256 is None) or (url is not None and not licence):
         raise typer.BadParameter("--url, --sha256 and --licence go together")
-    from facemend.weights.published import find_published, mirrored
+    from facemend.weights.catalog import find_published
+    from facemend.weights.published import mirrored
     from facemend.weights.weight_files import MAX_WEIGHT_BYTES
 
     if name is not None:
@@ -138,11 +139,11 @@ def _get(
 ) -> ModelInfo:
     """The model made of that file; everything that can be refused is refused before the download."""
     from facemend.cli._shared.weights import ask_licence, import_file
-    from facemend.convert.import_file import need_torch
-    from facemend.errors import WeightsError
+    from facemend.errors import WeightsError, require_extra
+    from facemend.weights.catalog import published_as
     from facemend.weights.downloads import check_request
     from facemend.weights.models import imported_as
-    from facemend.weights.published import fetch_weights, forget_download, published_as
+    from facemend.weights.published import fetch_weights, forget_download
     from facemend.weights.store import model_name
 
     check_request(source.url, source.sha256)
@@ -152,7 +153,7 @@ def _get(
     file_name = Path(urlsplit(source.url).path)
     name = model_name(name or default_name, file_name, source.sha256)
     if file_name.suffix.lower() != ".onnx":
-        need_torch(f"importing {name}")
+        require_extra(f"importing {name}", "export")
     known = published_as(source.sha256)
     if known is not None:
         ask_licence(known, options["accept"])

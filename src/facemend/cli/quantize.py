@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from facemend.cli._shared.console import say, shown, warn
-from facemend.errors import MissingExtraError
+from facemend.errors import require_extra
 
 app = typer.Typer()
 
@@ -31,8 +30,7 @@ def quantize(
 
     Use the result with `facemend restore --model OUT`; `facemend evaluate` says what it costs in quality.
     """
-    if find_spec("onnx") is None:
-        raise MissingExtraError("quantize", "quantize")
+    require_extra("quantize", "quantize")
     from facemend.convert.int8 import quantize_model
     from facemend.weights.models import find_model
 

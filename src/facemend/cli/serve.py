@@ -5,18 +5,15 @@ from __future__ import annotations
 import threading
 import webbrowser
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from facemend.cli._shared.console import say, warn
-from facemend.errors import MissingExtraError
+from facemend.errors import require_extra
 
 app = typer.Typer()
-
-_NEEDS = ("fastapi", "uvicorn", "python_multipart")
 
 
 @app.command()
@@ -41,8 +38,7 @@ def serve(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Serve a web page and an HTTP API that restore photos."""
-    if any(find_spec(name) is None for name in _NEEDS):
-        raise MissingExtraError("facemend serve", "serve")
+    require_extra("facemend serve", "serve")
     from facemend.server import run
     from facemend.server.settings import ServerSettings
 

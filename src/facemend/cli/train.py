@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
+from facemend.errors import ExistsError
 
 if TYPE_CHECKING:
     from facemend.networks.codeformer.checkpoint import Checkpoint
@@ -100,14 +101,13 @@ def grow(
     takes the weights of a shipped model back.
     """
     _require_extra()
-    from facemend.errors import OutputError
     from facemend.networks.codeformer.checkpoint import save_checkpoint
     from facemend.networks.codeformer.config import preset
     from facemend.networks.codeformer.grow import grow as enlarge
 
     large = preset(network)
     if output.exists() and not overwrite:
-        raise OutputError(f"{output}: exists already; choose another file or pass --overwrite")
+        raise ExistsError(output)
     source = _weights(model)
     state = enlarge(source.state, source.config, large, noise, seed)
     info = {"stage": source.info.get("stage", "stage3"), "grown_from": model, "noise": noise, "seed": seed}
@@ -129,13 +129,9 @@ def _weights(model: str) -> Checkpoint:
 
 
 def _require_extra() -> None:
-    from facemend.errors import MissingExtraError
+    from facemend.errors import require_extra
 
-    try:
-        import safetensors  # noqa: F401
-        import torch.utils.tensorboard  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("training", "train") from None
+    require_extra("training", "train")
 
 
 def _train(stage: str, path: Path, changes: list[str]) -> None:

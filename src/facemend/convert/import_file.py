@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
-from facemend.errors import ConfigError, MissingExtraError, WeightsError
-from facemend.weights.catalog import file_sha256
+from facemend.errors import ConfigError, WeightsError, require_extra
+from facemend.files import file_sha256
+from facemend.weights.catalog import Published, published_as
 from facemend.weights.models import TASKS, ModelInfo, imported_as
-from facemend.weights.published import Published, accept_licence, licence_accepted, published_as
 from facemend.weights.weight_files import weight_kind
-
-_NEEDED = ("torch", "safetensors", "onnx", "onnxscript")
 
 
 def import_weights(
@@ -89,7 +85,7 @@ def import_file(
     if held and name in (None, held.name):
         return held
     if kind != "onnx":
-        need_torch(f"importing {file}")
+        require_extra(f"importing {file}", "export")
     known = published_as(digest)
     if known is not None:
         _check_licence(known, consent)
@@ -116,16 +112,6 @@ def check_choices(task: str | None, precision: str | None) -> None:
         raise ConfigError(f"task is one of {', '.join(TASKS)}, not {task!r}")
     if precision not in (None, "fp32", "fp16"):
         raise ConfigError(f"precision is fp32 or fp16, not {precision!r}")
-
-
-def need_torch(what: str) -> None:
-    """Stop where networks cannot be built, nor weights be turned into graphs.
-
-    Raises:
-        MissingExtraError: the extra `export` is not installed.
-    """
-    if any(sys.modules.get(package, ...) is None or find_spec(package) is None for package in _NEEDED):
-        raise MissingExtraError(what, "export")
 
 
 def _check_licence(item: Published, consent: Callable[[Published], bool]) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from facemend.errors import ConfigError, FacemendError, WeightsError
+from facemend.files import file_sha256
 from facemend.predictors.single_graph import WholeGraph
 from facemend.runtime.onnx import OnnxRunner
-from facemend.weights.catalog import file_sha256
 from facemend.weights.models import (
     DEFAULT_W,
     DESCRIPTION_FILE,
@@ -233,7 +233,5 @@ def _describe(runner: _Runner) -> tuple[GraphIO, int]:
     result = next((node.name for node in outputs if len(node.shape) == 4), None)
     if result is None:
         raise WeightsError("gives no picture [1, 3, S, S]; not a restoration graph")
-    io = GraphIO(image=picture.name, output=result, dtype=_TYPES[picture.type])
-    if w is not None:
-        io = GraphIO(io.image, io.output, io.dtype, w.name, _TYPES[w.type], len(w.shape))
-    return io, size
+    dial = () if w is None else (w.name, _TYPES[w.type], len(w.shape))
+    return GraphIO(picture.name, result, _TYPES[picture.type], *dial), size

@@ -11,10 +11,10 @@ from facemend.convert.export import ExportOptions, export_model
 from facemend.convert.infer_sizes import check_sizes, infer_config
 from facemend.convert.published_layout import from_official, network_shapes, read_official
 from facemend.convert.quiet import quiet
-from facemend.errors import ConfigError, WeightsError
+from facemend.errors import ConfigError, WeightsError, one_line
+from facemend.files import file_sha256
 from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from facemend.networks.codeformer.config import CodeFormerConfig
-from facemend.weights.catalog import file_sha256
 from facemend.weights.models import (
     DEFAULT_W,
     DESCRIPTION_FILE,
@@ -120,7 +120,7 @@ def _is_ours(file: Path) -> bool:
             return "config" in (opened.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
-            f"{file}: not a whole safetensors file ({' '.join(str(error).split())[:100]}); fetch it again"
+            f"{file}: not a whole safetensors file ({one_line(error, 100)}); fetch it again"
         ) from None
 
 

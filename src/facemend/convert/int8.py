@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from facemend.convert.model_folder import file_row, new_folder
 from facemend.convert.quantize import quantized
-from facemend.convert.skip import skip_at_zero
-from facemend.convert.unpack import plain
+from facemend.convert.skip import plain, skip_at_zero
 from facemend.degradations import degrade
 from facemend.errors import ConfigError, InputError, WeightsError
 from facemend.imaging import SUFFIXES, read_picture, resize, to_float

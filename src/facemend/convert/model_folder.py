@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from facemend.errors import OutputError
-from facemend.weights.catalog import file_sha256
+from facemend.errors import ExistsError, OutputError
+from facemend.files import file_sha256
 from facemend.weights.models import CARD_FILE, DESCRIPTION_FILE
 
 
@@ -23,7 +23,7 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         OutputError: `out` exists and may not be replaced, or is no model folder.
     """
     if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; choose another folder or pass --overwrite")
+        raise ExistsError(out)
     if out.exists() and not (out / DESCRIPTION_FILE).is_file():
         raise OutputError(f"{out}: is not a model folder, so it is not replaced; choose another folder")
     out.parent.mkdir(parents=True, exist_ok=True)

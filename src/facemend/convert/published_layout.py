@@ -16,18 +16,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from facemend.convert.torch_archive import check_archive
-from facemend.errors import ConfigError, WeightsError
+from facemend.errors import ConfigError, WeightsError, one_line
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import CodeFormerConfig
+from facemend.weights.weight_files import weight_kind
 
 PARTS = ("transformer", "encoder", "codebook", "decoder", "fusion")
 """Parts of the network: the first word of each of our tensor names."""
 
 STAGE1_PARTS = ("encoder", "codebook", "decoder")
 """What a stage I file holds. A stage II file holds everything but `fusion`."""
-
-MAX_BYTES = 2 << 30
-"""Largest file read. The published ones have 360 MiB, twice that with the raw weights beside the averaged."""
 
 # Official name of each parametrised layer -> ours, for the composite blocks.
 _RESIDUAL = {"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2"}
@@ -251,19 +249,12 @@ def read_official(path: Path) -> dict[str, Tensor]:
         Tensors by published name, on the CPU; mapped from the file where that is possible.
 
     Raises:
-        WeightsError: the file is missing, larger than `MAX_BYTES`, damaged, or holds anything but tensors.
+        WeightsError: the file is missing, too large, damaged, or holds anything but tensors.
     """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            is_zip = file.read(4) == b"PK\x03\x04"
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot read the weight file ({error.strerror})") from None
-    if size > MAX_BYTES:
-        raise WeightsError(
-            f"{path}: {size >> 20} MiB is more than a weight file has (limit {MAX_BYTES >> 20} MiB)"
-        )
-    return _unwrap(_read_torch(path) if is_zip else _read_safetensors(path), path)
+    kind = weight_kind(path)
+    if kind == "onnx":
+        raise WeightsError(f"{path}: an ONNX file, not weights to build graphs from")
+    return _unwrap(_read_torch(path) if kind == "torch" else _read_safetensors(path), path)
 
 
 def _read_torch(path: Path) -> Any:
@@ -281,7 +272,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         state: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
-            f"{path}: neither a torch file (zip) nor safetensors ({' '.join(str(error).split())[:100]})"
+            f"{path}: not a whole safetensors file ({one_line(error, 100)}); fetch it again"
         ) from None
     return state
 

@@ -43,7 +43,7 @@ def quantized(
     """Quantise a pair of plain graphs.
 
     Args:
-        encode: as `facemend.convert.unpack.plain` gives it.
+        encode: as `facemend.convert.skip.plain` gives it.
         decode: the same.
         crops: calibration faces, each (1, 3, S, S) float32 RGB in [-1, 1], degraded as photos are.
         fine: parts of weight names whose operators stay in float32.

@@ -20,9 +20,9 @@ import numpy as np
 
 from facemend.data.contact import write_sheet
 from facemend.data.quality import PRINT_BYTES, Gates, as_row, duplicates, fingerprint, measure
-from facemend.errors import ConfigError, FacemendError, InputError
+from facemend.errors import ConfigError, FacemendError, InputError, one_line
 from facemend.faces.align import align
-from facemend.files import read_table
+from facemend.files import json_lines, read_table, whole_file
 from facemend.imaging import SUFFIXES, Picture, from_float, read_picture, resize, write_picture
 from facemend.predictors.detector import FaceDetector
 from facemend.types import Box
@@ -135,7 +135,7 @@ def prepare(
                 faces = _faces(photo, sha, out, options, detector)
                 line: dict[str, Any] = {"faces": faces}
             except (OSError, FacemendError) as error:
-                sha, line = "", {"error": " ".join(str(error).split())}
+                sha, line = "", {"error": one_line(str(error), None)}
             labels = {**options.labels, **(table or {}).get(photo.name, {})}
             record.write(json.dumps({"name": photo.name, "sha256": sha, "labels": labels, **line}) + "\n")
             record.flush()
@@ -191,16 +191,7 @@ def read_record(out: Path) -> list[dict[str, Any]]:
 
     A line that was cut off counts as not written, and an error as overcome once the photo could be read.
     """
-    path = out / RECORD
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            line = json.loads(text or "null")
-        except json.JSONDecodeError:
-            continue
-        if line is None:
-            continue
-        found[line["name"], line["sha256"]] = line
+    found = {(line["name"], line["sha256"]): line for line in json_lines(out / RECORD)}
     read = {name for name, sha in found if sha}
     return [line for (name, sha), line in found.items() if sha or name not in read]
 
@@ -275,12 +266,10 @@ def _refused(line: Mapping[str, Any], face: int | str, reason: str, figure: obje
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(path)
 
 
 def _rank(face: Mapping[str, Any]) -> tuple[int, int]:

@@ -15,10 +15,9 @@ from PIL import Image
 from facemend.degradations import degrade, preset
 from facemend.errors import InputError
 from facemend.evaluation.options import MIN_SIZE, EvaluationOptions
-from facemend.files import read_table
+from facemend.files import file_sha256, read_table
 from facemend.folder.plan import plan_batch
 from facemend.imaging import from_float, read_picture, resize
-from facemend.weights.catalog import file_sha256
 
 Pixels = NDArray[np.uint8]
 

@@ -13,10 +13,10 @@ from facemend.errors import ConfigError, InputError
 from facemend.evaluation.cases import Case, Entry, Pixels, by_stem, few, read_face, stem
 from facemend.evaluation.options import EvaluationOptions
 from facemend.evaluation.peers import open_peer
+from facemend.files import file_sha256
 from facemend.imaging import Picture, from_float, to_float
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer
-from facemend.weights.catalog import file_sha256
 from facemend.weights.models import find_model
 
 

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facemend.convert.published_layout import read_official
-from facemend.errors import ConfigError
+from facemend.errors import ConfigError, one_line
 from facemend.evaluation.real_esrgan import SCALE, UpscalerName, upscaler
+from facemend.files import file_sha256
 from facemend.imaging import resize
 from facemend.types import FloatImage
-from facemend.weights.catalog import file_sha256
 
 SPANDREL_PREFIX = "spandrel:"
 PEERS = ("bicubic", "unsharp", "realesrgan", "realesr-animevideov3")
@@ -159,7 +159,7 @@ def _spandrel_peer(path: Path) -> Peer:
             warnings.simplefilter("ignore")
             descriptor = spandrel.ModelLoader(registry=registry).load_from_state_dict(state)
     except Exception as error:  # guesses the network from names and shapes, and fails in any way
-        message = " ".join(str(error).split())[:200] or type(error).__name__
+        message = one_line(error)
         raise ConfigError(f"{path}: not a network that spandrel knows ({message})") from None
     kind = descriptor.architecture.id
     if kind not in _FACE_NETWORKS:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemend.errors import ModelNotFoundError
+from facemend.files import file_sha256
 from facemend.networks.codeformer.checkpoint import load_into
-from facemend.weights.catalog import file_sha256
 from facemend.weights.ncnn import read_ncnn
 from facemend.weights.packages import fetch
 

@@ -13,13 +13,13 @@ from torch import Tensor
 from facemend.errors import ConfigError, FacemendError
 from facemend.evaluation.cases import Case, Pixels
 from facemend.faces.template import template_points
+from facemend.files import file_sha256
 from facemend.imaging import to_float
 from facemend.metrics import METRICS, Metric, landmark_distance
 from facemend.metrics.learned import identity_measures
 from facemend.predictors.mesh import FaceMesh
 from facemend.types import Box, Face
-from facemend.weights.archives import PACKAGES
-from facemend.weights.catalog import asset_path, file_sha256
+from facemend.weights.catalog import PACKAGES, asset_path
 
 LMD = Metric(
     "LMD",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import OutputError
+from facemend.files import whole_file
 
 FILE = "cases.jsonl"
 
@@ -68,12 +69,8 @@ class Store:
         self.done[name] = json.loads(canonical(data))
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        part = self.path.with_name(self.path.name + ".part")
-        try:
+        with whole_file(self.path) as part:
             part.write_bytes(b"".join(_line(row) for row in rows))
-            os.replace(part, self.path)
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written ({error.strerror})") from error
 
 
 def canonical(value: Any) -> str:

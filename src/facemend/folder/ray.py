@@ -15,7 +15,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import PurePosixPath
 from time import perf_counter
 from typing import Any, TypeVar
@@ -23,10 +22,12 @@ from typing import Any, TypeVar
 from facemend.errors import (
     BackendError,
     ConfigError,
+    ExistsError,
     FacemendError,
     InputError,
-    MissingExtraError,
+    require_extra,
 )
+from facemend.files import unwritable
 from facemend.folder.plan import REPORT, output_name
 from facemend.folder.records import RECORDS, Records, Stamp, options_digest
 from facemend.folder.run import (
@@ -39,7 +40,6 @@ from facemend.folder.run import (
 )
 from facemend.folder.urls import UrlStore
 from facemend.imaging import SUFFIXES, Picture, encode_for, largest_file, read_picture
-from facemend.imaging.outputs import exists_already, unwritable
 from facemend.photo.networks import find_named
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer, RestoreResult
@@ -175,7 +175,7 @@ class PhotoWorker:
         if record is not None and self._records.is_whole(record):
             return told_before(name, self._outputs.full_url(output), record)
         if not self._overwrite and self._outputs.stamp(output) is not None:
-            raise exists_already(self._outputs.full_url(output))
+            raise ExistsError(self._outputs.full_url(output))
         content = read()
         return _Begun(source, output, stamp, content, read_picture(content, name=name))
 
@@ -279,8 +279,7 @@ def run_cluster(
 
 def _open_ray() -> Any:
     """Ray, connected to the cluster that RAY_ADDRESS names, or to one that is started here for this run."""
-    if find_spec("ray") is None:
-        raise MissingExtraError("--engine ray", "ray")
+    require_extra("--engine ray", "ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of anybody's photos
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a dead worker is no news: it is replaced
     import ray

@@ -22,9 +22,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from filelock import FileLock, Timeout
 
 from facemend.errors import OutputError
-from facemend.files import place
+from facemend.files import file_sha256, place
 from facemend.photo.options import RestoreOptions
-from facemend.weights.catalog import file_sha256
 from facemend.weights.models import ModelInfo
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
-from facemend.errors import FacemendError
+from facemend.errors import FacemendError, one_line
 from facemend.folder.plan import Batch, PhotoJob
 from facemend.folder.records import FolderStore, Output, Record, Records, Stamp, digest
 from facemend.imaging import Outputs, Picture, encode_for, format_of, left_out, read_content
@@ -153,10 +153,10 @@ def failure(source: Path | str, output: Path | str, error: Exception) -> FileRep
     """The report of a photo that went wrong; one that no `FacemendError` explains is logged too."""
     if isinstance(error, FacemendError):
         logger.debug("failed", exc_info=error)
-        return FileReport(source, output, error=_one_line(error))
+        return FileReport(source, output, error=one_line(str(error), None))
     # A defect or lack of memory: still only this file's.
     logger.warning("%s: unexpected error", source, exc_info=error)
-    line = f"{source}: unexpected {type(error).__name__}: {_one_line(error)}"
+    line = f"{source}: unexpected {type(error).__name__}: {one_line(str(error), None)}"
     return FileReport(source, output, error=line)
 
 
@@ -300,10 +300,6 @@ def _face(face: Face) -> dict[str, Any]:
     box = face.box
     corners = (box.x1, box.y1, box.x2, box.y2)
     return {"box": [round(value, 1) for value in corners], "score": round(face.score, 4)}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def report_line(report: FileReport) -> str:

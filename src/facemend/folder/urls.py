@@ -5,11 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from facemend.errors import ConfigError, InputError, MissingExtraError
+from facemend.errors import ConfigError, InputError, require_extra
 from facemend.folder.records import FolderStore, Stamp, checked_length
 
 _FOLDED = re.compile(r"([a-z][a-z0-9+.-]+):/+")
@@ -36,8 +35,7 @@ class UrlStore:
     """
 
     def __init__(self, url: str) -> None:
-        if find_spec("fsspec") is None:
-            raise MissingExtraError("--engine ray", "ray")
+        require_extra("--engine ray", "ray")
         from fsspec.core import url_to_fs
         from fsspec.implementations.local import LocalFileSystem
 

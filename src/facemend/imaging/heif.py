@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facemend.errors import InputError, MissingExtraError
+from facemend.errors import InputError, require_extra
 from facemend.imaging.coding import Coding, nclx_of
 from facemend.imaging.color import Pixels
 from facemend.imaging.limits import check_size
@@ -133,10 +133,9 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Any:
 
 
 def _library(feature: str) -> Any:
-    try:
-        import pillow_heif
-    except ImportError:
-        raise MissingExtraError(feature, "heif") from None
+    require_extra(feature, "heif")
+    import pillow_heif
+
     return pillow_heif
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from facemend.errors import OutputError
-from facemend.files import place
+from facemend.errors import ExistsError, OutputError
+from facemend.files import place, unwritable
 from facemend.imaging.encoding import left_out
 from facemend.imaging.picture import Picture
 from facemend.imaging.writing import encode_for, format_of
@@ -56,7 +56,7 @@ class Outputs:
                     f"{path}: another picture of this run has the same output; use another folder"
                 )
             if not done and not self._overwrite and os.path.lexists(path):
-                raise exists_already(path)
+                raise ExistsError(path)
             self._claimed.add(real)
 
     def save(self, path: Path, picture: Picture) -> None:
@@ -87,7 +87,7 @@ class Outputs:
         try:
             place(path, data, self._overwrite)
         except FileExistsError:
-            raise exists_already(path) from None
+            raise ExistsError(path) from None
         except OSError as error:
             raise unwritable(path, error) from error
 
@@ -111,7 +111,7 @@ class Outputs:
         try:
             file = path.open(f"{'a' if append else 'w' if self._overwrite else 'x'}+b", buffering=0)
         except FileExistsError:
-            raise exists_already(path) from None
+            raise ExistsError(path) from None
         except OSError as error:
             raise unwritable(path, error) from error
         with file:
@@ -129,16 +129,6 @@ def _write_line(file: IO[bytes], path: Path, line: str) -> None:
             raise OSError(28, "no space left on device")
     except OSError as error:
         raise unwritable(path, error) from error
-
-
-def exists_already(path: Path | str) -> OutputError:
-    """The error for an output that may not be replaced."""
-    return OutputError(f"{path}: exists already; use --overwrite to replace it")
-
-
-def unwritable(path: Path | str, error: OSError) -> OutputError:
-    """The error for an output that could not be written."""
-    return OutputError(f"{path}: cannot be written ({error.strerror or error})")
 
 
 def _make_folder(folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from facemend.errors import FacemendError, InputError
+from facemend.errors import FacemendError, InputError, one_line
 from facemend.imaging import heif, sixteen_bit, xmp
 from facemend.imaging.coding import av1_bits, coding_of, nclx_of, tiff_coding
 from facemend.imaging.color import Pixels
@@ -120,7 +120,7 @@ def _read(
     except MemoryError:
         raise InputError(f"{name}: not enough memory to decode it") from None
     except Exception as error:  # a decoder fed with garbage may raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise InputError(f"{name}: damaged or cut off ({reason})") from error
 
 

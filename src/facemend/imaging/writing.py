@@ -6,8 +6,8 @@ import logging
 import os
 from pathlib import Path
 
-from facemend.errors import FacemendError, MissingExtraError, OutputError
-from facemend.files import place
+from facemend.errors import ExistsError, FacemendError, MissingExtraError, OutputError, one_line
+from facemend.files import place, unwritable
 from facemend.imaging.encoding import encode, left_out
 from facemend.imaging.formats import WRITABLE
 from facemend.imaging.picture import Picture
@@ -60,7 +60,7 @@ def _encode(picture: Picture, format: str, quality: int | None) -> bytes:
         raise
     except Exception as error:  # each library has its own
         size = f"{picture.width}x{picture.height}"
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise OutputError(f"a picture of {size} cannot be written as {format} ({reason})") from error
 
 
@@ -86,18 +86,18 @@ def write_picture(
     if path.is_dir():
         raise OutputError(f"{path}: is a folder: name a file in it")
     if not overwrite and (path.exists() or path.is_symlink()):
-        raise _exists(path)
+        raise ExistsError(path)
     data = encode_for(path, picture, quality=quality)
     for note in left_out(picture, format_of(path)):
         _log.warning("%s: %s", path, note)
     try:
         place(path, data, overwrite)
     except FileExistsError:
-        raise _exists(path) from None
+        raise ExistsError(path) from None
     except FileNotFoundError:
         raise OutputError(f"{path}: its folder does not exist: make it first") from None
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise unwritable(path, error) from error
 
 
 def encode_for(path: str | os.PathLike[str], picture: Picture, *, quality: int | None = None) -> bytes:
@@ -114,7 +114,3 @@ def encode_for(path: str | os.PathLike[str], picture: Picture, *, quality: int |
         raise OutputError(f"{os.fspath(path)}: {error}") from error
     except MissingExtraError as error:
         raise MissingExtraError(f"{os.fspath(path)}: writing {format.upper()}", error.extra) from None
-
-
-def _exists(path: Path) -> OutputError:
-    return OutputError(f"{path}: exists already: choose another name or allow overwriting")

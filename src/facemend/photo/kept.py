@@ -6,8 +6,6 @@ One .npz file without pickles. The photo is not in it: it lies on disk already, 
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facemend.errors import InputError, OutputError
+from facemend.errors import InputError
+from facemend.files import whole_file
 from facemend.imaging import Picture, from_float, to_float
 from facemend.photo.prepared import Prepared, SkippedFace
-from facemend.predictors.restorer import Encoded
+from facemend.predictors.restorer import EncodedFaces
 from facemend.types import AlignedFace, Box, Face
 
 _VERSION = 1
@@ -42,15 +41,8 @@ def save(prepared: Prepared, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-    try:
-        with temporary.open("xb") as file:
-            np.savez(file, **_arrays(prepared))  # type: ignore[arg-type]  # names are not its options
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, shared=True) as part, part.open("xb") as file:
+        np.savez(file, **_arrays(prepared))  # type: ignore[arg-type]  # names are not its options
 
 
 def load(path: Path, picture: Picture) -> Prepared:
@@ -122,7 +114,7 @@ def _prepared(arrays: _Arrays, picture: Picture) -> Prepared:
         crops = to_float(arrays["crops"])
         rows = zip(crops, arrays["matrices"], faces[:count], strict=True)
         aligned = tuple(AlignedFace(crop, matrix, face) for crop, matrix, face in rows)
-        encoded = Encoded(
+        encoded = EncodedFaces(
             {
                 name.removeprefix(_ENCODED): array.astype(np.float32) if array.dtype == np.float16 else array
                 for name, array in arrays.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from facemend.errors import require_extra
 from facemend.photo.options import RestoreOptions
 from facemend.predictors.detector import FaceDetector
 from facemend.predictors.masker import FaceMasker
@@ -89,9 +90,7 @@ def load_network(
 
 def _torch_network(options: RestoreOptions, task: str, model: ModelInfo | None) -> FaceRestorer:
     """Of a checkpoint file of ours, or of any model's weights."""
-    from facemend.convert.import_file import need_torch
-
-    need_torch("backend torch")
+    require_extra("backend torch", "export")
     # Here, so that torch is imported only where a user asks for it.
     from facemend.convert.recover import model_checkpoint
     from facemend.runtime.torch_runner import open_network

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from facemend.errors import ConfigError
 from facemend.faces.warp import compose, invert, resize_matrix
 from facemend.imaging import Picture
-from facemend.predictors.restorer import Encoded
+from facemend.predictors.restorer import EncodedFaces
 from facemend.types import AlignedFace, Face
 
 
@@ -37,7 +37,7 @@ class Prepared:
 
     picture: Picture
     aligned: tuple[AlignedFace, ...] = ()
-    encoded: Encoded | None = None
+    encoded: EncodedFaces | None = None
     monochrome: tuple[bool, ...] = ()
     skipped: tuple[SkippedFace, ...] = ()
     notes: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Prepared:
         return replace(
             self,
             aligned=tuple(self.aligned[i] for i in chosen),
-            encoded=Encoded(outputs) if chosen else None,
+            encoded=EncodedFaces(outputs) if chosen else None,
             monochrome=tuple(self.monochrome[i] for i in chosen),
             skipped=(*self.skipped, *left),
         )

@@ -25,7 +25,7 @@ IMAGE, W, RESTORED = "image", "w", "restored"
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedFaces:
     """What the encode graph says of N faces: output name -> array whose first axis is N."""
 
     outputs: Mapping[str, Array]
@@ -33,20 +33,20 @@ class Encoded:
     def __len__(self) -> int:
         return len(next(iter(self.outputs.values())))
 
-    def split(self, counts: Sequence[int]) -> list[Encoded]:
+    def split(self, counts: Sequence[int]) -> list[EncodedFaces]:
         """The faces in groups of so many, in order."""
         ends = np.cumsum([0, *counts])
         return [
-            Encoded({name: array[start:end] for name, array in self.outputs.items()})
+            EncodedFaces({name: array[start:end] for name, array in self.outputs.items()})
             for start, end in pairwise(ends)
         ]
 
 
-def join(parts: Sequence[Encoded]) -> Encoded:
+def join(parts: Sequence[EncodedFaces]) -> EncodedFaces:
     """The faces of several, one after the other; at least one."""
     if len(parts) == 1:
         return parts[0]
-    return Encoded(_joined([dict(part.outputs) for part in parts], list(parts[0].outputs)))
+    return EncodedFaces(_joined([dict(part.outputs) for part in parts], list(parts[0].outputs)))
 
 
 class FaceRestorer:
@@ -106,7 +106,7 @@ class FaceRestorer:
         )
         return cls(encode, decode, info.image_size, device=opened.device, notes=opened.notes)
 
-    def encode(self, crops: NDArray[np.float32]) -> Encoded:
+    def encode(self, crops: NDArray[np.float32]) -> EncodedFaces:
         """The heavy half.
 
         Args:
@@ -123,9 +123,9 @@ class FaceRestorer:
         for start in range(0, len(crops), self._chunk):
             batch = crops[start : start + self._chunk].astype(np.float32) * 2 - 1
             runs.append(self._encode.run({IMAGE: np.ascontiguousarray(batch.transpose(0, 3, 1, 2))}))
-        return Encoded(MappingProxyType(_joined(runs, self._encode.output_names)))
+        return EncodedFaces(MappingProxyType(_joined(runs, self._encode.output_names)))
 
-    def decode(self, encoded: Encoded, w: ArrayLike) -> NDArray[np.float32]:
+    def decode(self, encoded: EncodedFaces, w: ArrayLike) -> NDArray[np.float32]:
         """The light half.
 
         Args:

@@ -8,18 +8,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from facemend.errors import BackendError
+from facemend.errors import BackendError, one_line
 from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import AUTO, CPU, Device, available, find_device
 from facemend.runtime.runner import Array, Arrays, Opened, Runner, check_names
 
 logger = logging.getLogger(__name__)
-
-
-def _short(error: Exception) -> str:
-    """First line of an error's message, so that ours stays one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
 
 
 class OnnxRunner:
@@ -68,7 +62,7 @@ class OnnxRunner:
         try:
             self._session = ort.InferenceSession(str(self.path), sess_options=options, providers=providers)
         except Exception as error:
-            raise BackendError(f"{self.path}: onnxruntime cannot load it ({_short(error)})") from error
+            raise BackendError(f"{self.path}: onnxruntime cannot load it ({one_line(error, 300)})") from error
         # A provider that does not start is left out by onnxruntime with no more than a message.
         if device.provider not in self._session.get_providers():
             raise BackendError(f"{self.path}: {device.provider} does not start; it needs {device.package}")
@@ -84,7 +78,7 @@ class OnnxRunner:
             with self._turn:
                 values = self._session.run(list(self.output_names), inputs)
         except Exception as error:
-            raise BackendError(f"{self.path}: the run failed ({_short(error)})") from error
+            raise BackendError(f"{self.path}: the run failed ({one_line(error, 300)})") from error
         return dict(zip(self.output_names, values, strict=True))
 
 

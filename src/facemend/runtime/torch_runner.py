@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from facemend.errors import BackendError
+from facemend.errors import BackendError, one_line
 from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint, load_into
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.halves import DecodeGraph, EncodeGraph, decode_names, encode_names
@@ -52,9 +52,7 @@ class TorchRunner:
                 given = [torch.from_numpy(inputs[name]).to(self._device) for name in self.input_names]
                 result: Tensor | tuple[Tensor, ...] = self._half(*given)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise BackendError(
-                f"torch network: the run failed ({' '.join(str(error).split())[:300]})"
-            ) from error
+            raise BackendError(f"torch network: the run failed ({one_line(error, 300)})") from error
         values = (result,) if isinstance(result, Tensor) else result
         plain = (value.float() if value.is_floating_point() else value for value in values)
         return {name: v.cpu().numpy() for name, v in zip(self.output_names, plain, strict=True)}
@@ -97,7 +95,7 @@ def open_checkpoint(
         try:
             net.to(name)
         except RuntimeError as error:  # no memory, or a card that this torch was not built for
-            failed.append(f"{name} does not work ({' '.join(str(error).split())[:200]})")
+            failed.append(f"{name} does not work ({one_line(error)})")
             continue
         notes = [f"{'; '.join(failed)}: going on with {name}"] if failed else []
         if precision == "bf16" and name == CPU and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from facemend.errors import BackendError, FacemendError, WeightsError
+from facemend.errors import BackendError, FacemendError, WeightsError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -21,4 +21,4 @@ def for_clients(error: FacemendError) -> str:
     if isinstance(error, WeightsError | BackendError):
         logger.error("%s", error)
         return "the server's networks failed; its log says why"
-    return " ".join(str(error).split())
+    return one_line(str(error), None)

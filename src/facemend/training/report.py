@@ -17,7 +17,7 @@ from PIL import Image
 from facemend.charts.plots import Curve, number, over_steps
 from facemend.charts.svg import MINUS
 from facemend.errors import InputError, MissingExtraError
-from facemend.files import place
+from facemend.files import json_lines, place
 
 # Pictures on the page, and their width in pixels.
 PREVIEWS, PREVIEW_WIDTH = 5, 1100
@@ -111,7 +111,7 @@ def write_report(folder: Path, out: Path | None = None, title: str | None = None
         "facemend.training",
         title=title or folder.resolve().name,
         run=_facts(folder, config, lines),
-        warnings=_json_lines(folder / "warnings.jsonl"),
+        warnings=json_lines(folder / "warnings.jsonl"),
         plots=_plots(config, lines),
         phases=_phases(config),
         previews=[(step, data_address(jpeg)) for step, jpeg in _previews(folder / "previews")],
@@ -131,7 +131,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
         InputError: nothing was logged.
     """
     kept: dict[tuple[int, bool], dict[str, float]] = {}
-    for line in _json_lines(folder / "log.jsonl"):
+    for line in json_lines(folder / "log.jsonl"):
         if isinstance(line.get("step"), int):
             held_out = any(name.startswith("held_out/") for name in line)
             kept[line["step"], held_out] = line
@@ -149,18 +149,6 @@ def _config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or "stage" not in config:
         raise InputError(f"{path}: is no record of a run")
     return config
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    found = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            found.append(line)
-    return found
 
 
 def _curves(lines: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, Curve]:

@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import facemend
 from facemend.errors import ConfigError, FacemendError, InputError
-from facemend.networks.codeformer.checkpoint import whole_file
+from facemend.files import whole_file
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
 from facemend.training.health import Health
@@ -176,7 +176,7 @@ class Run:
         if not self.engine.main:
             return
         state = {"step": step, **{name: part.state_dict() for name, part in parts.items()}}
-        with whole_file(self.folder / "state.pt") as file:
+        with whole_file(self.folder / "state.pt", RuntimeError) as file:  # by which torch tells a full disk
             torch.save(state, file)
 
     def place(self, net: Net) -> Net:

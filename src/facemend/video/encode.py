@@ -8,9 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from facemend.errors import ConfigError, OutputError
+from facemend.errors import ConfigError, OutputError, one_line
 from facemend.video.pixels import Form
-from facemend.video.read import FilmInfo, reason
+from facemend.video.read import FilmInfo
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -47,7 +47,7 @@ CODECS = {
 
 
 @dataclass(frozen=True)
-class Coding:
+class FilmCoding:
     """How the pictures are encoded; checked when made.
 
     Attributes:
@@ -93,7 +93,7 @@ class Coding:
             raise OutputError(f"this build of PyAV has no {name}: choose another --codec") from None
 
 
-def add_encoder(container: OutputContainer, info: FilmInfo, form: Form, coding: Coding) -> VideoStream:
+def add_encoder(container: OutputContainer, info: FilmInfo, form: Form, coding: FilmCoding) -> VideoStream:
     """Add the stream of the pictures to a container, tagged as the source is."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only: it would write to the terminal by itself
     stream: Any = container.add_stream(
@@ -137,7 +137,7 @@ class SegmentWriter:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: Path, info: FilmInfo, form: Form, coding: Coding) -> None:
+    def __init__(self, path: Path, info: FilmInfo, form: Form, coding: FilmCoding) -> None:
         import av
 
         self._path, self._unit = path, 1 / even_rate(info)
@@ -191,4 +191,4 @@ class SegmentWriter:
 
 def failed(path: Path, error: Exception) -> OutputError:
     """The error for a film that cannot be written."""
-    return OutputError(f"{path}: cannot be written ({reason(error)})")
+    return OutputError(f"{path}: cannot be written ({one_line(error)})")

@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facemend.errors import InputError, OutputError
-from facemend.video.encode import Coding, add_encoder, even_rate, failed
+from facemend.errors import InputError, OutputError, one_line
+from facemend.video.encode import FilmCoding, add_encoder, even_rate, failed
 from facemend.video.pixels import Form
-from facemend.video.read import FilmInfo, open_file, reason
+from facemend.video.read import FilmInfo, open_file
 from facemend.video.sound import Recoder, name_layout
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def container_of(output: Path) -> str:
         ) from None
 
 
-def check_output(output: Path, info: FilmInfo, form: Form, coding: Coding) -> tuple[str, ...]:
+def check_output(output: Path, info: FilmInfo, form: Form, coding: FilmCoding) -> tuple[str, ...]:
     """Find out before the work whether the output can hold all that the film has.
 
     Returns:
@@ -102,7 +102,7 @@ def check_output(output: Path, info: FilmInfo, form: Form, coding: Coding) -> tu
                     target.mux(packet)
     except (av.FFmpegError, OSError, ValueError) as error:
         other = "another --codec" if name == "matroska" else "write to .mkv, or try another --codec"
-        raise OutputError(f"{output}: {name} cannot hold this film ({reason(error)}): {other}") from error
+        raise OutputError(f"{output}: {name} cannot hold this film ({one_line(error)}): {other}") from error
     return notes
 
 
@@ -303,7 +303,7 @@ def _copied(
             if isinstance(track, Recoder):
                 yield from ((made, track.stream) for made in track.take(None, origin))
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{info.path}: its sound cannot be read to the end ({reason(error)})") from error
+        raise InputError(f"{info.path}: its sound cannot be read to the end ({one_line(error)})") from error
 
 
 def _merged(

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facemend.errors import InputError, MissingExtraError, TooLargeError
+from facemend.errors import InputError, TooLargeError, one_line
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -117,16 +116,6 @@ class FilmFrame:
     pixels: VideoFrame
 
 
-def need_av() -> None:
-    """Say what to install where PyAV is missing.
-
-    Raises:
-        MissingExtraError: it is.
-    """
-    if find_spec("av") is None:
-        raise MissingExtraError("video", "video")
-
-
 def open_file(path: Path) -> InputContainer:
     """Open a film. Nothing but this file is read, whatever it says.
 
@@ -144,13 +133,7 @@ def open_file(path: Path) -> InputContainer:
             str(path.resolve()), "r", options={"max_pixels": str(MAX_PIXELS)}, container_options=closed
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{path}: no film that can be read ({reason(error)})") from error
-
-
-def reason(error: Exception) -> str:
-    """What an error of a library says, in one line."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+        raise InputError(f"{path}: no film that can be read ({one_line(error)})") from error
 
 
 def probe(path: Path) -> FilmInfo:
@@ -367,5 +350,5 @@ def _packets(path: Path, container: InputContainer, stream: VideoStream) -> Iter
             yield packet
     except (av.FFmpegError, OSError) as error:
         raise InputError(
-            f"{path}: cannot be read beyond {seconds:.1f} s ({reason(error)}): the file is damaged"
+            f"{path}: cannot be read beyond {seconds:.1f} s ({one_line(error)}): the file is damaged"
         ) from error

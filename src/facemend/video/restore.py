@@ -9,15 +9,15 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
-from facemend.errors import ConfigError, InputError, TooLargeError
+from facemend.errors import ConfigError, InputError, TooLargeError, require_extra
 from facemend.imaging import Outputs
 from facemend.photo.networks import Networks, find_named
 from facemend.photo.options import RestoreOptions
-from facemend.video.encode import Coding, SegmentWriter
+from facemend.video.encode import FilmCoding, SegmentWriter
 from facemend.video.frames import FilmState, FrameRestorer
 from facemend.video.mux import Segment, Span, check_output, container_of, join
 from facemend.video.pixels import Form, add_change, output_form, stored, upright_rgb
-from facemend.video.read import MAX_PIXELS, FilmFrame, FilmInfo, FilmReader, need_av, probe
+from facemend.video.read import MAX_PIXELS, FilmFrame, FilmInfo, FilmReader, probe
 from facemend.video.segments import Done, WorkFolder
 
 DEFAULT_W = 0.7
@@ -42,7 +42,7 @@ class VideoOptions:
     """
 
     span: Span = field(default_factory=Span)
-    coding: Coding = field(default_factory=Coding)
+    coding: FilmCoding = field(default_factory=FilmCoding)
     overwrite: bool = False
 
 
@@ -102,7 +102,7 @@ def restore_video(
     """
     options = options or RestoreOptions(w=DEFAULT_W)
     video = video or VideoOptions()
-    need_av()
+    require_extra("video", "video")
     _check_options(options, video.span)
     container_of(output)
     Outputs([source], overwrite=video.overwrite).claim(output)

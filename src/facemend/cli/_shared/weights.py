@@ -14,8 +14,8 @@ from facemend.errors import ConfigError
 
 if TYPE_CHECKING:
     from facemend.photo.options import RestoreOptions
+    from facemend.weights.catalog import Published
     from facemend.weights.models import ModelInfo
-    from facemend.weights.published import Published
 
 
 def resolve_model(

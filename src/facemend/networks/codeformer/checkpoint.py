@@ -7,9 +7,7 @@ never separated from what it needs to be loaded. Nothing in it can run code.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from facemend.errors import OutputError, WeightsError
+from facemend.errors import WeightsError
+from facemend.files import file_sha256, whole_file
 from facemend.networks.codeformer.config import CodeFormerConfig
-from facemend.weights.catalog import file_sha256
 
 
 @dataclass(frozen=True)
@@ -51,29 +49,8 @@ def save_checkpoint(
     """
     header = {"config": json.dumps(config.to_dict()), "info": json.dumps(dict(info))}
     tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-    with whole_file(path) as part:
+    with whole_file(path, SafetensorError) as part:
         save_file(tensors, part, metadata=header)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A file beside `path` that takes its place when the block ends without an error, and else is removed.
-
-    Raises:
-        OutputError: it could not be written.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
-    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save tells a full disk by the last
-        part.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise OutputError(
-            f"{path}: cannot be written ({reason:.200}); make room, then start again: what was saved before "
-            "is whole"
-        ) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

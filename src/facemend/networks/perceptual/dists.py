@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facemend.errors import WeightsError
+from facemend.errors import WeightsError, one_line
 from facemend.networks.perceptual.lpips import VGG16Trunk
 from facemend.networks.perceptual.weights import dists_state
 
@@ -51,7 +51,7 @@ class DISTS(nn.Module):
         try:
             self.load_state_dict(dict(dists_state() if state is None else state))
         except RuntimeError as error:
-            raise WeightsError(f"DISTS weights do not fit: {' '.join(str(error).split())[:300]}") from error
+            raise WeightsError(f"DISTS weights do not fit: {one_line(error)}") from error
         self.requires_grad_(False)
         self.eval()
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facemend.errors import WeightsError
+from facemend.errors import WeightsError, one_line
 from facemend.networks.perceptual.weights import identity_state
 
 CHIP_SIZE = 150
@@ -65,7 +65,7 @@ class IdentityNet(nn.Module):
         try:
             self.load_state_dict(dict(identity_state() if weights is None else weights))
         except RuntimeError as error:
-            message = " ".join(str(error).split())[:300]
+            message = one_line(error)
             raise WeightsError(f"identity: the weights do not fit ({message})") from error
         self.requires_grad_(False)
         self.eval()

