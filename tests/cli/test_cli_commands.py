@@ -13,9 +13,7 @@ from facemend.cli.app import COMMANDS, app
 from facemend.cli.demo import PORTRAIT
 from facemend.degradations import Plan
 from facemend.imaging import read_picture, write_picture
-from facemend.photo.options import DEFAULT_MODEL
 from facemend.weights.catalog import assets_folder
-from facemend.weights.models import models
 
 
 def run(*arguments):
@@ -29,10 +27,7 @@ def test_version():
 
 
 def test_help_lists_every_command():
-    result = run("--help")
-    assert result.exit_code == 0
-    for name in COMMANDS:
-        assert name in result.stdout
+    assert all(name in run("--help").stdout for name in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -113,14 +108,6 @@ def test_degrade_wrong_usage(pictures, tmp_path):
         assert result.exit_code == 1
         assert result.stderr.startswith("facemend: ")
         assert result.stderr.count("\n") == 1
-
-
-def test_models_lists_the_default_one():
-    result = run("models")
-    assert result.exit_code == 0
-    for model in models():
-        assert model.name in result.stdout
-    assert f"{DEFAULT_MODEL} (default)" in result.stdout
 
 
 def test_demo_needs_no_input_and_writes_its_pictures(tmp_path):

@@ -97,7 +97,9 @@ def test_a_film_that_is_cut_off_is_refused_before_the_work(tmp_path, rng):
         restore_video(cut, tmp_path / "out.mp4", networks=film_parts(), on_frame=lambda *f: told.append(f))
     assert told == []
     end = Fraction(str(caught.value).split("--end ")[1].split()[0])
-    result = restore_video(cut, tmp_path / "out.mp4", video=VideoOptions(Span(end=end)), networks=film_parts())
+    result = restore_video(
+        cut, tmp_path / "out.mp4", video=VideoOptions(Span(end=end)), networks=film_parts()
+    )
     assert 20 < result.frames < 50
 
 
