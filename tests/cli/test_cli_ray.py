@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from facemend.cli.app import app
 from facemend.imaging import write_picture
 
-COUNT = 300
+COUNT = 84
 
 
 def started(*arguments):

@@ -88,22 +88,6 @@ def test_a_changed_photo_or_other_options_need_leave_to_overwrite(cli, album, tm
     assert "3 done before" in cli(album, "-o", out, "-w", "1").output
 
 
-def test_a_touched_photo_is_the_same_photo(cli, album, tmp_path):
-    out = tmp_path / "out"
-    (album / "z.jpg").unlink()
-    cli(album, "-o", out)
-    os.utime(album / "a.jpg", (1, 1))
-    assert "3 done before, 0 failed" in cli(album, "-o", out).output
-
-
-def test_outputs_of_others_are_not_taken_for_ours(cli, album, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "a.jpg").write_bytes(b"mine")
-    assert "a.jpg: exists already" in cli(album, "-o", out).stderr
-    assert (out / "a.jpg").read_bytes() == b"mine"
-
-
 def test_crops_are_part_of_what_is_done(cli, album, tmp_path):
     out, crops = tmp_path / "out", tmp_path / "crops"
     (album / "z.jpg").unlink()
@@ -174,6 +158,7 @@ def content(out):
     }
 
 
+@pytest.mark.long
 def test_killed_three_times_at_random(cli, tiny_model, tmp_path, portrait):
     """300 photos: complete in the end, equal to what an undisturbed run gives, and none restored twice."""
     random.seed(str(tmp_path))  # other moments in each run

@@ -34,25 +34,17 @@ def test_wrong_stage(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_existing_folder(tmp_path):
-    result = run(tmp_path / "model.safetensors", "--out", tmp_path)
-    assert result.exit_code == 1
-    assert "use --overwrite" in result.stderr
-
-
-def test_missing_checkpoint(tmp_path):
-    result = run(tmp_path / "none.safetensors", "-o", tmp_path / "out")
-    assert result.exit_code == 1
-    assert "no such checkpoint" in result.stderr
-
-
-def test_unknown_precision(tmp_path):
-    result = run(tmp_path / "model.safetensors", "-o", tmp_path / "out", "--precision", "int4")
-    assert result.exit_code == 1
-    assert "fp32 or fp16" in result.stderr
-
-
-def test_out_is_asked_for(tmp_path):
-    result = run(tmp_path / "model.safetensors")
-    assert result.exit_code == 2
-    assert "--out" in result.stderr
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (("model.safetensors", "--out", "."), 1, "use --overwrite"),
+        (("none.safetensors", "-o", "out"), 1, "no such checkpoint"),
+        (("model.safetensors", "-o", "out", "--precision", "int4"), 1, "fp32 or fp16"),
+        (("model.safetensors",), 2, "--out"),
+    ],
+)
+def test_what_cannot_be_exported(tmp_path, monkeypatch, words, status, message):
+    monkeypatch.chdir(tmp_path)
+    result = run(*words)
+    assert result.exit_code == status
+    assert message in result.stderr

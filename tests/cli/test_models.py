@@ -81,27 +81,23 @@ def test_import_list_use_remove(graph, cache, photo, tmp_path):
     assert "ships with facemend" in problem(run("models", "remove", DEFAULT_MODEL))
 
 
-def test_a_second_import_is_immediate(graph, monkeypatch):
-    run("models", "import", graph)
+def test_restore_imports_a_file_once_and_says_so(graph, photo, tmp_path, monkeypatch):
+    first = run("restore", photo, "-o", tmp_path / "a.png", "--model", graph)
+    assert first.exit_code == 0, first.output
+    assert first.stderr.count(f"importing {graph} into the cache (once)") == 1
     monkeypatch.setattr(foreign, "_run_apart", lambda path: pytest.fail("probed again"))
-    again = run("models", "import", graph)
-    assert again.exit_code == 0
-    assert "importing" not in again.stderr
+    graph = graph.rename(tmp_path / "other.onnx")  # known by its content
+    for words in (
+        ("restore", photo, "-o", tmp_path / "b.png", "--model", graph),
+        ("models", "import", graph),
+    ):
+        again = run(*words)
+        assert again.exit_code == 0
+        assert "importing" not in again.stderr
     assert [model.name for model in cached_models()[0]] == ["net"]
     assert "there is a model of that name" in problem(
         run("models", "import", graph, "--name", "net", "--task", "inpainting")
     )
-
-
-def test_restore_imports_a_file_once_and_says_so(graph, photo, tmp_path):
-    first = run("restore", photo, "-o", tmp_path / "a.png", "--model", graph)
-    assert first.exit_code == 0, first.output
-    assert first.stderr.count(f"importing {graph} into the cache (once)") == 1
-    graph.rename(tmp_path / "other.onnx")  # known by its content
-    second = run("restore", photo, "-o", tmp_path / "b.png", "--model", tmp_path / "other.onnx")
-    assert second.exit_code == 0
-    assert "importing" not in second.stderr
-    assert [model.name for model in cached_models()[0]] == ["net"]
 
 
 def test_a_name_goes_before_a_file(photo, tmp_path, monkeypatch):
@@ -303,34 +299,26 @@ def test_import_from_python(toy, graph, cache):
     assert licence_accepted(toy)
 
 
-def test_get_from_a_mirror(toy, server, monkeypatch):
+def test_get_from_a_mirror(toy, server, monkeypatch, cache):
     monkeypatch.setenv("FACEMEND_MIRROR", server.url("/mirror/of/weights/"))
     accept_licence(toy)
     assert run("models", "get", "toy").exit_code == 0
     assert server.asked == ["/mirror/of/weights/net.onnx"]
-
-
-def test_a_mirror_with_another_file_is_refused(toy, server, monkeypatch, cache):
-    monkeypatch.setenv("FACEMEND_MIRROR", server.url(""))
-    accept_licence(toy)
+    assert run("models", "remove", "toy").exit_code == 0
     server.body = server.body[:-1] + b"x"
     assert "it is not used" in problem(run("models", "get", "toy"))
     assert left_over(cache) == ["accepted_licences.json"]
 
 
-@pytest.mark.parametrize("how", ["option", "variable"])
-def test_offline(toy, server, monkeypatch, how):
+def test_offline(toy, server, monkeypatch):
     accept_licence(toy)
-    if how == "variable":
-        monkeypatch.setenv("FACEMEND_OFFLINE", "1")
-    words = ["models", "get", "toy", *(["--offline"] if how == "option" else [])]
-    assert "not in the cache, and this is offline" in problem(run(*words))
+    for words, offline in ((("--offline",), ""), ((), "1")):
+        monkeypatch.setenv("FACEMEND_OFFLINE", offline)
+        assert "not in the cache, and this is offline" in problem(run("models", "get", "toy", *words))
     assert server.asked == []
-    monkeypatch.delenv("FACEMEND_OFFLINE", raising=False)
+    monkeypatch.delenv("FACEMEND_OFFLINE")
     assert run("models", "get", "toy").exit_code == 0
-    if how == "variable":
-        monkeypatch.setenv("FACEMEND_OFFLINE", "1")
-    assert run(*words).exit_code == 0
+    assert run("models", "get", "toy", "--offline").exit_code == 0
 
 
 def test_get_from_an_address(server, cache):

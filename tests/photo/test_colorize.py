@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import ImageCms
 
-from facemend.errors import ConfigError, InputError, ModelNotFoundError
+from facemend.errors import ConfigError
 from facemend.faces.mask import ellipse_mask
 from facemend.imaging import Picture, luma, rgb_to_ycbcr
 from facemend.photo.colorize import FACES_ONLY, IN_COLOUR, PROFILE_LEFT_OUT, Colorizer
@@ -24,6 +24,9 @@ def colorizer(faces, change=tint, **settings) -> Colorizer:
     return Colorizer(networks=Network(change).parts(faces), model="fake", **settings)
 
 
+FACE = make_face(40, 30, 80)
+
+
 def gray_picture(rng, dtype=np.uint8, gray=True, **rest) -> Picture:
     plane = noise_picture(rng, dtype=dtype).pixels[..., :1]
     return Picture(np.repeat(plane, 3, axis=2), gray=gray, **rest)
@@ -37,7 +40,7 @@ def levels(picture: Picture) -> int:
 @pytest.mark.parametrize("gray", [True, False])
 def test_a_gray_photo_gets_a_coloured_face_of_the_same_luma(rng, dtype, gray):
     picture = gray_picture(rng, dtype, gray)
-    result = colorizer([make_face(40, 30, 80)]).colorize(picture)
+    result = colorizer([FACE]).colorize(picture)
     assert result.picture.pixels.dtype == dtype
     assert not result.picture.gray
     pixels = result.picture.pixels.astype(int)
@@ -59,7 +62,7 @@ def test_a_gray_photo_gets_a_coloured_face_of_the_same_luma(rng, dtype, gray):
 
 def test_the_colour_fades_with_the_mask(rng):
     picture = gray_picture(rng, np.uint16)
-    result = colorizer([make_face(40, 30, 80)]).colorize(picture)
+    result = colorizer([FACE]).colorize(picture)
     chroma = rgb_to_ycbcr(result.picture.as_float())[30:110, 40:120, 2] - 0.5
     expected = cv2.resize(ellipse_mask(SIZE), (80, 80)) * chroma[40, 40]
     assert np.abs(chroma - expected).max() < 0.02 * chroma[40, 40]
@@ -70,9 +73,7 @@ def test_w_is_0(rng):
     network = Network(tint)
     seen = []
     network.change = lambda z: seen.append(1) or tint(z)
-    result = Colorizer(networks=network.parts([make_face(40, 30, 80)]), model="fake").colorize(
-        gray_picture(rng)
-    )
+    result = Colorizer(networks=network.parts([FACE]), model="fake").colorize(gray_picture(rng))
     assert (result.w, len(seen)) == (0, 1)
     assert np.abs(result.faces[0].restored - result.faces[0].crop).max() > 0.05
 
@@ -92,7 +93,7 @@ def test_options_that_do_not_go_with_it(settings, message):
 
 
 def test_the_crops_of_the_result_have_the_photos_luma(rng):
-    (face,) = colorizer([make_face(40, 30, 80)]).colorize(gray_picture(rng)).faces
+    (face,) = colorizer([FACE]).colorize(gray_picture(rng)).faces
     assert np.abs(luma(face.restored) - luma(face.crop)).max() < 1e-6
     assert np.ptp(face.restored[SIZE // 2, SIZE // 2]) > 0.1
 
@@ -102,7 +103,7 @@ def test_alpha_and_metadata_are_kept(rng, dtype):
     alpha = np.tile(np.linspace(0, np.iinfo(dtype).max, 200).astype(dtype), (150, 1))
     rest = {"alpha": alpha, "exif": b"Exif\0\0x", "format": "tiff"}
     picture = gray_picture(rng, dtype, **rest)
-    result = colorizer([make_face(40, 30, 80)]).colorize(picture).picture
+    result = colorizer([FACE]).colorize(picture).picture
     assert np.array_equal(result.alpha, alpha)
     assert (result.exif, result.format) == (picture.exif, picture.format)
 
@@ -110,7 +111,7 @@ def test_alpha_and_metadata_are_kept(rng, dtype):
 def test_a_gray_profile_is_left_out_and_an_rgb_one_kept(rng):
     rgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     gray = rgb[:16] + b"GRAY" + rgb[20:]
-    faces = [make_face(40, 30, 80)]
+    faces = [FACE]
     result = colorizer(faces).colorize(gray_picture(rng, icc=gray))
     assert result.picture.icc is None
     assert result.notes == (FACES_ONLY, PROFILE_LEFT_OUT)
@@ -131,7 +132,7 @@ def test_without_a_face_nothing_happens(rng):
 
 def test_a_photo_in_colour_is_told(rng):
     picture = noise_picture(rng)
-    result = colorizer([make_face(40, 30, 80)]).colorize(picture)
+    result = colorizer([FACE]).colorize(picture)
     assert result.notes == (FACES_ONLY, IN_COLOUR)
     assert np.abs(luma(result.picture.as_float()) - luma(picture.as_float())).max() <= 0.5 / 255 + 1e-6
 
@@ -139,7 +140,7 @@ def test_a_photo_in_colour_is_told(rng):
 def test_sepia_stays_sepia_outside_the_face(rng):
     gray = gray_picture(rng).as_float()[..., :1]
     sepia = Picture.from_array(np.clip(gray + np.array([0.08, 0.0, -0.1]), 0, 1).astype(np.float32))
-    result = colorizer([make_face(40, 30, 80)]).colorize(sepia)
+    result = colorizer([FACE]).colorize(sepia)
     assert result.notes == (FACES_ONLY,)
     assert np.array_equal(result.picture.pixels[:28], sepia.pixels[:28])
     assert (result.picture.pixels[70, 80] != sepia.pixels[70, 80]).any()
@@ -162,23 +163,10 @@ def test_aligned_crops_are_coloured_to_their_borders(rng, size, dtype):
     assert bool(result.notes) == (size[0] != size[1])
 
 
-def test_too_large_a_photo_is_refused(rng):
-    with pytest.raises(InputError, match="megapixels"):
-        colorizer([], max_pixels=1000).colorize(gray_picture(rng))
-
-
 def test_parts_are_told_and_may_stop_the_work(rng):
     told = []
-    colorizer([make_face(40, 30, 80)]).colorize(gray_picture(rng), on_part=told.append)
+    colorizer([FACE]).colorize(gray_picture(rng), on_part=told.append)
     assert told == ["detect", "align", "encode", "decode", "mask", "paste"]
-
-
-def test_a_model_for_it_is_needed(tmp_path, monkeypatch, tiny_model):
-    monkeypatch.setenv("FACEMEND_CACHE", str(tmp_path))
-    with pytest.raises(ModelNotFoundError, match=r"models import codeformer_colorization\.pth"):
-        Colorizer()
-    with pytest.raises(ModelNotFoundError, match="a model for colorization is needed"):
-        Colorizer(model=str(tiny_model))
 
 
 def test_real_parts_find_and_colour_the_face_of_a_photo(portrait, task_model):

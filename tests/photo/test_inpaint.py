@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facemend.errors import ConfigError, InputError, ModelNotFoundError
+from facemend.errors import ConfigError, InputError
 from facemend.imaging import Picture, rgb_to_ycbcr
 from facemend.photo.inpaint import Inpainter
 from facemend.predictors.detector import FaceDetector
@@ -80,15 +80,9 @@ def test_the_network_sees_the_hole_white_and_the_rest_as_it_is(rng):
 
 
 def test_w(rng):
-    picture, hole = noise_picture(rng), hole_at(80, 72, 12)
-    reds = [
-        int(
-            inpainter(Filler(), [make_face(*FACE)], w=w)
-            .inpaint(picture, mask_of(hole))
-            .picture.pixels[72, 80, 0]
-        )
-        for w in (0.0, 0.5, 1.0)
-    ]
+    picture, mask = noise_picture(rng), mask_of(hole_at(80, 72, 12))
+    results = [inpainter(Filler(), [make_face(*FACE)], w=w).inpaint(picture, mask) for w in (0.0, 0.5, 1.0)]
+    reds = [int(result.picture.pixels[72, 80, 0]) for result in results]
     assert inpainter(Filler(), []).options.w == 1
     assert reds[0] != reds[1] != reds[2]
 
@@ -218,14 +212,6 @@ def test_parts_are_told(rng):
     work = inpainter(Filler(), [make_face(*FACE)])
     work.inpaint(noise_picture(rng), mask_of(hole_at(80, 72, 9)), on_part=told.append)
     assert told == ["prepare", "detect", "align", "encode", "decode", "paste"]
-
-
-def test_a_model_for_it_is_needed(tmp_path, monkeypatch, tiny_model):
-    monkeypatch.setenv("FACEMEND_CACHE", str(tmp_path))
-    with pytest.raises(ModelNotFoundError, match=r"models import codeformer_inpainting\.pth"):
-        Inpainter()
-    with pytest.raises(ModelNotFoundError, match="is for restoration, and a model for inpainting is needed"):
-        Inpainter(model=str(tiny_model))
 
 
 def test_a_partly_covered_face_is_found(portrait, task_model):

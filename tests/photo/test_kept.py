@@ -43,7 +43,7 @@ def test_kept_and_taken_back_gives_the_same_picture(restorer, result, tmp_path):
     assert len(result.faces) == 3
     keep.save(result.prepared, tmp_path / "kept.npz")
     again = keep.load(tmp_path / "kept.npz", result.prepared.picture)
-    for w in (0.0, 0.5, 1.0):
+    for w in (0.0, 1.0):
         here, there = restorer.redo(result, w), restorer.redo(again, w)
         assert apart(here.picture, there.picture) <= 1
         assert here.notes == there.notes
@@ -62,10 +62,16 @@ def test_half_floats_are_only_for_networks_that_have_chosen(result, tiny_model, 
     with np.load(tmp_path / "a.npz") as file:
         assert file["encoded_style"].dtype == np.float16
         assert file["encoded_codes"].dtype == np.int64
+    encoded = result.prepared.encoded
+    large = {**encoded.outputs, "style": encoded.outputs["style"] * 1e6}
+    keep.save(replace(result.prepared, encoded=replace(encoded, outputs=large)), tmp_path / "c.npz")
+    beyond = keep.load(tmp_path / "c.npz", family).encoded.outputs["style"]
+    np.testing.assert_array_equal(beyond, large["style"])
     tiny = Restorer(model=str(tiny_model), threads=1).restore(family)
     keep.save(tiny.prepared, tmp_path / "b.npz")
-    with np.load(tmp_path / "b.npz") as file:
-        assert file["encoded_z"].dtype == np.float32
+    # As a model of one graph: all of it runs again, and a face rounded to halves could get other codes.
+    again = keep.load(tmp_path / "b.npz", family)
+    np.testing.assert_array_equal(again.encoded.outputs["z"], tiny.prepared.encoded.outputs["z"])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -83,15 +89,6 @@ def test_a_drawn_background_is_kept(tiny_model, rng, dtype, tmp_path):
     assert (again.exif, again.format) == (b"Exif", "webp")
 
 
-def test_values_beyond_half_floats_stay_as_they_are(result, tmp_path):
-    encoded = result.prepared.encoded
-    large = {**encoded.outputs, "style": encoded.outputs["style"] * 1e6}
-    prepared = replace(result.prepared, encoded=replace(encoded, outputs=large))
-    keep.save(prepared, tmp_path / "kept.npz")
-    again = keep.load(tmp_path / "kept.npz", prepared.picture)
-    np.testing.assert_array_equal(again.encoded.outputs["style"], large["style"])
-
-
 def test_photos_without_faces_gray_ones_and_aligned_crops(tiny_model, portrait, tmp_path):
     empty = Picture(np.zeros((40, 60, 3), np.uint8))
     gray = replace(portrait, pixels=np.repeat(portrait.pixels[..., :1], 3, axis=2), gray=True)
@@ -105,15 +102,6 @@ def test_photos_without_faces_gray_ones_and_aligned_crops(tiny_model, portrait, 
         assert again.notes == result.notes
 
 
-def test_a_network_that_has_chosen_nothing_yet_is_kept_exactly(tiny_model, portrait, tmp_path):
-    # As a model of one graph: all of it runs again, and a face rounded to halves could get other codes.
-    restorer = Restorer(model=str(tiny_model), threads=1)
-    result = restorer.restore(portrait)
-    keep.save(result.prepared, tmp_path / "kept.npz")
-    again = keep.load(tmp_path / "kept.npz", portrait)
-    np.testing.assert_array_equal(again.encoded.outputs["z"], result.prepared.encoded.outputs["z"])
-
-
 def test_some_faces_only(restorer, result, family):
     middle = restorer.redo(result, 0.5, faces=[1])
     whole = restorer.redo(result, 0.5)
@@ -124,20 +112,14 @@ def test_some_faces_only(restorer, result, family):
     assert changed[int(box.x1) : int(box.x2)].any()
     np.testing.assert_array_equal(middle.picture.pixels[:, :150], family.pixels[:, :150])
     columns = np.s_[:, int(box.x1) : int(box.x2)]
-    assert apart_at(middle, whole, columns) <= 1  # alone in its batch: sums may be rounded otherwise
-    # Another choice starts from all faces again.
-    assert len(restorer.redo(middle, 0.5).faces) == 3
-    assert len(restorer.redo(middle, 0.5, faces=[2, 0, 2]).faces) == 2
-
-
-def apart_at(a, b, where) -> int:
-    return int(np.abs(a.picture.pixels[where].astype(int) - b.picture.pixels[where].astype(int)).max())
-
-
-def test_no_face_leaves_the_photo_as_it_is(restorer, result, family):
+    # Alone in its batch: sums may be rounded otherwise.
+    assert apart(Picture(middle.picture.pixels[columns]), Picture(whole.picture.pixels[columns])) <= 1
     none = restorer.redo(result, 0.5, faces=[])
     assert none.faces == ()
     np.testing.assert_array_equal(none.picture.pixels, family.pixels)
+    # Another choice starts from all faces again.
+    assert len(restorer.redo(middle, 0.5).faces) == 3
+    assert len(restorer.redo(middle, 0.5, faces=[2, 0, 2]).faces) == 2
 
 
 @pytest.mark.parametrize("index", [3, -1, 99])
@@ -171,14 +153,11 @@ def test_parts_are_told_and_can_stop_the_work(restorer, family):
         "paste",
     ]
 
-    class StopError(Exception):
-        pass
-
     def stop(part):
         if part == "encode":
-            raise StopError
+            raise ZeroDivisionError
 
-    with pytest.raises(StopError):
+    with pytest.raises(ZeroDivisionError):
         restorer.restore(family, on_part=stop)
 
 
@@ -194,11 +173,7 @@ def test_damaged_files_are_refused_in_one_line(result, family, tmp_path):
         path.write_bytes(data[:cut])
         with pytest.raises(InputError, match=r"kept\.npz: damaged"):
             keep.load(path, family)
-
-
-def test_pickles_are_never_opened(result, family, tmp_path):
-    path = tmp_path / "kept.npz"
-    np.savez(path, said=np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.savez(path, said=np.array([{"a": 1}], dtype=object), allow_pickle=True)  # pickles are never opened
     with pytest.raises(InputError, match="damaged"):
         keep.load(path, family)
 

@@ -122,8 +122,9 @@ def hole(portrait):
     return np.hypot(columns - 174, rows - 97) < 14
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("channels", [None, 1, 3, 4])
+@pytest.mark.parametrize(
+    ("dtype", "channels"), [(np.uint8, None), (np.uint16, 1), (np.float32, 3), (np.uint8, 4)]
+)
 def test_colorize_gives_arrays_in_colour(portrait, colours, dtype, channels):
     plane = portrait.as_float().mean(axis=2)
     array = plane if channels is None else np.repeat(plane[..., None], channels, axis=2)

@@ -14,6 +14,9 @@ from facemend.predictors.detector import FaceDetector
 from facemend.types import Box, Face
 from fake_parts import SIZE, Network, make_face, noise_picture
 
+FACE = make_face(40, 30, 80)
+CENTRE = np.s_[66:74, 76:84]
+
 
 def brighter(z):
     bump = np.zeros_like(z)
@@ -27,48 +30,46 @@ def redder(z):
     return change
 
 
+def restored(picture, found=(FACE,), change=None, *, size=SIZE, **settings):
+    """By a network that makes that change at w = 0."""
+    networks = Network(change or brighter, size=size).parts(list(found))
+    return Restorer(networks=networks, **{"w": 0, **settings}).restore(picture)
+
+
 @pytest.mark.parametrize("upscale", [1, 2, 4])
 @pytest.mark.parametrize("size", [(150, 200), (97, 131), (1, 1), (2, 300)])
 def test_output_is_the_input_times_upscale(rng, upscale, size):
     picture = noise_picture(rng, *size)
     for found in ([make_face(20, 20, 70)] if min(size) > 50 else [], []):
-        result = Restorer(networks=Network(brighter).parts(found), w=0, upscale=upscale).restore(picture)
+        result = restored(picture, found, upscale=upscale)
         assert result.picture.pixels.shape == (size[0] * upscale, size[1] * upscale, 3)
 
 
 def test_the_face_changes_and_nothing_else(rng):
     picture = noise_picture(rng)
-    result = Restorer(networks=Network(brighter).parts([make_face(40, 30, 80)]), w=0).restore(picture)
+    result = restored(picture)
     changed = (result.picture.pixels != picture.pixels).any(axis=2)
     ys, xs = np.nonzero(changed)
     assert changed[70, 80]
     assert 30 <= ys.min() <= ys.max() <= 110
     assert 40 <= xs.min() <= xs.max() <= 120
-    centre = np.s_[66:74, 76:84]
-    gain = result.picture.pixels[centre].astype(int) - picture.pixels[centre].astype(int)
+    gain = result.picture.pixels[CENTRE].astype(int) - picture.pixels[CENTRE].astype(int)
     assert 40 <= gain.mean() <= 60  # 0.4 of [-1, 1] is 51 of 255
 
 
 def test_w_reaches_the_network(rng):
     picture = noise_picture(rng)
-    faces = [make_face(40, 30, 80)]
-    centre = np.s_[66:74, 76:84]
-    means = [
-        Restorer(networks=Network(brighter).parts(faces), w=w).restore(picture).picture.pixels[centre].mean()
-        for w in (0, 0.5, 1)
-    ]
+    means = [restored(picture, w=w).picture.pixels[CENTRE].mean() for w in (0, 0.5, 1)]
     assert means[0] > means[1] + 15 > means[2] + 30
-    assert abs(means[2] - picture.pixels[centre].mean()) < 2
+    assert abs(means[2] - picture.pixels[CENTRE].mean()) < 2
 
 
 def test_no_face_leaves_the_photo_as_it_is_and_says_so(rng):
-    picture = noise_picture(rng)
-    network = Network(brighter)
+    picture, network = noise_picture(rng), Network(brighter)
     result = Restorer(networks=network.parts([])).restore(picture)
     assert np.array_equal(result.picture.pixels, picture.pixels)
-    assert result.faces == ()
+    assert (result.faces, network.batches) == ((), [])
     assert any("no face found" in note for note in result.notes)
-    assert network.batches == []
 
 
 def test_faces_are_batched_and_each_is_restored(rng):
@@ -104,7 +105,7 @@ def test_photos_together_are_as_one_by_one(rng):
 @pytest.mark.parametrize(("choice", "kept"), [("largest", 1), ("center", 0)])
 def test_selection_lists_the_others_as_skipped(rng, choice, kept):
     faces = [make_face(80, 55, 40), make_face(0, 0, 70)]
-    result = Restorer(networks=Network().parts(faces), faces=choice).restore(noise_picture(rng))
+    result = restored(noise_picture(rng), faces, faces=choice)
     assert [restored.face for restored in result.faces] == [faces[kept]]
     (skipped,) = result.skipped
     assert skipped.face is faces[1 - kept]
@@ -113,7 +114,7 @@ def test_selection_lists_the_others_as_skipped(rng, choice, kept):
 
 def test_small_faces_are_skipped_with_the_reason(rng):
     faces = [make_face(10, 10, 20), make_face(80, 30, 70)]
-    result = Restorer(networks=Network().parts(faces), min_face=30).restore(noise_picture(rng))
+    result = restored(noise_picture(rng), faces, min_face=30)
     assert [restored.face for restored in result.faces] == [faces[1]]
     assert "20 px" in result.skipped[0].reason
 
@@ -121,7 +122,7 @@ def test_small_faces_are_skipped_with_the_reason(rng):
 def test_a_face_with_unusable_landmarks_does_not_stop_the_others(rng):
     bad = Face(Box(0, 0, 50, 50), np.full((5, 2), np.nan, np.float32), 0.9)
     good = make_face(80, 30, 70)
-    result = Restorer(networks=Network(brighter).parts([bad, good]), w=0).restore(noise_picture(rng))
+    result = restored(noise_picture(rng), [bad, good])
     assert [restored.face for restored in result.faces] == [good]
     assert [skipped.face for skipped in result.skipped] == [bad]
 
@@ -129,12 +130,10 @@ def test_a_face_with_unusable_landmarks_does_not_stop_the_others(rng):
 def test_redo_equals_a_fresh_run_and_does_not_encode_again(rng):
     picture = noise_picture(rng)
     network = Network(brighter)
-    restorer = Restorer(networks=network.parts([make_face(40, 30, 80)]), w=0.2, upscale=2)
+    restorer = Restorer(networks=network.parts([FACE]), w=0.2, upscale=2)
     again = restorer.redo(restorer.restore(picture), 0.8)
     assert network.batches == [1]
-    fresh = Restorer(restorer.options, networks=network.parts([make_face(40, 30, 80)]), w=0.8).restore(
-        picture
-    )
+    fresh = Restorer(restorer.options, networks=network.parts([FACE]), w=0.8).restore(picture)
     assert np.array_equal(again.picture.pixels, fresh.picture.pixels)
     assert (again.w, fresh.w) == (0.8, 0.8)
     with pytest.raises(ConfigError):
@@ -145,8 +144,7 @@ def test_redo_equals_a_fresh_run_and_does_not_encode_again(rng):
 def test_gray_stays_gray(rng, upscale):
     gray = noise_picture(rng).pixels[..., :1]
     picture = Picture(np.repeat(gray, 3, axis=2))
-    faces = [make_face(40, 30, 80)]
-    result = Restorer(networks=Network(redder).parts(faces), w=0, upscale=upscale).restore(picture)
+    result = restored(picture, change=redder, upscale=upscale)
     pixels = result.picture.pixels.astype(int)
     assert np.ptp(pixels, axis=2).max() == 0
     assert not np.array_equal(pixels[:: 1 if upscale == 1 else 2, ::upscale], picture.pixels)
@@ -156,7 +154,7 @@ def test_sepia_keeps_its_tint(rng):
     gray = noise_picture(rng).as_float()[..., :1]
     sepia = np.clip(gray + np.array([0.08, 0.0, -0.1]), 0, 1).astype(np.float32)
     picture = Picture.from_array(sepia)
-    result = Restorer(networks=Network(redder).parts([make_face(40, 30, 80)]), w=0).restore(picture)
+    result = restored(picture, change=redder)
     before, after = (rgb_to_ycbcr(p.as_float())[66:74, 76:84] for p in (picture, result.picture))
     assert np.abs(after[..., 0] - before[..., 0]).max() > 0.02  # luma was restored
     assert np.abs(after[..., 1:] - before[..., 1:]).max() < 0.01  # the tint is the photo's
@@ -171,8 +169,8 @@ def rosy(z):
 @pytest.mark.parametrize(("change", "low", "high"), [(redder, 0.01, 0.1), (rosy, -0.01, 0.01)])
 def test_fine_colour_is_restored_and_broad_colour_stays_the_photos(rng, change, low, high):
     picture = noise_picture(rng)
-    result = Restorer(networks=Network(change).parts([make_face(40, 30, 80)]), w=0).restore(picture)
-    before, after = (rgb_to_ycbcr(p.as_float())[66:74, 76:84, 2].mean() for p in (picture, result.picture))
+    result = restored(picture, change=change)
+    before, after = (rgb_to_ycbcr(p.as_float())[CENTRE][..., 2].mean() for p in (picture, result.picture))
     assert low < after - before < high
 
 
@@ -182,8 +180,7 @@ def test_depth_alpha_and_metadata_are_kept(rng, dtype, upscale):
     top = np.iinfo(dtype).max
     alpha = np.tile(np.linspace(0, top, 200).astype(dtype), (150, 1))
     picture = noise_picture(rng, dtype=dtype, alpha=alpha, icc=b"profile", exif=b"Exif\0\0x", format="tiff")
-    parts = Network(brighter).parts([make_face(40, 30, 80)])
-    result = Restorer(networks=parts, w=0, upscale=upscale).restore(picture).picture
+    result = restored(picture, upscale=upscale).picture
     assert result.pixels.dtype == result.alpha.dtype == dtype
     assert result.alpha.shape == result.pixels.shape[:2]
     assert (result.icc, result.exif, result.format) == (picture.icc, picture.exif, picture.format)
@@ -211,7 +208,7 @@ def test_aligned_crops_come_out_at_least_as_large_as_the_network_draws_them(rng,
 
 def test_aligned_at_the_models_size_is_the_networks_output(rng):
     picture = noise_picture(rng, SIZE, SIZE)
-    result = Restorer(networks=Network(brighter).parts([]), aligned=True, w=0).restore(picture)
+    result = restored(picture, aligned=True)
     expected = picture.as_float() + brighter(np.zeros((1, 3, SIZE, SIZE)))[0].transpose(1, 2, 0) / 2
     assert np.abs(result.picture.as_float() - np.clip(expected, 0, 1)).max() <= 0.5 / 255 + 1e-6
 
@@ -226,7 +223,7 @@ def test_a_sharp_aligned_crop_larger_than_the_model_keeps_its_detail(change):
     image = read_picture(Path(__file__).parents[1] / "data/portrait.jpg").as_float()
     (face,) = FaceDetector(threads=1).detect(image)
     picture = Picture.from_array(align(image, face, 400).crop)
-    result = Restorer(networks=Network(change, size=256).parts([]), aligned=True, w=0).restore(picture)
+    result = restored(picture, change=change, size=256, aligned=True)
 
     def fine(p):
         plane = p.as_float().mean(axis=2)
@@ -252,7 +249,7 @@ def test_a_restorer_for_aligned_crops_says_that_it_cannot_do_photos(rng):
 
 
 def test_result_tells_what_was_done(rng):
-    result = Restorer(networks=Network().parts([make_face(40, 30, 80)]), w=0.3).restore(noise_picture(rng))
+    result = restored(noise_picture(rng), w=0.3)
     assert {"detect", "align", "encode", "decode", "mask", "paste"} <= set(result.seconds)
     assert all(value >= 0 for value in result.seconds.values())
     (face,) = result.faces

@@ -49,25 +49,19 @@ def test_an_order_comes_back_as_it_was(opened):
     assert job.expires == pytest.approx(job.created + 60)
 
 
-def test_a_finished_job_says_what_came_of_it(opened):
+def test_a_job_that_is_over_says_what_came_of_it(opened):
     jobs = opened()
-    jobs.add(order("a"))
-    jobs.claim("me")
+    for name in "ab":
+        jobs.add(order(name))
+        jobs.claim("me")
     assert jobs.advance("a", "me", "encode", 0.5)
     assert (jobs.get("a").part, jobs.get("a").progress) == ("encode", 0.5)
     assert jobs.finish("a", "me", **OUTCOME)
     job = jobs.get("a")
-    assert job.status == "done"
-    assert (job.part, job.progress) == (None, 1.0)
+    assert (job.status, job.part, job.progress) == ("done", None, 1.0)
     assert {name: getattr(job, name) for name in OUTCOME} == OUTCOME
-
-
-def test_a_failed_job_says_why(opened):
-    jobs = opened()
-    jobs.add(order("a"))
-    jobs.claim("me")
-    assert jobs.fail("a", "me", "a.png: damaged")
-    assert (jobs.get("a").status, jobs.get("a").error) == ("failed", "a.png: damaged")
+    assert jobs.fail("b", "me", "b.png: damaged")
+    assert (jobs.get("b").status, jobs.get("b").error) == ("failed", "b.png: damaged")
 
 
 @pytest.mark.parametrize("call", ["renew", "advance", "finish", "fail"])

@@ -1,12 +1,9 @@
 """Real servers in processes of their own: killed, stopped, started again, several behind one port."""
 
 import io
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from contextlib import suppress
 
@@ -15,9 +12,11 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from server_helpers import ROOT, post, restored, until, wait
+from server_helpers import post, restored, until, wait
+from typer.testing import CliRunner
 
 import facemend
+from facemend.cli.app import app
 from facemend.imaging import read_picture
 
 pytestmark = pytest.mark.slow
@@ -75,13 +74,15 @@ def test_a_photo_goes_all_the_way_with_the_default_model(serve, portrait, jpeg):
     assert server.terminate() == 0
 
 
-def test_a_temporary_store_goes_with_its_server(serve, blank, tmp_path):
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_temporary_store_goes_with_its_server(serve, blank, tmp_path, sign):
     server = serve(TMPDIR=str(tmp_path))
     restored(server.client, blank)
     (folder,) = tmp_path.glob("facemend-serve-*")
     assert (folder / "jobs.sqlite3").is_file()
     assert folder.stat().st_mode & 0o077 == 0
-    assert server.terminate() == 0
+    server.process.send_signal(sign)
+    assert server.process.wait(60) == 0
     assert not folder.exists()
     assert "Traceback" not in server.text()
 
@@ -125,14 +126,6 @@ def test_sigterm_gives_back_what_takes_too_long(serve, tmp_path, slow):
     assert "facemend_jobs_retaken_total 0.0" in again.client.get("/metrics").text
 
 
-def test_ctrl_c_ends_quietly(serve, blank):
-    server = serve()
-    restored(server.client, blank)
-    server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(30) == 0
-    assert "Traceback" not in server.text()
-
-
 def test_two_workers_share_the_jobs(serve, slow, jpeg, tmp_path):
     server = serve("--workers", "2", TMPDIR=str(tmp_path))
     ids = until_both_run(server, slow)
@@ -171,70 +164,36 @@ def test_a_killed_worker_is_replaced_and_its_job_taken_up(serve, tmp_path, slow)
     assert "facemend_jobs_failed_total 0.0" in text
 
 
-def test_a_full_queue_says_when_to_come_back(serve, slow, blank):
-    server = serve("--queue", "2")
-    first = post(server.client, slow).json()["id"]
-    until_running(server, first)
-    assert [post(server.client, blank).status_code for _ in range(3)] == [202, 202, 429]
-    answer = post(server.client, blank)
-    assert answer.status_code == 429
-    seconds = int(answer.headers["retry-after"])
-    assert 1 <= seconds <= 60
-    with until(120) as tick:
-        while (answer := post(server.client, blank)).status_code == 429:
-            tick()
-    assert answer.status_code == 202
-
-
-def test_the_command_says_what_is_wrong(tmp_path):
-    def run(*options: str, **environment: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "facemend", "serve", *options],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **environment},
-            cwd=ROOT,
-            timeout=60,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr
-        return done.returncode, done.stderr
+def test_the_command_says_what_is_wrong(tmp_path, monkeypatch):
+    def line(*options: str) -> str:
+        done = CliRunner().invoke(app, ["serve", *options])
+        assert done.exit_code == 1
+        return done.stderr
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        code, text = run("--port", port)
-        assert code == 1
-        assert re.search(rf"127\.0\.0\.1 port {port} cannot be used \(.*\); choose another with --port", text)
-    assert "host no-such-host.invalid cannot be used" in run("--host", "no-such-host.invalid")[1]
+        said = line("--port", port)
+        assert re.search(rf"127\.0\.0\.1 port {port} cannot be used \(.*\); choose another with --port", said)
+    assert "host no-such-host.invalid cannot be used" in line("--host", "no-such-host.invalid")
     (tmp_path / "file").write_text("x")
-    assert "cannot be used as a store" in run("--store", str(tmp_path / "file"))[1]
-    assert "queue must be from 1" in run("--queue", "0")[1]
-    assert "FACEMEND_KEEP must be a number" in run(FACEMEND_KEEP="soon")[1]
+    assert "cannot be used as a store" in line("--store", str(tmp_path / "file"))
+    assert "queue must be from 1" in line("--queue", "0")
+    monkeypatch.setenv("FACEMEND_KEEP", "soon")
+    assert "FACEMEND_KEEP must be a number" in line()
+    monkeypatch.setattr("facemend.cli.serve.find_spec", lambda name: None if name == "uvicorn" else name)
+    assert 'pip install "facemend[serve]"' in line()
 
 
-def test_a_warning_where_everybody_may_come(serve):
-    open_ = serve("--host", "0.0.0.0")
-    assert "everybody who reaches 0.0.0.0 can use this server" in open_.text()
-    guarded = serve("--host", "0.0.0.0", FACEMEND_TOKEN="a-b-c")
-    assert "everybody" not in guarded.text()
-    assert guarded.client.post("/api/jobs").status_code == 401
-    assert "everybody" not in serve().text()
-
-
-def test_without_the_extra_the_pip_line_is_told(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(
-        "import importlib.util as u\nfind = u.find_spec\n"
-        "u.find_spec = lambda name, *rest: None if name == 'uvicorn' else find(name, *rest)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "facemend", "serve"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        cwd=ROOT,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert 'pip install "facemend[serve]"' in done.stderr
+@pytest.mark.parametrize(
+    ("host", "token", "warned"),
+    [("0.0.0.0", "", True), ("0.0.0.0", "a-b-c", False), ("127.0.0.1", "", False)],
+)
+def test_a_warning_where_everybody_may_come(monkeypatch, host, token, warned):
+    served = []
+    monkeypatch.setattr("facemend.server.run.serve", lambda settings, on_ready: served.append(settings))
+    monkeypatch.setenv("FACEMEND_TOKEN", token)
+    done = CliRunner().invoke(app, ["serve", "--host", host])
+    assert ("everybody who reaches 0.0.0.0 can use this server" in done.stderr) == warned
+    assert (served[0].host, served[0].token) == (host, token)

@@ -94,10 +94,12 @@ def test_a_film_that_is_cut_off_is_refused_before_the_work(tmp_path, rng):
     cut.write_bytes(data[: len(data) // 2])
     told = []
     with pytest.raises(InputError, match=r"2\.4 s long, but .* --end 2") as caught:
-        restore_video(cut, tmp_path / "out.mp4", parts=film_parts(), on_frame=lambda *f: told.append(f))
+        restore_video(cut, tmp_path / "out.mp4", networks=film_parts(), on_frame=lambda *f: told.append(f))
     assert told == []
     end = Fraction(str(caught.value).split("--end ")[1].split()[0])
-    result = restore_video(cut, tmp_path / "out.mp4", video=VideoOptions(Span(end=end)), parts=film_parts())
+    result = restore_video(
+        cut, tmp_path / "out.mp4", video=VideoOptions(Span(end=end)), networks=film_parts()
+    )
     assert 20 < result.frames < 50
 
 

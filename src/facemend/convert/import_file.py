@@ -10,6 +10,7 @@ from facemend.errors import ConfigError, WeightsError, require_extra
 from facemend.files import file_sha256
 from facemend.weights.catalog import Published, published_as
 from facemend.weights.models import TASKS, ModelInfo, imported_as
+from facemend.weights.published import accept_licence, licence_accepted
 from facemend.weights.weight_files import weight_kind
 
 

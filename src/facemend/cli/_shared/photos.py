@@ -17,11 +17,13 @@ from facemend.cli._shared.weights import resolve_model
 
 if TYPE_CHECKING:
     from facemend.folder.plan import Batch
+    from facemend.folder.records import FolderStore, Records
     from facemend.folder.run import FileReport
     from facemend.imaging import Outputs
     from facemend.photo.options import RestoreOptions
     from facemend.photo.result import PhotoResult
     from facemend.photo.task import PhotoTask
+    from facemend.weights.models import ModelInfo
 
 FEW = 5
 """Up to so many photos are told of one by one."""
@@ -50,7 +52,7 @@ def run_photos(
         naming: of the outputs, see `plan_batch`.
     """
     from facemend.folder.plan import REPORT, plan_batch
-    from facemend.folder.records import FolderStore, Records, options_digest, sole_run
+    from facemend.folder.records import sole_run
     from facemend.folder.run import run_batch, share_cores
     from facemend.imaging import Outputs
     from facemend.photo.networks import Networks
@@ -67,21 +69,11 @@ def run_photos(
     for note in worker.notes:
         warn(f"facemend: {note}")
     root = batch.root if resumes and batch.jobs else None
-    records = None
-    if root is not None:
-        extras = [name for name, wanted in (("compare", given.compare), ("crops", given.crops)) if wanted]
-        records = Records(FolderStore(root), options_digest(options, model, *extras))
+    how: dict[str, Any] = {"crops": given.crops, "compare": given.compare, "jobs": jobs}
+    how["records"] = None if root is None else _records(root, options, model, given)
+    lasting = None if root is None else root / REPORT
     with nullcontext() if root is None else sole_run(root, *([given.crops] if given.crops else [])):
-        reports = run_batch(
-            batch,
-            partial(work, worker),
-            outputs,
-            crops=given.crops,
-            compare=given.compare,
-            jobs=jobs,
-            records=records,
-        )
-        lasting = None if root is None else root / REPORT
+        reports = run_batch(batch, partial(work, worker), outputs, **how)
         all_well = follow(
             reports, len(batch.jobs), options, given.report, outputs, lasting, batch, worker.notes, task.done
         )
@@ -92,6 +84,15 @@ def run_photos(
         say(f"-> {shown(batch.root)}")
     if not all_well or batch.unlisted:
         raise typer.Exit(1)
+
+
+def _records(
+    root: Path, options: RestoreOptions, model: ModelInfo | None, given: PhotoOptions
+) -> Records[FolderStore]:
+    from facemend.folder.records import FolderStore, Records, options_digest
+
+    extras = [name for name in ("compare", "crops") if getattr(given, name)]
+    return Records(FolderStore(root), options_digest(options, model, *extras))
 
 
 def follow(
