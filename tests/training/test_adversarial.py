@@ -35,12 +35,17 @@ def test_generator_loss():
 
 @pytest.fixture
 def scene():
-    """A network with a last layer, a target, and a critic."""
+    """A network with a last layer, a target, and a discriminator."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 3, 3, padding=1))
-    critic = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 1, 3))
+    discriminator = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 1, 3))
     image = network(torch.rand(2, 3, 12, 12))
-    return network, image, (image - torch.rand(2, 3, 12, 12)).abs().mean(), generator_loss(critic(image))
+    return (
+        network,
+        image,
+        (image - torch.rand(2, 3, 12, 12)).abs().mean(),
+        generator_loss(discriminator(image)),
+    )
 
 
 def gradient_norm(loss, parameter):

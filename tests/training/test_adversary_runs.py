@@ -60,13 +60,13 @@ def runs(settings, stage1, stage2, tmp_path_factory):
 def test_several_in_a_run(runs, stage):
     config, state = runs[stage]
     lines = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
-    wanted = {f"{k}_{n}" for k in ("gan", "lambda", "critic", "real", "fake") for n in ("patch", "projected")}
+    wanted = {f"{k}_{n}" for k in ("gan", "lambda", "d_loss", "real", "fake") for n in ("patch", "projected")}
     for line in lines:
         if "l1" in line:
             assert wanted <= set(line)
-    assert float(state["/critic_progress_projected/steps"]) == 4
+    assert float(state["/discriminator_progress_projected/steps"]) == 4
     assert {name.split("/")[1] for name in state} >= {
-        "critic_patch", "critic_projected", "critic_optimizer_patch", "critic_optimizer_projected"
+        *(f"discriminator{part}_{kind}" for part in ("", "_optimizer") for kind in ("patch", "projected"))
     }  # fmt: skip
 
 
@@ -76,6 +76,8 @@ def test_projections_stay_through_both_stages(runs):
     assert saved.info["adversaries"] == ["patch", "projected"]
     _, state = runs["stage3"]
     for level in range(4):
-        assert torch.equal(state[f"/critic_projected/mix{level}"], saved.state[f"projected.mix{level}"])
+        assert torch.equal(
+            state[f"/discriminator_projected/mix{level}"], saved.state[f"projected.mix{level}"]
+        )
     head = "heads.0.0.parametrizations.weight.original"
-    assert not torch.equal(state[f"/critic_projected/{head}"], saved.state[f"projected.{head}"])
+    assert not torch.equal(state[f"/discriminator_projected/{head}"], saved.state[f"projected.{head}"])

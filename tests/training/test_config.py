@@ -258,3 +258,30 @@ def test_weights_are_numbers(write, weight):
 def test_a_folder_without_the_pictures_of_another(write):
     config = load_config(write(STAGE1.replace("weight = 0.5", 'without = "faces"')))
     assert [folder.without for folder in config.data.folders] == [None, Path("faces")]
+
+
+def test_a_recipe_says_what_differs_from_its_base(write, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/other.toml").write_text('base = "../run.toml"\nseed = 2\n[optim]\nlr = 1e-4')
+    write(STAGE1 + "[optim]\nlr = 1e-2\nclip = 2.0\n[[adversary]]\n[[adversary]]\nname = 'b'")
+    found = load_config(tmp_path / "deep/other.toml", ["optim.warmup=3"])
+    assert (found.seed, found.optim.lr, found.optim.clip, found.optim.warmup) == (2, 1e-4, 2.0, 3)
+    assert [folder.weight for folder in found.data.folders] == [1.0, 0.5]
+    (tmp_path / "third.toml").write_text(
+        'base = "deep/other.toml"\nadversary = { width = 8 }\n[data]\nfolders = [{ path = "x" }]'
+    )
+    found = load_config(tmp_path / "third.toml")
+    assert (found.adversary[0].width, len(found.adversary), len(found.data.folders)) == (8, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ('base = "none.toml"', r"none\.toml: cannot read .*; .*run\.toml names it as its base$"),
+        ('base = "run.toml"', r"run\.toml: its bases lead back to it"),
+        ("base = 3", r"run\.toml: base is the name of a file"),
+    ],
+)
+def test_wrong_bases(write, text, match):
+    with pytest.raises(ConfigError, match=match):
+        load_config(write(text))

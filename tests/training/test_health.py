@@ -13,7 +13,7 @@ from facemend.training.health import Health
 HEALTHY = {
     "l1": 0.1,
     "lambda": 0.4,
-    "critic": 1.6,
+    "d_loss": 1.6,
     "real": 0.3,
     "fake": -0.3,
     "perplexity": 40.0,
@@ -22,9 +22,9 @@ HEALTHY = {
 }
 SICK = [
     ("adversary_silent", {"lambda": 1e-6}, 5),
-    ("adversary_wins", {"critic": 0.01, "real": 2.0, "fake": -2.0}, 5),
+    ("adversary_wins", {"d_loss": 0.01, "real": 2.0, "fake": -2.0}, 5),
     ("adversary_lost", {"real": 0.001, "fake": 0.002}, 20),
-    ("adversary_at_chance", {"critic": 1.95}, 20),
+    ("adversary_at_chance", {"d_loss": 1.95}, 20),
     ("codebook_unused", {"perplexity": 1.2}, 5),
     ("codes_by_chance", {"token": 4.15}, 5),
     ("always_clipped", {"gradient": 30.0}, 5),
@@ -56,10 +56,10 @@ def test_each_of_several_discriminators_is_watched(settings, tmp_path):
     phases = [{"steps": 1, "size": 64, "batch": 2}]
     health = Health(settings("stage1", tmp_path, phases=phases, adversary=several))
     line = {
-        f"{k}_{n}": HEALTHY[k] for k in ("lambda", "critic", "real", "fake") for n in ("patch", "texture")
+        f"{k}_{n}": HEALTHY[k] for k in ("lambda", "d_loss", "real", "fake") for n in ("patch", "texture")
     }
     assert not any(health.look(step, line) for step in range(0, 1000, 20))
-    spoken = [health.look(1000 + k, line | {"critic_texture": 2.0, "lambda_patch": 0.0}) for k in range(25)]
+    spoken = [health.look(1000 + k, line | {"d_loss_texture": 2.0, "lambda_patch": 0.0}) for k in range(25)]
     assert list(spoken[4]) == ["adversary_silent_patch"]
     assert list(spoken[19]) == ["adversary_at_chance_texture"]
     assert spoken[19]["adversary_at_chance_texture"].startswith("adversary 'texture': ")
@@ -78,7 +78,7 @@ def test_the_start_of_a_run_is_let_pass(health):
     assert not any(health.look(step, early) for step in range(0, 100, 5))
 
 
-def test_figures_that_are_not_there_are_not_asked_for(health):
+def test_metrics_that_are_not_there_are_not_asked_for(health):
     assert not any(health.look(step, {"l1": 0.2}) for step in range(1000, 2000, 20))
 
 
@@ -90,7 +90,7 @@ def test_warnings_are_said_and_kept(settings, tmp_path, caplog):
     phases = [{"steps": 3, "size": 64, "batch": 2}]
     config = settings("stage1", tmp_path / "run", phases=phases)
 
-    def always(self, step, figures):
+    def always(self, step, metrics):
         return {"odd": "something is odd. Look"} if step == 2 else {}
 
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING):

@@ -101,7 +101,7 @@ def test_stage1_in_two_processes_is_stage1_with_the_double_batch(settings, data,
     )
     assert [line["step"] for line in first] == [line["step"] for line in second]
     for a, b in zip(first, second, strict=True):
-        for name in {"l1", "lpips_alex", "lambda", "critic", "real", "fake", "perplexity"} & a.keys():
+        for name in {"l1", "lpips_alex", "lambda", "d_loss", "real", "fake", "perplexity"} & a.keys():
             assert b[name] == pytest.approx(a[name], rel=5e-3, abs=1e-4), (a["step"], name)
     assert json.loads((two.out / "environment.json").read_text())["processes"] == 2
 

@@ -21,7 +21,7 @@ def mean(values) -> float:
 
 def test_it_learns(stage1):
     """L1 from the first steps to the last, and again from the k-means start of the codebook to the last."""
-    l1 = stage1.figures("l1")
+    l1 = stage1.metrics("l1")
     end = mean(value for step, value in l1.items() if step > 50)
     assert end < 0.55 * l1[2]
     assert end < 0.9 * l1[12]
@@ -42,32 +42,32 @@ def test_the_folder_holds_everything(stage1):
 def test_log_tells_of_the_codebook(stage1):
     """Defect 17: usage and perplexity are logged."""
     codes = preset("tiny").autoencoder.codebook_size
-    perplexity = stage1.figures("perplexity")
+    perplexity = stage1.metrics("perplexity")
     assert list(perplexity) == list(range(2, 61, 2))
     assert all(1 <= value <= codes + 1e-6 for value in perplexity.values())
-    assert list(stage1.figures("held_out/perplexity")) == [30, 60]
-    used = stage1.figures("held_out/codes_used")[60]
+    assert list(stage1.metrics("held_out/perplexity")) == [30, 60]
+    used = stage1.metrics("held_out/codes_used")[60]
     assert 0 < used <= 1
-    assert stage1.figures("held_out/psnr")[60] > 5
-    assert stage1.figures("held_out/lpips_alex")[60] > 0
-    assert stage1.figures("images_per_second")[60] > 0
+    assert stage1.metrics("held_out/psnr")[60] > 5
+    assert stage1.metrics("held_out/lpips_alex")[60] > 0
+    assert stage1.metrics("images_per_second")[60] > 0
 
 
 def test_phases_and_bypass_change_at_their_steps(stage1):
-    assert {step for step, value in stage1.figures("bypass").items() if value == 1} == set(range(2, 11, 2))
-    assert list(stage1.figures("gan")) == [58, 60]
-    for name in ("critic", "lambda", "real", "fake"):
-        assert list(stage1.figures(name)) == [58, 60]
-    assert all(0 <= value <= 1 for value in stage1.figures("lambda").values())
+    assert {step for step, value in stage1.metrics("bypass").items() if value == 1} == set(range(2, 11, 2))
+    assert list(stage1.metrics("gan")) == [58, 60]
+    for name in ("d_loss", "lambda", "real", "fake"):
+        assert list(stage1.metrics(name)) == [58, 60]
+    assert all(0 <= value <= 1 for value in stage1.metrics("lambda").values())
 
 
 def test_kmeans_puts_the_codes_where_the_data_is(stage1):
     """Against a run of random codes: the distance of encoder outputs to their code falls at the start."""
-    code = stage1.figures("code")
+    code = stage1.metrics("code")
     assert code[12] < 0.5 * code[10]
 
 
-def test_tensorboard_has_the_figures(stage1):
+def test_tensorboard_has_the_metrics(stage1):
     (events,) = (stage1.folder / "tensorboard").iterdir()
     content = events.read_bytes()
     for name in (b"held_out/codes_used", b"perplexity", b"l1", b"lambda"):
@@ -121,8 +121,8 @@ def test_ema_codebook_moves_without_the_optimiser(run_to_end, settings, tmp_path
     assert not torch.equal(state["net"]["codebook.vectors"], run.start["codebook.vectors"])
     trained = len(state["optimizer"]["state"])
     assert trained == len(run.start) - 1
-    care = state["care"]
-    expected = care["sums"] / care["counts"].clamp(min=1e-3)[:, None]
+    ema = state["codebook_ema"]
+    expected = ema["sums"] / ema["counts"].clamp(min=1e-3)[:, None]
     torch.testing.assert_close(state["net"]["codebook.vectors"], expected)
 
 
@@ -176,5 +176,5 @@ def test_one_scale_learns_as_it_did(stage1):
     """L1, code loss and perplexity as recorded before there were others, over bypass, k-means and revival."""
     for line in RECORDED.replace("\n", " ").split(","):
         step, *wanted = line.split()
-        found = [stage1.figures(name)[int(step)] for name in ("l1", "code", "perplexity")]
+        found = [stage1.metrics(name)[int(step)] for name in ("l1", "code", "perplexity")]
         assert found == pytest.approx([float(value) for value in wanted], rel=5e-3)

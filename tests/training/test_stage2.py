@@ -22,21 +22,21 @@ def part_of(state, part):
 
 
 def test_token_loss_falls(stage2):
-    token = stage2.figures("token")
+    token = stage2.metrics("token")
     assert token[2] > 0.7 * math.log(preset("tiny").autoencoder.codebook_size)  # near chance
     assert token[50] < 0.75 * token[2]
-    assert stage2.figures("top1")[50] > 2 * stage2.figures("top1")[2]
+    assert stage2.metrics("top1")[50] > 2 * stage2.metrics("top1")[2]
 
 
 def test_log_and_previews(stage2):
     """Defect 10: accuracy beside cross entropy, and a preview at w = 0."""
     for name in ("top1", "top5"):
-        values = stage2.figures(name)
+        values = stage2.metrics(name)
         assert list(values) == list(range(2, 51, 2))
         assert all(0 <= value <= 1 for value in values.values())
-    assert all(stage2.figures("top1")[step] <= stage2.figures("top5")[step] for step in range(2, 51, 2))
+    assert all(stage2.metrics("top1")[step] <= stage2.metrics("top5")[step] for step in range(2, 51, 2))
     for name in ("token", "top1", "psnr_lq", "psnr_w0", "lpips_alex_w0"):
-        assert list(stage2.figures(f"held_out/{name}")) == [25, 50]
+        assert list(stage2.metrics(f"held_out/{name}")) == [25, 50]
     assert "l1" not in stage2.log[-1]
     grid = np.asarray(Image.open(stage2.folder / "previews/step_000050.png"))
     assert grid.shape == (2 * SIDE, 3 * SIDE, 3)  # LQ, restored, HQ
@@ -48,7 +48,7 @@ def test_teacher_is_described_at_the_start(stage1, stage2):
     first = stage2.log[0]
     assert first["step"] == 0
     assert 0 < first["target_entropy"] <= math.log(preset("tiny").autoencoder.codebook_size)
-    assert first["stage1_psnr"] == pytest.approx(stage1.figures("held_out/psnr")[60], abs=1e-3)
+    assert first["stage1_psnr"] == pytest.approx(stage1.metrics("held_out/psnr")[60], abs=1e-3)
     assert stage2.checkpoint.info["stage1"] == stage1.checkpoint.sha256
 
 
