@@ -134,7 +134,6 @@ def test_a_run_of_minutes_stops_goes_on_and_ends_in_time(default, scripts, comma
     slowed(suite, "load_case", 5)
     monkeypatch.setattr(minutes, "LEAST_STAGE", 1)
     monkeypatch.setitem(minutes.LEAST_RESERVE, "cpu", 45)
-    monkeypatch.setattr(default, "SAVE_SECONDS", 30)
     monkeypatch.setattr(minutes, "SAVE_SECONDS", 30)
     words = [*command, "--minutes", "4", "--milestones", str(tmp_path / "m"), "--part-mib", str(64 / 1024)]
 
@@ -184,10 +183,10 @@ def read_log_of(path: Path) -> list[dict]:
 
 @pytest.mark.slow
 def test_a_try_takes_two_steps_a_stage_from_packed_faces(default, command, tmp_path, capsys):
-    tar = tmp_path / "faces.tar"
-    assert default.main([*command, "--pack", str(tar)], 0.0) == 0
+    packed = tmp_path / "faces.zip"
+    assert default.main([*command, "--pack", str(packed)], 0.0) == 0
     assert "all faces of each source" in capsys.readouterr().out
-    words = [str(tar) if word.endswith("/faces") else word for word in command]
+    words = [str(packed) if word.endswith("/faces") else word for word in command]
     assert default.main([*words, "--try"], time.monotonic()) == 0
     for stage in ("stage1", "stage2", "stage3"):
         product = load_checkpoint(tmp_path / f"try/model-work/{stage}/model.safetensors")
