@@ -7,7 +7,7 @@ from torch import Tensor
 
 from facemend.networks.codeformer.codeformer import CodeFormer, Encoded
 from facemend.networks.perceptual.lpips import LPIPS
-from facemend.training.code_losses import CodeAccuracy, code_accuracy, feature_loss, soft_targets, token_loss
+from facemend.training.code_losses import code_accuracy, feature_loss, soft_targets, token_loss
 from facemend.training.frozen_stage1 import FrozenStage1
 from facemend.training.run import Run, Tally
 from facemend.training.settings import CodeLossConfig
@@ -49,9 +49,8 @@ class CodeLosses:
         tokens = by_scale("token", losses, sizes.grids)
         loss = self.weights.feature * features["feature"] + self.weights.token * tokens["token"]
         metrics = {name: value.detach() for name, value in (features | tokens).items()}
-        right = accuracies(self.stage1, encoded.logits.detach(), codes)
-        metrics |= by_scale("top1", [torch.tensor(own.top1) for own in right], sizes.grids)
-        metrics |= by_scale("top5", [torch.tensor(own.top5) for own in right], sizes.grids)
+        for name, right in zip(("top1", "top5"), accuracies(self.stage1, encoded.logits, codes), strict=True):
+            metrics |= by_scale(name, [torch.tensor(own) for own in right], sizes.grids)
         return loss, metrics
 
 
@@ -68,10 +67,11 @@ def token_losses(
     ]
 
 
-def accuracies(stage1: FrozenStage1, logits: Tensor, codes: Tensor) -> list[CodeAccuracy]:
-    """How many codes of each scale are predicted."""
-    pairs = zip(stage1.by_scale(logits), stage1.by_scale(codes), strict=True)
-    return [code_accuracy(*pair) for pair in pairs]
+def accuracies(stage1: FrozenStage1, logits: Tensor, codes: Tensor) -> tuple[list[float], list[float]]:
+    """Share of each scale's codes that is predicted exactly, and among the first five."""
+    pairs = zip(stage1.by_scale(logits.detach()), stage1.by_scale(codes), strict=True)
+    first, five = zip(*(code_accuracy(*pair) for pair in pairs), strict=True)
+    return list(first), list(five)
 
 
 @torch.no_grad()
@@ -93,7 +93,7 @@ def validate(
         encoded = net.encode(lq_part)
         sides = stage1.sizes.grids
         guesses.add(by_scale("token", token_losses(stage1, encoded.logits, codes), sides))
-        guesses.add(by_scale("top1", [own.top1 for own in accuracies(stage1, encoded.logits, codes)], sides))
+        guesses.add(by_scale("top1", accuracies(stage1, encoded.logits, codes)[0], sides))
         for w in ws:
             image = net.decode(
                 encoded.codes, encoded.features, torch.full((len(lq_part),), w, device=lq.device)
