@@ -221,7 +221,7 @@ class Pair:
         return engine
 
 
-@pytest.mark.parametrize("fine", [[1, 1, 0, 0], [1, 0, 1, 1], [1, 1, 1, 1]], ids=str)
+@pytest.mark.parametrize("fine", [[1, 1, 0, 0], [1, 0, 1, 1]], ids=str)
 def test_two_processes_are_one_with_the_double_batch(make, fine):
     """Also where one of the two has no face to judge."""
     fine = torch.tensor(fine, dtype=torch.bool)
@@ -289,11 +289,10 @@ def test_learning_rate_warms_up_over_its_own_steps(make):
     assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_the_penalty_flattens_a_discriminator(make, precision):
+def test_the_penalty_flattens_a_discriminator(make):
     scene, ends = Scene(), []
     for penalty in (1e-6, 1.0):
-        adversaries = make(PATCH | {"norm": "none", "penalty": penalty, "lr": 1e-3}, precision=precision)
+        adversaries = make(PATCH | {"norm": "none", "penalty": penalty, "lr": 1e-3}, precision="bf16")
         for _ in range(40):
             metrics = adversaries.train(scene.real, scene.image, draws())
         assert set(metrics) == {"d_loss", "real", "fake", "penalty"}

@@ -1,4 +1,4 @@
-"""Stored target codes are those of the frozen, for the right pictures, and only as long as they are."""
+"""Stored target codes are those of stage I, for the right pictures, and only as long as they are."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Stage I as the frozen, and the metrics and pictures of validation."""
+"""Stage I as it is for stages II and III, and the metrics and pictures of validation."""
 
 import math
 
@@ -59,7 +59,7 @@ def test_entropy_of_target_codes():
 
 
 def test_ranges_round_trip():
-    """Defect 5: every 8 bit value comes back, and [-1, 1] covers [0, 1] in full."""
+    """Every 8 bit value comes back, and [-1, 1] covers [0, 1] in full."""
     values = torch.arange(256, dtype=torch.uint8).expand(1, 3, 1, 256)
     signed = to_signed(values)
     assert signed.dtype == torch.float32
@@ -90,7 +90,7 @@ def test_truth_against_truth_is_perfect(probe):
 
 
 def test_metrics_tell_dark_from_right(probe):
-    """A picture shown in the wrong range (defect 5) costs what it must: |x - (x+1)/2| is no small error."""
+    """A picture shown in the wrong range costs what it must: |x - (x+1)/2| is no small error."""
     metrics = compare((probe + 1) / 2, probe, LPIPS("alex"))
     expected = 10 * torch.log10(1 / ((probe - (probe + 1) / 2) / 2).square().mean((1, 2, 3)))
     assert metrics["psnr"] == pytest.approx(expected.mean().item(), abs=1e-3)

@@ -4,10 +4,8 @@ import json
 import logging
 
 import pytest
-from safetensors.torch import load_file
 
-from facemend.errors import FacemendError
-from facemend.training import stage1_autoencoder, train
+from facemend.training import train
 from facemend.training.health import Health
 
 HEALTHY = {
@@ -99,15 +97,3 @@ def test_warnings_are_said_and_kept(settings, tmp_path, caplog):
     assert "step 2: something is odd. Look" in caplog.text
     kept = [json.loads(line) for line in (config.out / "warnings.jsonl").read_text().splitlines()]
     assert kept == [{"step": 2, "name": "odd", "text": "something is odd. Look"}]
-
-
-def test_the_batch_of_a_diverged_step_is_kept(settings, tmp_path, monkeypatch):
-    real = stage1_autoencoder.code_loss
-    monkeypatch.setattr(stage1_autoencoder, "code_loss", lambda *a: real(*a) * float("inf"))
-    config = settings("stage1", tmp_path / "run", phases=[{"steps": 3, "size": 64, "batch": 2}])
-    with pytest.raises(FacemendError, match=r"diverged_step000001_process0\.safetensors"):
-        train(config)
-    batch = load_file(config.out / "diverged_step000001_process0.safetensors")
-    assert batch["hq"].shape == (2, 3, 64, 64)
-    assert batch["hq"].abs().max() <= 1
-    assert batch["face"].shape == (2,)

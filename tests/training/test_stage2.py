@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facemend.errors import ConfigError, FacemendError, InputError, WeightsError
+from facemend.errors import ConfigError, FacemendError, InputError
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
 from facemend.networks.codeformer.checkpoint import save_checkpoint
 from facemend.networks.codeformer.config import preset
@@ -29,7 +29,7 @@ def test_token_loss_falls(stage2):
 
 
 def test_log_and_previews(stage2):
-    """Defect 10: accuracy beside cross entropy, and a preview at w = 0."""
+    """Accuracy beside cross entropy, and a preview at w = 0."""
     for name in ("top1", "top5"):
         values = stage2.metrics(name)
         assert list(values) == list(range(2, 51, 2))
@@ -44,7 +44,7 @@ def test_log_and_previews(stage2):
 
 
 def test_teacher_is_described_at_the_start(stage1, stage2):
-    """Defect 1: what the target codes are like is known before the first step."""
+    """What the target codes are like is known before the first step."""
     first = stage2.log[0]
     assert first["step"] == 0
     assert 0 < first["target_entropy"] <= math.log(preset("tiny").autoencoder.codebook_size)
@@ -76,7 +76,7 @@ def test_trained_parts_change(stage2, part):
 
 
 def test_an_untrained_stage1_is_refused(run_to_end, settings, tmp_path):
-    """Defect 1: its codes would be noise, and training on them looks like training."""
+    """Its codes would be noise, and training on them looks like training."""
     torch.manual_seed(0)
     sizes, path = preset("tiny"), tmp_path / "random.safetensors"
     net = VQAutoencoder(sizes.autoencoder)
@@ -100,13 +100,6 @@ def test_a_missing_stage1_is_refused(run_to_end, settings, tmp_path):
         run_to_end(config)
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(run_to_end, settings, tmp_path):
-    path = tmp_path / "text.safetensors"
-    path.write_text("not a checkpoint")
-    with pytest.raises(WeightsError, match=r"text\.safetensors"):
-        run_to_end(settings("stage2", tmp_path / "run", stage1=path, phases=PHASE))
-
-
 def test_other_sizes_are_refused(run_to_end, settings, tmp_path):
     sizes = preset("tiny")
     other = dataclasses.replace(sizes, autoencoder=dataclasses.replace(sizes.autoencoder, codebook_size=16))
@@ -120,13 +113,4 @@ def test_other_sizes_are_refused(run_to_end, settings, tmp_path):
 def test_a_checkpoint_of_another_network_is_refused(run_to_end, settings, stage1, stage2, tmp_path, wrong):
     path = stage2.path if wrong == "stage2" else stage1.folder / "discriminator.safetensors"
     with pytest.raises(FacemendError, match="does not fit the network"):
-        run_to_end(settings("stage2", tmp_path / "run", stage1=path, phases=PHASE))
-
-
-def test_nan_weights_are_refused(run_to_end, settings, stage1, tmp_path):
-    state = dict(stage1.checkpoint.state)
-    state["decoder.out.weight"] = state["decoder.out.weight"] * float("nan")
-    path = tmp_path / "nan.safetensors"
-    save_checkpoint(path, state, preset("tiny"), {"stage": "stage1"})
-    with pytest.raises(WeightsError, match=r"decoder\.out\.weight holds NaN"):
         run_to_end(settings("stage2", tmp_path / "run", stage1=path, phases=PHASE))

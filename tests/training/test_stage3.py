@@ -20,7 +20,7 @@ GAN = {"gan", "lambda", "d_loss", "real", "fake"}
 
 
 def test_every_phase_boundary_is_crossed(stage3):
-    """Defect 2: the phases before, in and after the one without image losses run, with their metrics."""
+    """The phases before, in and after the one without image losses run, with their metrics."""
     lines = {line["step"]: set(line) for line in stage3.log if "token" in line}
     assert list(lines) == list(range(1, 13))
     for step, names in lines.items():
@@ -97,7 +97,7 @@ def test_trained_parts_change(stage3, part):
 
 
 def test_discriminator_of_stage1_is_taken_up(run_to_end, settings, stage1, stage3, tmp_path):
-    """Defect 3: it is the one that stage I saved."""
+    """It is the one that stage I saved."""
     discriminator = stage1.folder / "discriminator.safetensors"
     run = run_to_end(follow(settings, stage3, tmp_path / "run", discriminator=discriminator))
     saved = load_checkpoint(discriminator).state
