@@ -88,14 +88,6 @@ def test_gradient_is_the_weighted_sum_of_each_ones(make):
     assert set(metrics) == {f"{k}_{n}" for k in ("gan", "lambda") for n in ("patch", "small")}
 
 
-def test_names_of_metrics_are_plain_for_one(make):
-    scene = Scene()
-    one = make(PATCH)
-    _, metrics = one.gradient(scene.image, scene.layer, scene.reconstruction, draws())
-    assert set(metrics) == {"gan", "lambda"}
-    assert set(one.train(scene.real, scene.image, draws())) == {"d_loss", "real", "fake"}
-
-
 def test_a_patch_one_on_the_whole_draws_nothing(make):
     scene, generator = Scene(), draws()
     before = generator.get_state()

@@ -103,17 +103,3 @@ def test_stage2_learns_the_same_from_the_cache(settings, stage1, faces, tmp_path
         states.append(torch.load(config.out / "state.pt", weights_only=True)["net"])
         assert (config.out / "codes.npy").exists() == cached
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-
-
-def test_views_and_the_cache_exclude_each_other(settings, stage1, faces, tmp_path):
-    for change in ({"rotate": 3.0}, {"occlude": 0.1}, {"crop": [0.9, 1.0]}, {"light": 0.1}, {"shift": 0.1}):
-        data = {"folders": [{"path": faces}], "holdout": 2, **change}
-        with pytest.raises(ValueError, match="faces as they are"):
-            settings(
-                "stage2",
-                tmp_path / "run",
-                stage1=stage1.path,
-                cache_codes=True,
-                data=data,
-                phases=[{"steps": 1, "batch": 2, "degradation": "medium"}],
-            )

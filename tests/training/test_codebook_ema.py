@@ -29,13 +29,6 @@ def error(rows, vectors):
     return torch.cdist(rows, vectors).amin(1).square().mean().item()
 
 
-def test_kmeans_with_a_code_for_each_vector(generator):
-    codebook, ema = make()
-    rows = torch.randn(8, 3, generator=generator)
-    ema.start_from(rows, generator)
-    assert error(rows, codebook.vectors.detach()) == pytest.approx(0, abs=1e-8)
-
-
 def test_kmeans_betters_its_random_start(generator):
     rows = torch.randn(400, 3, generator=generator)
     errors = []
@@ -44,16 +37,6 @@ def test_kmeans_betters_its_random_start(generator):
         ema.start_from(rows, torch.Generator().manual_seed(1), rounds)
         errors.append(error(rows, codebook.vectors.detach()))
     assert errors[0] > errors[1] > errors[2]
-
-
-def test_kmeans_finds_separate_heaps(generator):
-    heaps = torch.tensor([[10.0, 0, 0], [0, 10, 0], [0, 0, 10], [-10, 0, 0]])
-    rows = heaps.repeat_interleave(50, 0) + 0.1 * torch.randn(200, 3, generator=generator)
-    codebook, ema = make(size=8)
-    ema.start_from(rows, generator)
-    assert error(heaps, codebook.vectors.detach()) < 0.05
-    # Every code is next to data.
-    assert torch.cdist(codebook.vectors.detach(), rows).amin(1).max() < 1
 
 
 def test_kmeans_with_fewer_vectors_than_codes(generator):
@@ -72,14 +55,6 @@ def test_one_step_of_the_running_mean_by_hand():
     torch.testing.assert_close(codebook.vectors[2], (0.75 * before[2] + 0.25 * rows[:2].sum(0)) / 1.25)
     torch.testing.assert_close(codebook.vectors[0], 0.75 * before[0] + 0.25 * rows[2])
     torch.testing.assert_close(codebook.vectors[1], before[1])
-
-
-def test_running_mean_settles_at_the_mean_of_what_chooses_the_code(generator):
-    codebook, ema = make(size=4, update="ema", decay=0.5)
-    rows = torch.randn(10, 3, generator=generator)
-    for _ in range(60):
-        ema.observe(as_grid(rows), torch.full((1, 10), 3))
-    torch.testing.assert_close(codebook.vectors[3], rows.mean(0), atol=1e-5, rtol=1e-5)
 
 
 def test_only_ema_moves_codes_and_stops_gradients():
@@ -117,26 +92,6 @@ def test_revival_with_fewer_vectors_than_dead_codes(generator):
     for _ in range(20):
         ema.observe(as_grid(rows), torch.tensor([[0, 0]]))
     assert ema.revive(as_grid(rows), generator) == 2
-
-
-def test_nothing_is_dead_at_the_start(generator):
-    _, ema = make()
-    assert ema.revive(torch.randn(1, 3, 2, 2), generator) == 0
-
-
-def test_resuming_changes_nothing(generator):
-    codebook, ema = make(update="ema", decay=0.8)
-    rows = torch.randn(8, 3, generator=generator)
-    codes = torch.randint(8, (1, 8), generator=generator)
-    ema.observe(as_grid(rows), codes)
-    saved = {name: value.clone() for name, value in ema.state_dict().items()}
-    other = Codebook(8, 3)
-    other.load_state_dict(codebook.state_dict())
-    resumed = CodebookEMA(other, CodebookConfig(update="ema", decay=0.8), Engine())
-    resumed.load_state_dict(saved)
-    ema.observe(as_grid(rows), codes)
-    resumed.observe(as_grid(rows), codes)
-    assert torch.equal(other.vectors, codebook.vectors)
 
 
 def test_each_part_of_a_codebook_is_looked_after():

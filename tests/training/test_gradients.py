@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from facemend.training.adversary import Adversaries
+
 PARTS = ("encoder", "transformer", "codebook", "decoder", "fusion", "bands")
 LET_IN = {"fusion", "bands"}
 NO_CODES = {"feature": 0.0, "token": 0.0}
@@ -52,3 +54,19 @@ def test_stage3(run_to_end, settings, stage1, stage2, tmp_path, losses, detach, 
         **losses,
     )
     assert changed_parts(run_to_end(config)) == trained
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage3"])
+def test_the_adversarial_gradient_is_added(
+    run_to_end, settings, stage1, stage2, tmp_path, monkeypatch, stage
+):
+    """Where it is the opposite of the other losses' nothing is left for what only the picture trains."""
+    monkeypatch.setattr(Adversaries, "gradient", lambda self, image, layer, rest, *_: (-rest, {}))
+    common = {"adversary": {"width": 8, "layers": 2}, "perceptual": {"net": "alex"}}
+    if stage == "stage1":
+        phases = [{"steps": 2, "batch": 2, "size": 64, "adversary": True}]
+    else:
+        common |= {"stage1": stage1.path, "stage2": stage2.path, "freeze_decoder": False}
+        phases = [{"steps": 2, "batch": 2, "degradation": "medium", "adversary": True}]
+    run = run_to_end(settings(stage, tmp_path / "run", phases=phases, **common))
+    assert not changed_parts(run) & (LET_IN | {"decoder"})

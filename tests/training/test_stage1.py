@@ -99,13 +99,6 @@ def test_product_is_the_average_not_the_last_step(stage1):
 PHASE = [{"steps": 3, "size": SIDE, "batch": 2}]
 
 
-def test_bypass_leaves_the_codebook_alone(run_to_end, settings, tmp_path):
-    run = run_to_end(settings("stage1", tmp_path / "run", codebook={"bypass": 99}, phases=PHASE))
-    net = run.state["net"]
-    assert torch.equal(net["codebook.vectors"], run.start["codebook.vectors"])
-    assert not torch.equal(net["encoder.out.weight"], run.start["encoder.out.weight"])
-
-
 def test_ema_codebook_moves_without_the_optimiser(run_to_end, settings, tmp_path):
     codebook = {"update": "ema", "kmeans": False, "decay": 0.5}
     run = run_to_end(settings("stage1", tmp_path / "run", codebook=codebook, phases=PHASE))
