@@ -5,7 +5,7 @@
     scripts/train_default --minutes 600            ten hours in all, on whatever machine this is
     scripts/train_default OUT --from runs/a/stage3/model.safetensors --minutes 60
     scripts/train_default --try                    two steps a stage: does all of it run here?
-    scripts/train_default --pack FACES.tar --pack-mib 60     pictures for another machine: --data FACES.tar
+    scripts/train_default --pack FACES.zip --pack-mib 60     pictures for another machine: --data FACES.zip
     scripts/train_default --join MILESTONES -o weights.safetensors
 
 The network starts as that of --from, grown. With --minutes the three stages share what a reserve for export
@@ -24,53 +24,35 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 BEGAN = time.monotonic()  # torch is imported later: it counts
 
-import travel  # noqa: E402 - beside this file, as the next but one
+import torch  # noqa: E402
+
+import train_minutes as budget  # noqa: E402 - beside this file, as the next
+import travel  # noqa: E402
 from facemend.errors import ConfigError, FacemendError, InputError, OutputError, WeightsError  # noqa: E402
 from facemend.files import whole_file  # noqa: E402
-from train_minutes import (  # noqa: E402
-    LEAST_RESERVE,
-    LEAST_STAGE,
-    SAVE_SECONDS,
-    SHARES,
-    Probe,
-    changed,
-    fill,
-    moved,
-    shortened,
-    stage_ends,
+from facemend.imaging import SUFFIXES  # noqa: E402
+from facemend.networks.codeformer.checkpoint import (  # noqa: E402
+    load_checkpoint,
+    save_checkpoint,
 )
+from facemend.networks.codeformer.grow import grow  # noqa: E402
+from facemend.training import train  # noqa: E402
+from facemend.training.config import load_config  # noqa: E402
+from facemend.weights.models import find_model  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = Path("../shared/faces")  # what --data takes the place of
 TEST_FACES = 48
 NOISE = 0.02
 Config = Any  # of one of the three stages
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the command line asks for."""
-
-    out: Path
-    start: str = "compact-256"
-    minutes: float | None = None
-    data: Path = PICTURES
-    milestones: Path | None = None
-    part_mib: float = 16
-    attempt: bool = False
-    configs: Path = ROOT / "configs"
-
-    @property
-    def work(self) -> Path:
-        """Folder of all that comes before the model."""
-        return self.out.with_name(self.out.name + "-work")
+Recipe = argparse.Namespace  # what the command line asks for; `work` is the folder of all before the model
 
 
 class Plan:
@@ -89,12 +71,12 @@ class Plan:
         if recipe.out.exists() and not self.values.get("exporting"):
             raise OutputError(f"{recipe.out}: exists and is not of this recipe; choose another OUT")
         recipe.work.mkdir(parents=True, exist_ok=True)
-        self._began, self._before = began, self.values["spent"]
+        self._began = began - self.values["spent"]
 
     @property
     def spent(self) -> float:
         """Seconds of this and of stopped calls."""
-        return float(self._before + time.monotonic() - self._began)
+        return float(time.monotonic() - self._began)
 
     def save(self, **values: Any) -> None:
         """Keep values, and the seconds."""
@@ -107,25 +89,21 @@ class Plan:
         shown = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
         print(f"{self.spent:7.0f} s  {what}  {shown}", flush=True)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        line = {"time": now, "spent": round(self.spent, 1), "what": what}
+        line = {"time": now, "spent": round(self.spent, 1), "what": what, **values}
         with self._log.open("a") as file:
-            file.write(json.dumps(line | values, default=str) + "\n")
+            file.write(json.dumps(line, default=str) + "\n")
 
 
 def read_configs(recipe: Recipe) -> dict[str, Config]:
     """Configs of the stages, with their files in the work folder and their pictures where they lie."""
-    from facemend.training.config import load_config
-
-    found = {stage: load_config(recipe.configs / f"compact-512-{stage}.toml") for stage in SHARES}
-    places = {PICTURES: recipe.data}
-    for stage, config in found.items():
-        places[config.out] = recipe.work / stage
+    found = {stage: load_config(recipe.configs / f"compact-512-{stage}.toml") for stage in budget.SHARES}
     init = getattr(found["stage1"], "init", None)
     if init is None:
         raise ConfigError(f"{recipe.configs}/compact-512-stage1.toml: needs init, the grown weights")
-    places[init] = recipe.work / "grown.safetensors"
+    places = {config.out: recipe.work / stage for stage, config in found.items()}
+    places |= {PICTURES: recipe.data, init: recipe.work / "grown.safetensors"}
     configs = {
-        stage: type(config).model_validate(moved(config.model_dump(), places))
+        stage: type(config).model_validate(budget.moved(config.model_dump(), places))
         for stage, config in found.items()
     }
     for folder in {folder.path for config in configs.values() for folder in config.data.folders}:
@@ -134,11 +112,8 @@ def read_configs(recipe: Recipe) -> dict[str, Config]:
     return configs
 
 
-def grow_start(recipe: Recipe, plan: Plan, configs: Mapping[str, Config]) -> None:
+def grow_start(recipe: Recipe, plan: Plan, config: Config) -> None:
     """Write the weights that training starts from."""
-    from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
-    from facemend.networks.codeformer.grow import grow
-
     target = recipe.work / "grown.safetensors"
     if target.is_file():
         return
@@ -146,26 +121,22 @@ def grow_start(recipe: Recipe, plan: Plan, configs: Mapping[str, Config]) -> Non
         source = load_checkpoint(Path(recipe.start))
     else:
         from facemend.convert.recover import recover_checkpoint
-        from facemend.weights.models import find_model
 
         began = plan.spent
         source = recover_checkpoint(find_model(recipe.start).folder)
         plan.save(recovery=plan.spent - began)  # it exports a network, as the end will
     if not any(name.startswith("transformer.") for name in source.state):
         raise WeightsError(f"{recipe.start}: holds stage I only; --from needs one of stage II or III")
-    large = configs["stage1"].network_sizes
-    state = grow(source.state, source.config, large, NOISE)
+    state = grow(source.state, source.config, config.network_sizes, NOISE)
     travel.count_parts(2 * sum(value.numel() for value in state.values()), recipe.part_mib)
     info = {"stage": "stage3", "grown_from": Path(recipe.start).name, "noise": NOISE, "seed": 0}
-    save_checkpoint(target, state, large, info)
-    plan.note("grown", source=recipe.start, network=configs["stage1"].network)
+    save_checkpoint(target, state, config.network_sizes, info)
+    plan.note("grown", source=recipe.start, network=config.network)
 
 
 def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, float]) -> Path:
     """Train a stage, or go on with it; returns its checkpoint."""
-    from facemend.training import train
-
-    stage, held = config.stage, plan.values["stages"].get(config.stage, {})
+    stage, held = config.stage, plan.values["stages"].setdefault(config.stage, {})
     product = Path(config.out / "model.safetensors")
     if held.get("done"):
         return product
@@ -173,18 +144,16 @@ def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, flo
     if held:
         config = type(config).model_validate(held["config"])
     elif recipe.attempt:
-        config = shortened(config)
+        config = budget.shortened(config)
     elif recipe.minutes:
-        few = max(4, int(2 * recipe.minutes))  # previews cost time
-        data = config.model_dump()["data"] | {"holdout": min(few, config.data.holdout)}
-        config = changed(config, data=data)
-        trial = Probe(config, ends[stage] - plan.spent, plan.note, recipe.work / "probe").search()
-        config = fill(config, trial, ends[stage] - plan.spent - ending)
+        few = {"holdout": min(config.data.holdout, max(4, int(2 * recipe.minutes)))}  # previews cost time
+        config = budget.changed(config, few)
+        trial = budget.Probe(config, ends[stage] - plan.spent, plan.note, recipe.work / "probe").search()
+        config = budget.fill(config, trial, ends[stage] - plan.spent - ending)
     held["config"] = config.model_dump(mode="json")
-    plan.values["stages"][stage] = held
     plan.save()
     if recipe.minutes:
-        config = changed(config, minutes=max(1.0, ends[stage] - plan.spent - ending) / 60)
+        config = budget.changed(config, minutes=max(1.0, ends[stage] - plan.spent - ending) / 60)
     chosen = {name: getattr(config, name) for name in ("precision", "channels_last", "compile", "minutes")}
     chosen |= {"lr": config.optim.lr, "workers": config.data.workers}
     plan.note(f"begin {stage}", steps_and_batches=[(p.steps, p.batch) for p in config.phases], **chosen)
@@ -195,7 +164,7 @@ def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, flo
         done = f"{stage}  {step.step}/{step.steps}  {step.images_per_second:.1f} faces/s"
         print(f"{plan.spent:7.0f} s  {done}", flush=True)
         plan.save()
-        milestone.write(SAVE_SECONDS / 2)
+        milestone.write(budget.SAVE_SECONDS / 2)
         last[0] = plan.spent
 
     train(config, report)
@@ -225,8 +194,6 @@ def export(recipe: Recipe, plan: Plan, product: Path, network: str) -> None:
 
 def test_faces(folder: Path) -> list[Path]:
     """The faces that are evaluated, in an order by name alone: fewer are always the first of more."""
-    from facemend.imaging import SUFFIXES
-
     found = (path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     return sorted(found, key=lambda path: hashlib.sha256(path.name.encode()).digest())[:TEST_FACES]
 
@@ -238,22 +205,18 @@ class OutOfTimeError(Exception):
 def evaluate(recipe: Recipe, plan: Plan) -> None:
     """Score the model on as many test faces as the time allows: two first, which say how long one takes."""
     faces = test_faces(recipe.data / "test")
-    end = 60 * recipe.minutes if recipe.minutes else float("inf")
     try:
         if not faces:
             raise InputError(f"{recipe.data / 'test'}: no faces there")
-        if end - plan.spent < LEAST_STAGE:
+        if recipe.end - plan.spent < budget.LEAST_STAGE:
             raise OutOfTimeError("no time is left for it")
-        began = plan.spent
-        each = score(recipe, plan, faces[:2], end)
-        fixed = plan.spent - began - 2 * each
-        count = (
-            min(len(faces), int((0.9 * (end - plan.spent) - fixed) / (1.2 * each)))
-            if end < 1e9
-            else len(faces)
-        )
+        began, count = plan.spent, len(faces)
+        each = score(recipe, plan, faces[:2])
+        if recipe.minutes:
+            fixed = plan.spent - began - 2 * each
+            count = min(count, int((0.9 * (recipe.end - plan.spent) - fixed) / (1.2 * each)))
         if count > 2 and not recipe.attempt:
-            score(recipe, plan, faces[:count], end)
+            score(recipe, plan, faces[:count])
     except (ModuleNotFoundError, OutOfTimeError, FacemendError) as error:
         plan.note("evaluation ended", reason=str(error))
     results = recipe.work / "evaluation/results.json"
@@ -261,13 +224,10 @@ def evaluate(recipe: Recipe, plan: Plan) -> None:
         shutil.copyfile(results, recipe.out.with_name(f"{recipe.out.name}-results.json"))
 
 
-def score(recipe: Recipe, plan: Plan, faces: Sequence[Path], end: float) -> float:
+def score(recipe: Recipe, plan: Plan, faces: Sequence[Path]) -> float:
     """Evaluate some faces at w = 0, 0.5 and 1, heavily degraded; returns the seconds that one takes."""
-    import torch
-
     from facemend.evaluation.options import EvaluationOptions
     from facemend.evaluation.suite import evaluate as run
-    from facemend.weights.models import find_model
 
     copies, table = recipe.work / "test", recipe.data / "test.csv"
     shutil.rmtree(copies, ignore_errors=True)
@@ -289,36 +249,32 @@ def score(recipe: Recipe, plan: Plan, faces: Sequence[Path], end: float) -> floa
 
     def done() -> None:
         times.append(plan.spent)
-        if plan.spent > end:
+        if plan.spent > recipe.end:
             raise OutOfTimeError(f"{len(times) - 1} of {len(faces)} faces when the time was over")
 
-    results = run(options, overwrite=True, on_start=lambda *_: done)
-    for method in results["methods"]:
-        means = {
-            name: row["mean"] for name, row in method["means"].items() if name in ("psnr", "lpips", "niqe")
-        }
+    for method in run(options, overwrite=True, on_start=lambda *_: done)["methods"]:
+        means = {k: row["mean"] for k, row in method["means"].items() if k in ("psnr", "lpips", "niqe")}
         plan.note(f"evaluated {method['name']}", faces=len(faces), **means)
     return times[-1] - times[-2]
 
 
 def train_default(recipe: Recipe, began: float) -> None:
     """The whole recipe, or what is left of it."""
-    import torch
-
-    least = LEAST_RESERVE["cuda" if torch.cuda.is_available() else "cpu"]
+    least = budget.LEAST_RESERVE["cuda" if torch.cuda.is_available() else "cpu"]
     if recipe.minutes:
-        stage_ends(recipe.minutes, least)  # too few are said at once
+        budget.stage_ends(recipe.minutes, least)  # too few are said at once
+    recipe.end = 60 * recipe.minutes if recipe.minutes else float("inf")
     plan = Plan(recipe, began)
     if plan.values.get("finished"):
         plan.note("finished already", model=recipe.out)
         return
     if recipe.data.is_file():
-        recipe = replace(recipe, data=travel.unpack(recipe.data, recipe.work / "faces"))
+        recipe.data = travel.unpack(recipe.data, recipe.work / "faces")
     configs = read_configs(recipe)
-    grow_start(recipe, plan, configs)
+    grow_start(recipe, plan, configs["stage1"])
     plan.save(start=plan.values.get("start", plan.spent))
     least = max(least, 4 * plan.values.get("recovery", 0))
-    ends = stage_ends(recipe.minutes, least, plan.values["start"]) if recipe.minutes else {}
+    ends = budget.stage_ends(recipe.minutes, least, plan.values["start"]) if recipe.minutes else {}
     for config in configs.values():
         product = run_stage(recipe, plan, config, ends)
     export(recipe, plan, product, configs["stage3"].network)
@@ -327,63 +283,55 @@ def train_default(recipe: Recipe, began: float) -> None:
     plan.note("finished", model=recipe.out)
 
 
-def pack_faces(recipe: Recipe, file: Path, limit_mib: float | None) -> None:
-    """Write the pictures that the configs draw from into a tar."""
+def pack_faces(recipe: Recipe) -> None:
+    """Write the pictures that the configs draw from into one file."""
     data = [config.data for config in read_configs(recipe).values()]
     faces = travel.drawn(folder for settings in data for folder in settings.folders)
     test = recipe.data / "test"
     others = {settings.table for settings in data if settings.table} | set(test_faces(test))
     if test.with_suffix(".csv").is_file():
         others.add(test.with_suffix(".csv"))
-    limit = None if limit_mib is None else int(limit_mib * travel.MIB)
-    manifest = travel.pack(file, recipe.data, faces, others, limit)
-    most = manifest["each_source"] or "all"
-    size = f"{file.stat().st_size / travel.MIB:.1f} MiB"
-    print(f"{file}: {len(manifest['files'])} files, {most} faces of each source, {size}")
+    limit = None if recipe.pack_mib is None else int(recipe.pack_mib * travel.MIB)
+    most = travel.pack(recipe.pack, recipe.data, faces, others, limit)
+    size = f"{recipe.pack.stat().st_size / travel.MIB:.1f} MiB"
+    print(f"{recipe.pack}: {most or 'all'} faces of each source, {size}")
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str]) -> Recipe:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "out", nargs="?", type=Path, default=Path("runs/compact-512"), help="model folder to write"
-    )
-    parser.add_argument("--minutes", type=float, help="in all; without, the steps of the configs")
-    parser.add_argument(
-        "--from", dest="start", default="compact-256", help="model, its folder, or a checkpoint"
-    )
-    parser.add_argument("--data", type=Path, default=PICTURES, help="folder of faces, or a file of --pack")
-    parser.add_argument(
-        "--configs", type=Path, default=ROOT / "configs", help="folder of compact-512-stage*.toml"
-    )
-    parser.add_argument("--milestones", type=Path, help="folder for the newest weights, in parts, every 90 s")
-    parser.add_argument("--part-mib", type=float, default=16, help="size of a part at most")
-    parser.add_argument("--try", dest="attempt", action="store_true", help="two steps a stage, in try/")
-    parser.add_argument("--pack", type=Path, metavar="FILE", help="write the pictures into a tar, and end")
-    parser.add_argument("--pack-mib", type=float, help="its size at most: fewer faces of each source")
-    parser.add_argument("--join", type=Path, metavar="FOLDER", help="join the milestone there, and end")
-    parser.add_argument("-o", "--output", type=Path, help="file that --join writes")
-    args = parser.parse_args(argv)
-    if args.join and not args.output:
+    add = parser.add_argument
+    add("out", nargs="?", type=Path, default=Path("runs/compact-512"), help="model folder to write")
+    add("--minutes", type=float, help="in all; without, the steps of the configs")
+    add("--from", dest="start", default="compact-256", help="model, its folder, or a checkpoint")
+    add("--data", type=Path, default=PICTURES, help="folder of faces, or a file of --pack")
+    add("--configs", type=Path, default=ROOT / "configs", help="folder of compact-512-stage*.toml")
+    add("--milestones", type=Path, help="folder for the newest weights, in parts, every 90 s")
+    add("--part-mib", type=float, default=16, help="size of a part at most")
+    add("--try", dest="attempt", action="store_true", help="two steps a stage, in try/")
+    add("--pack", type=Path, metavar="FILE", help="write the pictures into a zip, and end")
+    add("--pack-mib", type=float, help="its size at most: fewer faces of each source")
+    add("--join", type=Path, metavar="FOLDER", help="join the milestone there, and end")
+    add("-o", "--output", type=Path, help="file that --join writes")
+    recipe = parser.parse_args(argv)
+    if recipe.join and not recipe.output:
         parser.error("--join needs -o FILE")
-    if args.part_mib < 1 / 1024 or (args.minutes is not None and args.minutes <= 0):
+    if recipe.part_mib < 1 / 1024 or (recipe.minutes is not None and recipe.minutes <= 0):
         parser.error("--minutes and --part-mib are above 0")
-    return args
+    if recipe.attempt:
+        recipe.out, recipe.minutes = recipe.out.parent / "try" / recipe.out.name, None
+    recipe.work = recipe.out.with_name(recipe.out.name + "-work")
+    return recipe
 
 
 def main(argv: Sequence[str], began: float) -> int:
-    args = parse(argv)
-    out = args.out.parent / "try" / args.out.name if args.attempt else args.out
-    minutes = None if args.attempt else args.minutes
-    recipe = Recipe(
-        out, args.start, minutes, args.data, args.milestones, args.part_mib, args.attempt, args.configs
-    )
+    recipe = parse(argv)
     try:
-        if args.join:
-            travel.join_parts(args.join, args.output)
-        elif args.pack:
-            pack_faces(recipe, args.pack, args.pack_mib)
+        if recipe.join:
+            travel.join_parts(recipe.join, recipe.output)
+        elif recipe.pack:
+            pack_faces(recipe)
         else:
             train_default(recipe, began)
     except FacemendError as error:

@@ -1,7 +1,4 @@
-"""How a stage fills its minutes: shares of the time, a probe for the quickest settings, steps in proportion.
-
-All but the probe is plain arithmetic on configs.
-"""
+"""How a stage fills its minutes: a share of the time, a probe for the best settings, steps in proportion."""
 
 from __future__ import annotations
 
@@ -17,7 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from facemend.errors import ConfigError
+from facemend.training import train
+from facemend.training.engine import Engine
 
 SHARES = {"stage1": 0.2, "stage2": 0.3, "stage3": 0.5}
 RESERVE, LEAST_RESERVE = 0.08, {"cpu": 90.0, "cuda": 60.0}  # share of the time, seconds
@@ -29,7 +30,6 @@ COMPILE_SECONDS = 180.0  # a stage must last so long for compiling to be tried
 OVER = 1.05  # steps are planned for a little more than the time, which then ends the stage
 SAVE_SECONDS = 90.0
 Config = Any  # of one of the three stages
-Note = Callable[..., None]
 
 
 def stage_ends(minutes: float, least_reserve: float, start: float = 0.0) -> dict[str, float]:
@@ -51,31 +51,41 @@ def stage_ends(minutes: float, least_reserve: float, start: float = 0.0) -> dict
     return ends
 
 
-def changed(config: Config, **values: Any) -> Config:
-    """A config with other settings, checked."""
-    return type(config).model_validate(config.model_dump() | values)
+def mapped(value: Any, change: Callable[[str, Any], Any], name: str = "") -> Any:
+    """Settings with every value that is no table or list changed: change(its name, value)."""
+    if isinstance(value, Mapping):
+        return {key: mapped(item, change, key) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(mapped(item, change, name) for item in value)
+    return change(name, value)
 
 
 def moved(value: Any, places: Mapping[Path, Path]) -> Any:
-    """A setting with every path that begins with an old place at the new one."""
-    if isinstance(value, Mapping):
-        return {key: moved(item, places) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(moved(item, places) for item in value)
-    if isinstance(value, Path):
-        return next(
-            (new / value.relative_to(old) for old, new in places.items() if value.is_relative_to(old)), value
-        )
-    return value
+    """Settings with every path that begins with an old place at the new one."""
+
+    def move(_: str, path: Any) -> Any:
+        within = (old for old in places if isinstance(path, Path) and path.is_relative_to(old))
+        return next((places[old] / path.relative_to(old) for old in within), path)
+
+    return mapped(value, move)
 
 
-def scaled_rates(value: Any, factor: float) -> Any:
-    """Settings with every `lr` in them times a factor."""
-    if isinstance(value, Mapping):
-        return {k: v * factor if k == "lr" and v else scaled_rates(v, factor) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(scaled_rates(item, factor) for item in value)
-    return value
+def changed(config: Config, data: Mapping[str, Any] | None = None, **values: Any) -> Config:
+    """A config with other settings, and other ones of its data, checked."""
+    own = config.model_dump()
+    return type(config).model_validate({**own, "data": own["data"] | (data or {}), **values})
+
+
+def no_bar(config: Config) -> dict[str, float]:
+    """Lets networks in that know nothing."""
+    return {"min_psnr": 0.0} if hasattr(config, "min_psnr") else {}
+
+
+def shortened(config: Config) -> Config:
+    """Two steps of the last phase."""
+    last = {**config.model_dump()["phases"][-1], "steps": 2, "batch": 2}
+    few = {"holdout": min(4, config.data.holdout)}
+    return changed(config, few, phases=[last], accumulate=1, **no_bar(config))
 
 
 @dataclass(frozen=True)
@@ -83,50 +93,40 @@ class Trial:
     """Settings of a probe, and what a step of each phase took with them, seconds."""
 
     factor: int = 1
+    workers: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     costs: tuple[float, ...] = ()
 
+    def applied(self, config: Config, data: Mapping[str, Any] | None = None, **values: Any) -> Config:
+        """The config with these settings and others."""
+        phases = [{**phase, "batch": phase["batch"] * self.factor} for phase in config.model_dump()["phases"]]
+        workers = {"workers": self.workers}
+        return changed(config, workers | (data or {}), **{"phases": phases, **self.settings, **values})
+
+    def seconds(self, config: Config) -> float:
+        """What the config's steps take."""
+        return float(sum(p.steps * cost for p, cost in zip(config.phases, self.costs, strict=True)))
+
     def rate(self, config: Config) -> float:
         """Faces a second over the config's phases."""
-        faces = sum(phase.steps * phase.batch for phase in config.phases) * self.factor
-        return float(faces / sum(p.steps * cost for p, cost in zip(config.phases, self.costs, strict=True)))
+        return sum(p.steps * p.batch for p in config.phases) * self.factor / self.seconds(config)
 
 
 def fill(config: Config, trial: Trial, seconds: float) -> Config:
     """The config with a trial's settings and as many steps, in its proportions, as fill the seconds."""
-    own = sum(p.steps * cost for p, cost in zip(config.phases, trial.costs, strict=True))
-    times = OVER * max(seconds, 1.0) / own
-    values = scaled_rates(config.model_dump(), math.sqrt(trial.factor)) | trial.settings
-    phases = [
-        {**phase, "steps": max(1, round(phase["steps"] * times)), "batch": phase["batch"] * trial.factor}
-        for phase in values["phases"]
-    ]
-    steps = sum(phase["steps"] for phase in phases)
-    per_second = steps / (OVER * max(seconds, 1.0))
-    optim = values["optim"]
-    optim["warmup"] = min(optim["warmup"], steps // 10)
-    optim["halve_at"] = [round(at * times) for at in optim["halve_at"]]
-    save = max(1, round(SAVE_SECONDS * per_second))
-    reports = {
-        "log_every": max(1, round(5 * per_second)),
-        "save_every": save,
-        "preview_every": save * max(1, -(-steps // (5 * save))),
-    }
-    return type(config).model_validate(values | reports | {"phases": phases})
-
-
-def shortened(config: Config) -> Config:
-    """Two steps of the last phase, over networks that may know nothing."""
-    last = {**config.model_dump()["phases"][-1], "steps": 2, "batch": 2}
-    data = {**config.model_dump()["data"], "holdout": min(4, config.data.holdout)}
-    return changed(config, phases=[last], data=data, accumulate=1, **_no_bar(config))
-
-
-def _no_bar(config: Config) -> dict[str, float]:
-    return {"min_psnr": 0.0} if hasattr(config, "min_psnr") else {}
-
-
-# The probe: which settings are the quickest here.
+    planned = OVER * max(seconds, 1.0)
+    times = planned / trial.seconds(config)
+    values = trial.applied(config).model_dump()
+    values = mapped(values, lambda k, v: v * math.sqrt(trial.factor) if k == "lr" and v else v)
+    for phase in values["phases"]:
+        phase["steps"] = max(1, round(phase["steps"] * times))
+    steps = sum(phase["steps"] for phase in values["phases"])
+    values["optim"]["warmup"] = min(values["optim"]["warmup"], steps // 10)
+    values["optim"]["halve_at"] = [round(at * times) for at in values["optim"]["halve_at"]]
+    values["log_every"] = max(1, round(5 * steps / planned))
+    values["save_every"] = save = max(1, round(SAVE_SECONDS * steps / planned))
+    values["preview_every"] = save * max(1, -(-steps // (5 * save)))
+    return type(config).model_validate(values)
 
 
 class Enough(Exception):  # noqa: N818 - nothing is wrong
@@ -145,7 +145,7 @@ def alarm(seconds: float | None) -> Iterator[None]:
         return
 
     def ring(*_: object) -> None:
-        raise TimeUp
+        raise TimeUp("no time left for it")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, max(0.01, seconds))
@@ -158,17 +158,10 @@ def alarm(seconds: float | None) -> Iterator[None]:
 
 def measure(config: Config, trial: Trial, folder: Path, steps: int, warm: int) -> Trial:
     """Run some real steps of each phase in a folder of their own, without the first ones in the figure."""
-    from facemend.training import train
-
-    phases = [
-        {**phase, "steps": steps, "batch": phase["batch"] * trial.factor}
-        for phase in config.model_dump()["phases"]
-    ]
     few = {"limit": 128, "holdout": min(4, config.data.holdout), "table": None, "turned": 1.0, "sources": {}}
-    values = config.model_dump() | trial.settings
-    values |= {"phases": phases, "data": values["data"] | few, "out": folder, **_no_bar(config)}
     never = {"save_every": 10**9, "preview_every": 10**9, "log_every": 1}
-    short = type(config).model_validate(values | never)
+    phases = [{**phase, "steps": steps} for phase in trial.applied(config).model_dump()["phases"]]
+    short = trial.applied(config, few, out=folder, phases=phases, **never, **no_bar(config))
     times: list[float] = []
 
     def report(step: Any) -> None:
@@ -182,60 +175,52 @@ def measure(config: Config, trial: Trial, folder: Path, steps: int, warm: int) -
             train(short, report)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    bounds = [(times[k * steps + warm - 1], times[(k + 1) * steps - 1]) for k in range(len(phases))]
-    return replace(trial, costs=tuple(max(1e-6, end - start) / (steps - warm) for start, end in bounds))
+    own = [times[first : first + steps] for first in range(0, steps * len(phases), steps)]
+    return replace(trial, costs=tuple(max(1e-6, t[-1] - t[warm - 1]) / (steps - warm) for t in own))
 
 
 class Probe:
     """Measures one trial after the other, the config's own first, and keeps the best."""
 
-    def __init__(self, config: Config, seconds: float, note: Note, folder: Path) -> None:
-        import torch
-
+    def __init__(self, config: Config, seconds: float, note: Callable[..., None], folder: Path) -> None:
         self.config, self.seconds, self.note, self.folder = config, seconds, note, folder
         self.cuda = torch.cuda.is_available()
         self._until = time.monotonic() + min(PROBE_SECONDS, seconds / 5)
         self._last = 0.0  # seconds that the trial before took
         cores = os.cpu_count() or 1
         workers = max(config.data.workers, min(16, cores - 1 if self.cuda else cores // 8))
-        data = {**config.model_dump()["data"], "workers": workers}
-        self.best = self._measured(Trial(settings={"data": data}), None)
+        self.best = self._measured(Trial(workers=workers), None)
 
     def search(self) -> Trial:
         """The best of what the time lets it try."""
-        import torch
-
-        from facemend.training.engine import Engine
-
         own = self.config
         if own.precision == "no" and Engine().has_bf16:
             self._try(precision="bf16")
-        if self.cuda:  # on a CPU PyTorch 2.11 crashes in group norms whose input needs no gradient
+        if self.cuda:  # on a CPU it is no choice
             self._try(channels_last=not own.channels_last)
-        while self.cuda and self._steps(self.best) >= LEAST_STEPS and self._try(2 * self.best.factor):
-            pass
-        if self.cuda and self.seconds >= COMPILE_SECONDS and not own.compile:
-            self._try(compile=True)
-            if not self.best.settings.get("compile"):
+            while self._steps(self.best) >= LEAST_STEPS and self._try(2 * self.best.factor):
+                pass
+            if self.seconds >= COMPILE_SECONDS and not own.compile and not self._try(compile=True):
                 torch.compiler.reset()
         return self.best
 
     def _steps(self, trial: Trial) -> float:
         """How many steps with a trial's settings fill the stage."""
-        faces = sum(p.steps * p.batch for p in self.config.phases) / sum(p.steps for p in self.config.phases)
-        return float(self.seconds * trial.rate(self.config) / (faces * trial.factor))
+        return float(self.seconds * sum(p.steps for p in self.config.phases) / trial.seconds(self.config))
 
     def _try(self, factor: int | None = None, **settings: Any) -> bool:
         """Measure a change of the best; whether it is the best now."""
-        trial = Trial(factor or self.best.factor, {**self.best.settings, **settings})
         left = self._until - time.monotonic()
         if left < self._last:
             return False
+        trial = replace(
+            self.best, factor=factor or self.best.factor, settings={**self.best.settings, **settings}
+        )
         found, reason = None, ""
         try:
             found = self._measured(trial, left)
         except (Exception, TimeUp) as error:  # out of memory, no compiler, no time: not this one then
-            reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+            reason = str(error).partition("\n")[0][:120] or type(error).__name__
         if found is None:
             self.note(f"probe {self.config.stage}", factor=trial.factor, **settings, failed=reason)
             self._clean()  # now that the error holds no tensors any more
@@ -255,16 +240,12 @@ class Probe:
         with alarm(limit):
             found = measure(self.config, trial, self.folder, steps, warm)
         self._last = time.monotonic() - began
-        shown = {k: v for k, v in trial.settings.items() if k != "data"}
-        shown["workers"] = trial.settings["data"]["workers"]
-        rate = found.rate(self.config)
-        self.note(f"probe {self.config.stage}", factor=trial.factor, **shown, faces_per_second=rate)
+        shown = {**trial.settings, "workers": trial.workers, "faces_per_second": found.rate(self.config)}
+        self.note(f"probe {self.config.stage}", factor=trial.factor, **shown)
         return found
 
     def _crowded(self) -> bool:
         """Whether a GPU's memory is nearly full: the run's previews need some too."""
-        import torch
-
         if not self.cuda:
             return False
         full = torch.cuda.max_memory_reserved() > 0.85 * torch.cuda.get_device_properties(0).total_memory
@@ -272,8 +253,6 @@ class Probe:
         return bool(full)
 
     def _clean(self) -> None:
-        import torch
-
         gc.collect()
         if self.cuda:
             torch.cuda.empty_cache()

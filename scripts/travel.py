@@ -1,45 +1,35 @@
 """What travels to a machine for training and back: pictures as one file, weights in parts.
 
-Pictures go as they are, with their tables and a manifest, into one uncompressed tar. Weights come back as
-float16 in parts of a few MiB, beside a small JSON that says how to join and check them; whoever copies the
-folder at any moment finds one whole set of parts.
+Pictures go as they are, with their tables, into one uncompressed zip, whose checksums tell damage. Weights
+come back as float16 in parts of a few MiB, beside a small JSON that says how to join and check them; whoever
+copies the folder at any moment finds one whole set of parts.
 """
 
 from __future__ import annotations
 
 import csv
-import errno
 import hashlib
-import io
 import json
-import os
 import shutil
-import tarfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
-from facemend.errors import ConfigError, ExistsError, FacemendError, InputError, OutputError
+from facemend.errors import ConfigError, ExistsError, FacemendError, InputError
 from facemend.files import whole_file
+from facemend.imaging import SUFFIXES
+from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
 
 MIB = 2**20
-MANIFEST, MILESTONE = "manifest.json", "milestone.json"
+UNPACKED, MILESTONE = "unpacked.json", "milestone.json"
 MOST_PARTS = 8
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# Pictures: one tar.
 
 
 def drawn(folders: Iterable[Any]) -> set[Path]:
     """Pictures that the folders of a config (`path`, perhaps `without`) are drawn from."""
-    from facemend.imaging import SUFFIXES
-
     faces: set[Path] = set()
     for folder in folders:
         without = getattr(folder, "without", None)  # names that this folder leaves to another
@@ -51,42 +41,38 @@ def drawn(folders: Iterable[Any]) -> set[Path]:
 
 def pack(
     file: Path, root: Path, faces: Iterable[Path], others: Iterable[Path], limit: int | None = None
-) -> dict[str, Any]:
-    """Write training pictures, and other files, into one tar with a manifest.
+) -> int | None:
+    """Write training pictures, and other files, into one zip.
 
     Args:
         file: to write.
-        root: folder that all lie in; names in the tar are relative to it. train.csv in it knows sources.
+        root: folder that all lie in; names in the zip are relative to it. train.csv in it knows sources.
         faces: training pictures.
         others: files that are taken whatever the size: tables, test faces.
-        limit: bytes that the tar may have; above it only the first K faces of each source of each folder are
+        limit: bytes that the zip may have; above it only the first K faces of each source of each folder are
             taken, by name, with the largest K that fits.
 
     Returns:
-        The manifest: "each_source" (K, None = all) and "files" (name: SHA-256).
+        K; None if all were taken.
     """
-    groups = _by_source(root, faces)
-    others = list(others)
+    groups, others = _by_source(root, faces), list(others)
 
-    def members(most: int | None) -> list[Path]:
-        return sorted({*others, *(path for group in groups for path in group[:most])})
+    def members(most: int | None) -> dict[str, Path]:
+        chosen = sorted({*others, *(path for group in groups for path in group[:most])})
+        return {path.relative_to(root).as_posix(): path for path in chosen}
+
+    def size(most: int | None) -> int:
+        return 22 + sum(76 + 2 * len(k.encode()) + path.stat().st_size for k, path in members(most).items())
 
     most: int | None = None
-    if limit is not None and _tar_size(root, members(None)) > limit:
-        fits, above = 0, max(len(group) for group in groups)
-        while above - fits > 1:
-            middle = (fits + above) // 2
-            fits, above = (middle, above) if _tar_size(root, members(middle)) <= limit else (fits, middle)
-        if not fits:
-            least = _tar_size(root, members(1))
-            raise ConfigError(f"{file}: one face of each source needs --pack-mib {least / MIB + 0.1:.1f}")
-        most = fits
-    chosen = members(most)
-    files = {path.relative_to(root).as_posix(): digest(path) for path in chosen}
-    manifest = {"each_source": most, "files": files}
-    with whole_file(file) as part:
-        _write_tar(part, root, chosen, json.dumps(manifest).encode())
-    return manifest
+    if limit is not None and size(None) > limit:
+        most = bisect_right(range(1, 1 + max(map(len, groups))), limit, key=size)
+        if not most:
+            raise ConfigError(f"{file}: one face of each source needs --pack-mib {size(1) / MIB + 0.1:.1f}")
+    with whole_file(file) as part, ZipFile(part, "w", strict_timestamps=False) as archive:
+        for name, path in members(most).items():
+            archive.write(path, name)
+    return most
 
 
 def _by_source(root: Path, faces: Iterable[Path]) -> list[list[Path]]:
@@ -105,63 +91,24 @@ def _by_source(root: Path, faces: Iterable[Path]) -> list[list[Path]]:
     return list(groups.values())
 
 
-def _tar_size(root: Path, paths: Sequence[Path]) -> int:
-    """Upper bound of the bytes of a tar, manifest and end included; long names take two blocks more."""
-    names = [path.relative_to(root).as_posix() for path in paths]
-    blocks = sum(1 if len(name.encode()) <= 100 else 3 for name in names)
-    blocks += sum(-(-path.stat().st_size // 512) for path in paths)
-    manifest = sum(len(json.dumps(name)) + 80 for name in names) + 100
-    return 512 * blocks + manifest + 3 * 512 + tarfile.RECORDSIZE
-
-
-def _write_tar(part: Path, root: Path, paths: Sequence[Path], manifest: bytes) -> None:
-    with tarfile.open(part, "w") as tar:
-        head = tarfile.TarInfo(MANIFEST)
-        head.size = len(manifest)
-        tar.addfile(head, io.BytesIO(manifest))
-        for path in paths:
-            member = tarfile.TarInfo(path.relative_to(root).as_posix())
-            member.size = path.stat().st_size
-            with path.open("rb") as file:
-                tar.addfile(member, file)
-
-
 def unpack(file: Path, folder: Path) -> Path:
-    """Unpack a tar that `pack` wrote, check it by its manifest; done already, it only returns the folder."""
-    aside = folder.with_name(folder.name + ".aside")
+    """Unpack and check a zip that `pack` wrote; done already, it only returns the folder."""
+    aside, done = folder.with_name(folder.name + ".aside"), folder / UNPACKED
     try:
-        with tarfile.open(file) as tar:
-            head = tar.extractfile(MANIFEST)
-            text = head.read() if head else b""
-            if (folder / MANIFEST).is_file() and (folder / MANIFEST).read_bytes() == text:
+        with ZipFile(file) as archive:
+            held = json.dumps([(member.filename, member.CRC) for member in archive.infolist()])
+            if done.is_file() and done.read_text() == held:
                 return folder
             shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            tar.extractall(aside, filter="data")
-        files: dict[str, str] = json.loads(text)["files"]
-        bad = [name for name, sha in files.items() if digest(aside / name) != sha]
-        if bad:
-            raise InputError(f"{file}: {bad[0]} is damaged; copy the file again")
+            archive.extractall(aside)
+        (aside / UNPACKED).write_text(held)
         shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
-    except (OSError, tarfile.TarError, KeyError, ValueError) as error:
+    except (OSError, BadZipFile) as error:
         raise InputError(f"{file}: not a whole file of --pack ({error}); make or copy it again") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
-
-
-# Weights: parts.
-
-
-def halve(checkpoint: Path, out: Path) -> dict[str, Any]:
-    """Copy a checkpoint with its weights as float16; returns its record."""
-    from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
-
-    found = load_checkpoint(checkpoint)
-    state = {name: v.half() if v.is_floating_point() else v for name, v in found.state.items()}
-    save_checkpoint(out, state, found.config, {**found.info, "precision": "fp16"})
-    return found.info
 
 
 def count_parts(size: int, part_mib: float) -> int:
@@ -173,45 +120,34 @@ def count_parts(size: int, part_mib: float) -> int:
     return count
 
 
-def put_parts(weights: Path, folder: Path, part_mib: float, facts: Mapping[str, Any]) -> None:
+def put_parts(weights: bytes, folder: Path, part_mib: float, facts: Mapping[str, Any]) -> None:
     """Replace the milestone in a folder by a file of weights, cut into parts.
 
-    All parts are written aside, beside the weights, before any is moved. The JSON is renamed into place when
-    its parts are there, and older parts go last: it always speaks of whole parts. Only where the old and the
-    new ones together would be more than `MOST_PARTS` the old ones go first.
+    The JSON is renamed into place when its parts are there, and older parts go last: it always speaks of
+    whole parts. Only where old and new ones together would be more than `MOST_PARTS` the old ones go first.
     """
-    count = count_parts(weights.stat().st_size, part_mib)
-    sha = digest(weights)
-    aside = weights.with_name("parts.aside")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = _cut(weights, aside, f"weights-{sha[:12]}", int(part_mib * MIB))
-        new, milestone = {row["file"] for row in rows}, folder / MILESTONE
-        old = _named(milestone)
-        _remove(folder, keep=old)  # what a stop in the middle has left
-        if len(old | new) > MOST_PARTS:
-            milestone.unlink()
-            _remove(folder, keep=set())
-        for name in sorted(new):
-            _move(aside / name, folder / name)
-    except OSError as error:
-        raise OutputError(f"{folder}: no milestone written ({error.strerror}); make room there") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    text = json.dumps(
-        {
-            "join": "scripts/train_default.py --join FOLDER -o FILE (the parts, one behind the other)",
-            "bytes": weights.stat().st_size,
-            "sha256": sha,
-            "parts": rows,
-            **facts,
-        },
-        indent=1,
-    )
-    assert count == len(rows)
+    sha, size = hashlib.sha256(weights).hexdigest(), int(part_mib * MIB)
+    names = [f"weights-{sha[:12]}.{number}" for number in range(count_parts(len(weights), part_mib))]
+    milestone = folder / MILESTONE
+    old = set(json.loads(milestone.read_text())["parts"]) if milestone.is_file() else set()
+    _keep_only(old, folder)  # not what a stop in the middle has left
+    if len(old.union(names)) > MOST_PARTS:
+        milestone.unlink()
+        _keep_only(set(), folder)
+    for number, name in enumerate(names):
+        with whole_file(folder / name) as part:
+            part.write_bytes(weights[number * size :][:size])
+    how = "scripts/train_default.py --join FOLDER -o FILE (the parts, one behind the other)"
+    record = {"join": how, "bytes": len(weights), "sha256": sha, "parts": names, **facts}
     with whole_file(milestone) as part:
-        part.write_text(text)
-    _remove(folder, keep=new)
+        part.write_text(json.dumps(record, indent=1))
+    _keep_only(set(names), folder)
+
+
+def _keep_only(names: Set[str], folder: Path) -> None:
+    for path in folder.glob("weights-*"):
+        if path.name not in names:
+            path.unlink()
 
 
 class Milestones:
@@ -238,50 +174,19 @@ class Milestones:
             return
         half = self._product.with_name("half.safetensors")
         try:
-            info = halve(self._product, half)
-            facts = {"stage": info.get("stage"), "step": info.get("step")}
-            put_parts(half, self._folder, self._part_mib, facts)
+            found = load_checkpoint(self._product)
+            state = {
+                k: value.half() if value.is_floating_point() else value for k, value in found.state.items()
+            }
+            save_checkpoint(half, state, found.config, {**found.info, "precision": "fp16"})
+            facts = {"stage": found.info.get("stage"), "step": found.info.get("step")}
+            put_parts(half.read_bytes(), self._folder, self._part_mib, facts)
             self._note("milestone", **facts)
-        except FacemendError as error:
+        except (FacemendError, OSError) as error:
             self._note("no milestone", reason=str(error))
         finally:
             half.unlink(missing_ok=True)
         self._seen, self._clock = changed, time.monotonic()
-
-
-def _cut(weights: Path, aside: Path, stem: str, size: int) -> list[dict[str, Any]]:
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    rows: list[dict[str, Any]] = []
-    with weights.open("rb") as file:
-        while piece := file.read(size):
-            name = f"{stem}.{len(rows)}"
-            (aside / name).write_bytes(piece)
-            rows.append({"file": name, "bytes": len(piece), "sha256": hashlib.sha256(piece).hexdigest()})
-    return rows
-
-
-def _named(milestone: Path) -> set[str]:
-    """Parts that a milestone speaks of."""
-    if not milestone.is_file():
-        return set()
-    return {row["file"] for row in json.loads(milestone.read_text())["parts"]}
-
-
-def _remove(folder: Path, keep: set[str]) -> None:
-    for path in folder.glob("weights-*"):
-        if path.name not in keep:
-            path.unlink()
-
-
-def _move(source: Path, target: Path) -> None:
-    try:
-        os.replace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        with whole_file(target) as part:  # another disk
-            shutil.copyfile(source, part)
 
 
 def join_parts(folder: Path, out: Path) -> None:
@@ -290,14 +195,10 @@ def join_parts(folder: Path, out: Path) -> None:
         raise ExistsError(out)
     try:
         milestone = json.loads((folder / MILESTONE).read_text())
-        pieces = [(folder / row["file"]).read_bytes() for row in milestone["parts"]]
+        joined = b"".join((folder / name).read_bytes() for name in milestone["parts"])
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: no whole milestone ({error}); copy all of its files again") from None
-    for row, piece in zip(milestone["parts"], pieces, strict=True):
-        if hashlib.sha256(piece).hexdigest() != row["sha256"]:
-            raise InputError(f"{folder / row['file']}: is damaged; copy it again")
-    joined = b"".join(pieces)
     if hashlib.sha256(joined).hexdigest() != milestone["sha256"]:
-        raise InputError(f"{folder}: its parts do not make the weights; copy all of its files again")
+        raise InputError(f"{folder}: its parts are damaged; copy all of its files again")
     with whole_file(out) as part:
         part.write_bytes(joined)

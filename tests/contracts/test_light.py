@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 MAIN = "from facemend.cli.app import main; main()"
 SLOW = "{'numpy', 'cv2', 'onnxruntime', 'PIL'}"
-HEAVY = "{'torch', 'accelerate', 'safetensors', 'tensorboard'}"
+HEAVY = "{'torch', 'safetensors', 'tensorboard'}"
 
 
 def fresh(code: str) -> str:

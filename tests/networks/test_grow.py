@@ -81,13 +81,6 @@ def test_without_bands_every_w_is_exact():
             )
 
 
-def test_codes_stay():
-    small, large = pair(larger())
-    face = torch.rand(4, 3, 64, 64) * 2 - 1
-    with torch.no_grad():
-        assert torch.equal(small.encode(face).codes, large.encode(enlarged(face, 2)).codes)
-
-
 def test_an_autoencoder_grows_alone():
     torch.manual_seed(0)
     small = VQAutoencoder(_AE).eval()

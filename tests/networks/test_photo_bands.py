@@ -58,14 +58,6 @@ def test_open_gates_give_the_photo_its_light_and_closed_ones_nothing(bands, pict
         torch.testing.assert_close(out, want)
 
 
-def test_noise_of_the_photo_stays_out_of_broad_bands(bands, pictures):
-    image, _ = pictures
-    noisy = image + 0.2 * torch.randn(image.shape, generator=torch.Generator().manual_seed(4))
-    with torch.inference_mode():
-        out = bands(image, noisy, torch.ones(2, 2, 8, 8), torch.ones(2))
-    assert (out - image).std() < 0.3 * (noisy - image).std()
-
-
 def test_gates_start_open_where_damage_does_not_reach(bands):
     taps = {size: torch.randn(1, 3, size, size) for size in (16, 8)}
     with torch.inference_mode():

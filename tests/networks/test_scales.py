@@ -76,13 +76,6 @@ def test_one_code_a_position_has_the_numbers_it_had(faces):
     )
 
 
-def test_the_latents_grid_alone_is_no_other_network(faces):
-    nets = [network(tiny(scales=scales)) for scales in ((), (8,))]
-    images = [net(faces, torch.ones(2)) for net in nets]
-    assert torch.equal(*images)
-    assert nets[0].state_dict().keys() == nets[1].state_dict().keys()
-
-
 # Product quantisation.
 
 
@@ -314,12 +307,6 @@ def test_bypass_lets_finer_latents_through(faces):
     assert torch.equal(bypassed.image, net.decoder(z, fine=fine))
     assert not torch.equal(bypassed.image, net.decoder(z))
     assert not torch.equal(bypassed.image, net(faces).image)
-
-
-def test_published_way_up_takes_finer_codes_too():
-    """Nearest upsampling keeps the width, so what is added has that of the coarser level."""
-    sizes = tiny(scales=(8, 16, 32), upsample="nearest")
-    assert network(sizes)(torch.zeros(1, 3, 64, 64), torch.ones(1)).isfinite().all()
 
 
 # What is no network.

@@ -120,7 +120,7 @@ class Finished:
     def log(self) -> list[dict[str, float]]:
         return read_log(self.folder)
 
-    def figures(self, name: str) -> dict[int, float]:
+    def metrics(self, name: str) -> dict[int, float]:
         """Values of one figure by step."""
         return {int(line["step"]): line[name] for line in self.log if name in line}
 
@@ -164,7 +164,7 @@ def stage1(settings: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> Fi
     config = settings(
         "stage1",
         tmp_path_factory.mktemp("runs") / "stage1",
-        optim={"kind": "adamw", "lr": 3e-3},  # as the recorded figures were made
+        optim={"kind": "adamw", "lr": 3e-3},  # as the recorded metrics were made
         log_every=2,
         preview_every=30,
         perceptual={"net": "alex", "weight": 0.5, "jitter": 2},

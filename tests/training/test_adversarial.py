@@ -13,11 +13,6 @@ def test_hinge_by_hand():
     assert hinge_discriminator_loss(real, fake).item() == pytest.approx(2.5 / 3 + 0.5)
 
 
-def test_hinge_of_an_undecided_discriminator_is_two():
-    """Both terms count in full, without the half that some implementations have."""
-    assert hinge_discriminator_loss(torch.zeros(4), torch.zeros(4)).item() == 2
-
-
 def test_hinge_stops_at_the_margin():
     real, fake = torch.tensor([1.5], requires_grad=True), torch.tensor([-1.5], requires_grad=True)
     loss = hinge_discriminator_loss(real, fake)
@@ -35,12 +30,17 @@ def test_generator_loss():
 
 @pytest.fixture
 def scene():
-    """A network with a last layer, a target, and a critic."""
+    """A network with a last layer, a target, and a discriminator."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 3, 3, padding=1))
-    critic = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 1, 3))
+    discriminator = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 1, 3))
     image = network(torch.rand(2, 3, 12, 12))
-    return network, image, (image - torch.rand(2, 3, 12, 12)).abs().mean(), generator_loss(critic(image))
+    return (
+        network,
+        image,
+        (image - torch.rand(2, 3, 12, 12)).abs().mean(),
+        generator_loss(discriminator(image)),
+    )
 
 
 def gradient_norm(loss, parameter):

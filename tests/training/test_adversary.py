@@ -72,7 +72,7 @@ def test_gradient_is_the_weighted_sum_of_each_ones(make):
     )
     both = make(first, second)
     nets = [member.net.eval() for member in both.members]  # no power iteration
-    total, figures = both.gradient(scene.image, scene.layer, scene.reconstruction, draws())
+    total, metrics = both.gradient(scene.image, scene.layer, scene.reconstruction, draws())
     expected = torch.zeros_like(total)
     for net, weight, name in zip(nets, (0.5, 0.8), ("patch", "small"), strict=True):
         leaf = scene.image.detach().requires_grad_()
@@ -82,18 +82,10 @@ def test_gradient_is_the_weighted_sum_of_each_ones(make):
             for g in (scene.reconstruction, gradient)
         ]
         balance = norms[0] / (norms[1] + 1e-4)
-        torch.testing.assert_close(figures[f"lambda_{name}"], balance)
+        torch.testing.assert_close(metrics[f"lambda_{name}"], balance)
         expected += weight * balance * gradient
     torch.testing.assert_close(total, expected)
-    assert set(figures) == {f"{k}_{n}" for k in ("gan", "lambda") for n in ("patch", "small")}
-
-
-def test_names_of_figures_are_plain_for_one(make):
-    scene = Scene()
-    one = make(PATCH)
-    _, figures = one.gradient(scene.image, scene.layer, scene.reconstruction, draws())
-    assert set(figures) == {"gan", "lambda"}
-    assert set(one.train(scene.real, scene.image, draws())) == {"critic", "real", "fake"}
+    assert set(metrics) == {f"{k}_{n}" for k in ("gan", "lambda") for n in ("patch", "small")}
 
 
 def test_a_patch_one_on_the_whole_draws_nothing(make):
@@ -169,12 +161,12 @@ def test_only_fine_faces_are_judged(make):
     adversary = PATCH | {"views": ["window"], "limit": 1e4}
     masked, alone = make(adversary), make(adversary)
     scene, part = Scene(), Scene().rows(FINE)
-    gradient, figures = masked.gradient(scene.image, scene.layer, scene.reconstruction, draws(), FINE)
+    gradient, metrics = masked.gradient(scene.image, scene.layer, scene.reconstruction, draws(), FINE)
     # The losses are means over the batch: two thirds of it are judged.
     expected, other = alone.gradient(part.image, part.layer, part.reconstruction * 3 / 2, draws())
     assert not gradient[1].any()
     torch.testing.assert_close(gradient[FINE], expected * 2 / 3, rtol=1e-3, atol=1e-7)
-    torch.testing.assert_close(figures["gan"], other["gan"])
+    torch.testing.assert_close(metrics["gan"], other["gan"])
     found = masked.train(scene.real, scene.image, draws(), FINE)
     torch.testing.assert_close(found, alone.train(part.real, part.image, draws()))
     torch.testing.assert_close(weights(masked), weights(alone))
@@ -183,9 +175,9 @@ def test_only_fine_faces_are_judged(make):
 def test_without_a_fine_face_nothing_happens(make):
     scene, adversaries = Scene(), make(*BOTH)
     before, none = weights(adversaries), torch.zeros(3, dtype=torch.bool)
-    gradient, figures = adversaries.gradient(scene.image, scene.layer, scene.reconstruction, draws(), none)
+    gradient, metrics = adversaries.gradient(scene.image, scene.layer, scene.reconstruction, draws(), none)
     assert not gradient.any()
-    assert figures == {}
+    assert metrics == {}
     assert adversaries.train(scene.real, scene.image, draws(), none) == {}
     for name, value in weights(adversaries).items():
         assert torch.equal(value, before[name])
@@ -221,7 +213,7 @@ class Pair:
         return engine
 
 
-@pytest.mark.parametrize("fine", [[1, 1, 0, 0], [1, 0, 1, 1], [1, 1, 1, 1]], ids=str)
+@pytest.mark.parametrize("fine", [[1, 1, 0, 0], [1, 0, 1, 1]], ids=str)
 def test_two_processes_are_one_with_the_double_batch(make, fine):
     """Also where one of the two has no face to judge."""
     fine = torch.tensor(fine, dtype=torch.bool)
@@ -267,13 +259,13 @@ def test_a_gate_opens_when_the_discriminator_has_learned(make):
     seen = []
     for _ in range(60):
         running = member.progress.hinge
-        gradient, figures = adversaries.gradient(scene.image, scene.layer, scene.reconstruction, draws())
-        is_open = bool(figures["gate"])
+        gradient, metrics = adversaries.gradient(scene.image, scene.layer, scene.reconstruction, draws())
+        is_open = bool(metrics["gate"])
         assert is_open == (running <= 1.9)
         assert bool(gradient.any()) == is_open
-        assert ("lambda" in figures) == is_open
-        critic = adversaries.train(scene.real, scene.image, draws())["critic"]
-        assert member.progress.hinge == pytest.approx(0.98 * running + 0.02 * float(critic))
+        assert ("lambda" in metrics) == is_open
+        discriminator = adversaries.train(scene.real, scene.image, draws())["d_loss"]
+        assert member.progress.hinge == pytest.approx(0.98 * running + 0.02 * float(discriminator))
         seen.append(is_open)
     assert not seen[0]
     assert seen[-1]
@@ -289,15 +281,14 @@ def test_learning_rate_warms_up_over_its_own_steps(make):
     assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_the_penalty_flattens_a_discriminator(make, precision):
+def test_the_penalty_flattens_a_discriminator(make):
     scene, ends = Scene(), []
     for penalty in (1e-6, 1.0):
-        adversaries = make(PATCH | {"norm": "none", "penalty": penalty, "lr": 1e-3}, precision=precision)
+        adversaries = make(PATCH | {"norm": "none", "penalty": penalty, "lr": 1e-3}, precision="bf16")
         for _ in range(40):
-            figures = adversaries.train(scene.real, scene.image, draws())
-        assert set(figures) == {"critic", "real", "fake", "penalty"}
-        ends.append(float(figures["penalty"]))
+            metrics = adversaries.train(scene.real, scene.image, draws())
+        assert set(metrics) == {"d_loss", "real", "fake", "penalty"}
+        ends.append(float(metrics["penalty"]))
     assert ends[1] < 0.3 * ends[0]
 
 

@@ -30,22 +30,12 @@ def test_code_loss(z, vectors, form, commitment, codebook):
     torch.testing.assert_close(vectors.grad, -codebook * slope)
 
 
-def test_beta_scales_the_lesser_term(z, vectors):
-    code_loss(z, vectors, beta=0.1).backward()
-    torch.testing.assert_close(vectors.grad, -0.1 * z.grad)
-
-
 def test_feature_loss_trains_the_encoder_only(z, vectors):
     loss = feature_loss(z, vectors)
     loss.backward()
     assert loss.item() == pytest.approx((z - vectors).square().mean().item(), rel=1e-5)
     assert z.grad is not None
     assert vectors.grad is None
-
-
-def test_token_loss_at_chance_is_the_logarithm_of_the_codebook_size():
-    loss = token_loss(torch.zeros(2, 5, 1024), torch.randint(1024, (2, 5)))
-    assert loss.item() == pytest.approx(math.log(1024), rel=1e-5)
 
 
 def test_token_loss_by_hand():
@@ -65,14 +55,11 @@ def test_token_loss_in_bfloat16_is_counted_in_float32():
 def test_accuracy():
     # Ranks of the true code: 0, 4, 5, 0.
     logits = torch.arange(10.0, 0.0, -1).repeat(1, 4, 1)
-    accuracy = code_accuracy(logits, torch.tensor([[0, 4, 5, 0]]))
-    assert accuracy.top1 == pytest.approx(0.5)
-    assert accuracy.top5 == pytest.approx(0.75)
+    assert code_accuracy(logits, torch.tensor([[0, 4, 5, 0]])) == pytest.approx((0.5, 0.75))
 
 
 def test_accuracy_with_fewer_than_five_codes():
-    accuracy = code_accuracy(torch.tensor([[[3.0, 2.0, 1.0]]]), torch.tensor([[2]]))
-    assert (accuracy.top1, accuracy.top5) == (0.0, 1.0)
+    assert code_accuracy(torch.tensor([[[3.0, 2.0, 1.0]]]), torch.tensor([[2]])) == (0.0, 1.0)
 
 
 @pytest.fixture
@@ -120,18 +107,8 @@ def test_cold_targets_are_hard(table):
     assert abs(warm.item() - cold.item()) > 1e-2
 
 
-def test_hot_targets_are_even(table):
-    torch.testing.assert_close(soft_targets(table, 1e6), torch.full((9, 9), 1 / 9), atol=1e-4, rtol=0)
-
-
 def test_codes_at_the_same_place_share_the_target(table):
     """As dead codes do; a table of nothing else has no unit of distance."""
     twice = torch.cat((table, table[:1]))
     torch.testing.assert_close(soft_targets(twice, 1e-4)[0, [0, 9]], torch.tensor([0.5, 0.5]))
     assert torch.equal(soft_targets(table[:1].expand(4, 4), 1.0), torch.full((4, 4), 0.25))
-
-
-def test_chance_is_the_same_for_soft_targets(table):
-    codes = torch.arange(9)[None]
-    loss = token_loss(torch.zeros(1, 9, 9), codes, soft_targets(table, 1.0))
-    assert loss.item() == pytest.approx(math.log(9), rel=1e-5)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facemend.errors import ConfigError, InputError
+from facemend.errors import InputError
 from facemend.training import train
 from facemend.training.engine import Engine
 from facemend.training.pictures import open_faces
@@ -93,17 +93,3 @@ def test_a_run_whose_pictures_vanish_ends_with_the_name_of_one(make, two_sizes, 
     with pytest.raises(InputError, match=r"^\S+/faces/\d\.webp: no such file$"):
         train(config, take_away)
     assert 1 <= len(reached) < 20
-
-
-def test_a_run_that_is_older_than_a_setting_goes_on(make, two_sizes, tmp_path):
-    """Its config.json has no `cache_mb` and no `without`."""
-    config = make(tmp_path / "run", folders=[{"path": two_sizes / "large"}])
-    train(config)
-    record = config.out / "config.json"
-    values = json.loads(record.read_text())
-    del values["data"]["cache_mb"], values["data"]["folders"][0]["without"]
-    record.write_text(json.dumps(values))
-    train(make(config.out, folders=[{"path": two_sizes / "large"}], cache_mb=7))
-    assert json.loads(record.read_text())["data"]["cache_mb"] == 7
-    with pytest.raises(ConfigError, match="holds a run with other settings"):
-        train(make(config.out))

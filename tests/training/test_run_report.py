@@ -45,7 +45,7 @@ def run(tmp_path):
             {"step": step, "l1": 1 / step, "token": 3.0, "top1": 0.2, "top5": 0.5, "gradient": 10**-step}
         )
         if step > 60:
-            lines[-1] |= {"lambda": 0.5, "real": 0.2, "fake": -0.2, "critic": 1.8, "images_per_second": 5.0}
+            lines[-1] |= {"lambda": 0.5, "real": 0.2, "fake": -0.2, "d_loss": 1.8, "images_per_second": 5.0}
         lines.append(
             {"step": step, "held_out/psnr_lq": 22.0, "held_out/psnr_w0.5": 23.5, "held_out/top1": 0.3}
         )
@@ -76,7 +76,7 @@ def test_the_page_shows_the_run(run):
 def test_each_of_several_discriminators_has_its_curves(run):
     several = [{"kind": "patch", "name": "patch"}, {"kind": "projected", "name": "far"}]
     (run / "config.json").write_text(json.dumps(CONFIG | {"adversary": several}))
-    names = ["lambda", "real", "fake", "critic"]
+    names = ["lambda", "real", "fake", "d_loss"]
     line = {f"{name}_{which}": 0.5 for name in names for which in ("patch", "far")}
     with (run / "log.jsonl").open("w") as file:
         file.writelines(json.dumps({"step": step, "gate_far": 1.0} | line) + "\n" for step in (10, 20))

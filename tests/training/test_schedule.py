@@ -21,10 +21,6 @@ def rates(optim, steps, base=1.0):
     return [learning_rate(optim, base, step, steps) for step in range(steps)]
 
 
-def test_constant_by_default():
-    assert rates(OptimConfig(), 5, base=3e-4) == [3e-4] * 5
-
-
 def test_warmup_is_linear_and_ends_at_the_base():
     assert rates(OptimConfig(warmup=4), 6) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
@@ -41,10 +37,6 @@ def test_cosine_reaches_its_end():
 
 def test_halvings():
     assert rates(OptimConfig(halve_at=(2, 4)), 6) == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
-
-
-def test_warmup_longer_than_the_run():
-    assert rates(OptimConfig(warmup=10), 3) == pytest.approx([0.1, 0.2, 0.3])
 
 
 @pytest.mark.parametrize(

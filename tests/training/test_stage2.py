@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facemend.errors import ConfigError, FacemendError, InputError, WeightsError
+from facemend.errors import ConfigError, FacemendError, InputError
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
 from facemend.networks.codeformer.checkpoint import save_checkpoint
 from facemend.networks.codeformer.config import preset
@@ -22,21 +22,21 @@ def part_of(state, part):
 
 
 def test_token_loss_falls(stage2):
-    token = stage2.figures("token")
+    token = stage2.metrics("token")
     assert token[2] > 0.7 * math.log(preset("tiny").autoencoder.codebook_size)  # near chance
     assert token[50] < 0.75 * token[2]
-    assert stage2.figures("top1")[50] > 2 * stage2.figures("top1")[2]
+    assert stage2.metrics("top1")[50] > 2 * stage2.metrics("top1")[2]
 
 
 def test_log_and_previews(stage2):
-    """Defect 10: accuracy beside cross entropy, and a preview at w = 0."""
+    """Accuracy beside cross entropy, and a preview at w = 0."""
     for name in ("top1", "top5"):
-        values = stage2.figures(name)
+        values = stage2.metrics(name)
         assert list(values) == list(range(2, 51, 2))
         assert all(0 <= value <= 1 for value in values.values())
-    assert all(stage2.figures("top1")[step] <= stage2.figures("top5")[step] for step in range(2, 51, 2))
+    assert all(stage2.metrics("top1")[step] <= stage2.metrics("top5")[step] for step in range(2, 51, 2))
     for name in ("token", "top1", "psnr_lq", "psnr_w0", "lpips_alex_w0"):
-        assert list(stage2.figures(f"held_out/{name}")) == [25, 50]
+        assert list(stage2.metrics(f"held_out/{name}")) == [25, 50]
     assert "l1" not in stage2.log[-1]
     grid = np.asarray(Image.open(stage2.folder / "previews/step_000050.png"))
     assert grid.shape == (2 * SIDE, 3 * SIDE, 3)  # LQ, restored, HQ
@@ -44,11 +44,11 @@ def test_log_and_previews(stage2):
 
 
 def test_teacher_is_described_at_the_start(stage1, stage2):
-    """Defect 1: what the target codes are like is known before the first step."""
+    """What the target codes are like is known before the first step."""
     first = stage2.log[0]
     assert first["step"] == 0
     assert 0 < first["target_entropy"] <= math.log(preset("tiny").autoencoder.codebook_size)
-    assert first["stage1_psnr"] == pytest.approx(stage1.figures("held_out/psnr")[60], abs=1e-3)
+    assert first["stage1_psnr"] == pytest.approx(stage1.metrics("held_out/psnr")[60], abs=1e-3)
     assert stage2.checkpoint.info["stage1"] == stage1.checkpoint.sha256
 
 
@@ -76,7 +76,7 @@ def test_trained_parts_change(stage2, part):
 
 
 def test_an_untrained_stage1_is_refused(run_to_end, settings, tmp_path):
-    """Defect 1: its codes would be noise, and training on them looks like training."""
+    """Its codes would be noise, and training on them looks like training."""
     torch.manual_seed(0)
     sizes, path = preset("tiny"), tmp_path / "random.safetensors"
     net = VQAutoencoder(sizes.autoencoder)
@@ -87,24 +87,10 @@ def test_an_untrained_stage1_is_refused(run_to_end, settings, tmp_path):
     assert not (tmp_path / "run/model.safetensors").exists()
 
 
-def test_the_default_refuses_it_too(settings, faces, tmp_path):
-    from facemend.training.config import Stage2Config, Stage3Config
-
-    assert Stage2Config.model_fields["min_psnr"].default >= 18
-    assert Stage3Config.model_fields["min_psnr"].default >= 18
-
-
 def test_a_missing_stage1_is_refused(run_to_end, settings, tmp_path):
     config = settings("stage2", tmp_path / "run", stage1=tmp_path / "none.safetensors", phases=PHASE)
     with pytest.raises(InputError, match=r"none\.safetensors: the stage I checkpoint is not there"):
         run_to_end(config)
-
-
-def test_a_file_that_is_no_checkpoint_is_refused(run_to_end, settings, tmp_path):
-    path = tmp_path / "text.safetensors"
-    path.write_text("not a checkpoint")
-    with pytest.raises(WeightsError, match=r"text\.safetensors"):
-        run_to_end(settings("stage2", tmp_path / "run", stage1=path, phases=PHASE))
 
 
 def test_other_sizes_are_refused(run_to_end, settings, tmp_path):
@@ -120,13 +106,4 @@ def test_other_sizes_are_refused(run_to_end, settings, tmp_path):
 def test_a_checkpoint_of_another_network_is_refused(run_to_end, settings, stage1, stage2, tmp_path, wrong):
     path = stage2.path if wrong == "stage2" else stage1.folder / "discriminator.safetensors"
     with pytest.raises(FacemendError, match="does not fit the network"):
-        run_to_end(settings("stage2", tmp_path / "run", stage1=path, phases=PHASE))
-
-
-def test_nan_weights_are_refused(run_to_end, settings, stage1, tmp_path):
-    state = dict(stage1.checkpoint.state)
-    state["decoder.out.weight"] = state["decoder.out.weight"] * float("nan")
-    path = tmp_path / "nan.safetensors"
-    save_checkpoint(path, state, preset("tiny"), {"stage": "stage1"})
-    with pytest.raises(WeightsError, match=r"decoder\.out\.weight holds NaN"):
         run_to_end(settings("stage2", tmp_path / "run", stage1=path, phases=PHASE))

@@ -24,80 +24,45 @@ def default(scripts):
     return scripts["train_default"]
 
 
-STAGE1 = """
-stage = "stage1"
+COMMON = """
 network = "tiny"
-out = "runs/compact-512/stage1"
-init = "runs/grown.safetensors"
 threads = 1
-[data]
-folders = [{ path = "../shared/faces/train512" }]
-holdout = 2
-[perceptual]
-net = "alex"
-[adversary]
-width = 8
-layers = 2
-[[phases]]
-steps = 6
-size = 64
-batch = 2
-[[phases]]
-steps = 2
-size = 64
-batch = 2
-adversary = true
+data = { folders = [{ path = "../shared/faces/train512" }], holdout = 2 }
 """
-STAGE2 = """
-stage = "stage2"
-network = "tiny"
-out = "runs/compact-512/stage2"
+STAGES = {
+    "stage1": """
+init = "runs/grown.safetensors"
+perceptual = { net = "alex" }
+adversary = { width = 8, layers = 2 }
+phases = [{ steps = 6, size = 64, batch = 2 }, { steps = 2, size = 64, batch = 2, adversary = true }]
+""",
+    "stage2": """
 stage1 = "runs/compact-512/stage1/model.safetensors"
 init = "runs/grown.safetensors"
 min_psnr = 0
-threads = 1
-[data]
-folders = [{ path = "../shared/faces/train512" }]
-table = "../shared/faces/train.csv"
-sources = { a = 0.5 }
-holdout = 2
-[[phases]]
-steps = 6
-batch = 2
-degradation = "heavy"
-"""
-STAGE3 = """
-stage = "stage3"
-network = "tiny"
-out = "runs/compact-512/stage3"
+data = { table = "../shared/faces/train.csv", sources = { a = 0.5 } }
+phases = [{ steps = 6, batch = 2, degradation = "heavy" }]
+""",
+    "stage3": """
 stage1 = "runs/compact-512/stage1/model.safetensors"
 stage2 = "runs/compact-512/stage2/model.safetensors"
 discriminator = "runs/compact-512/stage1/discriminator.safetensors"
 min_psnr = 0
-threads = 1
-[data]
-folders = [{ path = "../shared/faces/train512" }]
-holdout = 2
-[perceptual]
-net = "alex"
-[adversary]
-width = 8
-layers = 2
-[[phases]]
-steps = 6
-batch = 2
-degradation = "heavy"
-w = [0.0, 1.0]
-adversary = true
-"""
+perceptual = { net = "alex" }
+adversary = { width = 8, layers = 2 }
+phases = [{ steps = 6, batch = 2, degradation = "heavy", w = [0.0, 1.0], adversary = true }]
+""",
+}
 
 
 @pytest.fixture
 def command(face_folders, stage3, tmp_path):
     """Words of the command line for a tiny run."""
     (tmp_path / "configs").mkdir()
-    for number, text in enumerate((STAGE1, STAGE2, STAGE3), 1):
-        (tmp_path / f"configs/compact-512-stage{number}.toml").write_text(text)
+    (tmp_path / "configs/common.toml").write_text(COMMON)
+    for stage, text in STAGES.items():
+        head = f'base = "common.toml"\nstage = "{stage}"\nout = "runs/compact-512/{stage}"\n'
+        (tmp_path / f"configs/compact-512-{stage}.toml").write_text(head + text)
     # The made-up table has no train512: as for the real one, faces of that folder have no row of their own.
     table = face_folders / "train.csv"
     table.write_text(table.read_text().replace("train256,", "train512,"))
@@ -134,7 +99,6 @@ def test_a_run_of_minutes_stops_goes_on_and_ends_in_time(default, scripts, comma
     slowed(suite, "load_case", 5)
     monkeypatch.setattr(minutes, "LEAST_STAGE", 1)
     monkeypatch.setitem(minutes.LEAST_RESERVE, "cpu", 45)
-    monkeypatch.setattr(default, "SAVE_SECONDS", 30)
     monkeypatch.setattr(minutes, "SAVE_SECONDS", 30)
     words = [*command, "--minutes", "4", "--milestones", str(tmp_path / "m"), "--part-mib", str(64 / 1024)]
 
@@ -184,10 +148,10 @@ def read_log_of(path: Path) -> list[dict]:
 
 @pytest.mark.slow
 def test_a_try_takes_two_steps_a_stage_from_packed_faces(default, command, tmp_path, capsys):
-    tar = tmp_path / "faces.tar"
-    assert default.main([*command, "--pack", str(tar)], 0.0) == 0
+    packed = tmp_path / "faces.zip"
+    assert default.main([*command, "--pack", str(packed)], 0.0) == 0
     assert "all faces of each source" in capsys.readouterr().out
-    words = [str(tar) if word.endswith("/faces") else word for word in command]
+    words = [str(packed) if word.endswith("/faces") else word for word in command]
     assert default.main([*words, "--try"], time.monotonic()) == 0
     for stage in ("stage1", "stage2", "stage3"):
         product = load_checkpoint(tmp_path / f"try/model-work/{stage}/model.safetensors")

@@ -65,7 +65,7 @@ def test_too_few_minutes_say_the_least_that_is_enough(minutes):
 
 
 def test_steps_fill_the_seconds_in_the_proportions_of_the_config(minutes, stage3_config):
-    trial = minutes.Trial(4, {"channels_last": True}, (0.05, 0.2))
+    trial = minutes.Trial(4, 2, {"channels_last": True}, (0.05, 0.2))
     assert trial.rate(stage3_config) == pytest.approx(4 * (30 * 4 + 70 * 2) / (30 * 0.05 + 70 * 0.2))
     config = minutes.fill(stage3_config, trial, 600)
     first, second = config.phases
@@ -73,6 +73,7 @@ def test_steps_fill_the_seconds_in_the_proportions_of_the_config(minutes, stage3
     assert first.steps / second.steps == pytest.approx(30 / 70, rel=0.005)
     assert (first.batch, second.batch) == (16, 8)
     assert config.channels_last
+    assert config.data.workers == 2
     assert config.optim.lr == pytest.approx(2e-3)  # the square root of four
     adversary = config.model_dump()["adversary"]  # one, or several
     assert (adversary if "lr" in adversary else adversary[0])["lr"] == pytest.approx(8e-4)
@@ -85,10 +86,10 @@ def test_steps_fill_the_seconds_in_the_proportions_of_the_config(minutes, stage3
 
 
 def test_a_short_stage_keeps_every_phase_and_a_warm_up_that_ends(minutes, stage3_config):
-    config = minutes.fill(stage3_config, minutes.Trial(1, {}, (5.0, 5.0)), 50)
+    config = minutes.fill(stage3_config, minutes.Trial(costs=(5.0, 5.0)), 50)
     assert [phase.steps for phase in config.phases] == [3, 7]
     assert config.optim.warmup == 1
-    assert [p.steps for p in minutes.fill(stage3_config, minutes.Trial(1, {}, (5.0, 5.0)), -3).phases] == [
+    assert [p.steps for p in minutes.fill(stage3_config, minutes.Trial(costs=(5.0, 5.0)), -3).phases] == [
         1,
         1,
     ]
@@ -141,7 +142,7 @@ def test_the_batch_is_doubled_until_that_gains_nothing(minutes, monkeypatch, sta
     best, _ = probe(minutes, monkeypatch, stage3_config, 170, lambda n, _: 0.02 * max(1, n / 4))
     assert best.factor == 4
     assert "channels_last" not in best.settings  # tried, and no quicker
-    assert best.settings["data"]["workers"] == max(1, min(16, os.cpu_count() - 1))
+    assert best.workers == max(1, min(16, os.cpu_count() - 1))
 
 
 def test_the_batch_stays_where_there_would_be_too_few_steps(minutes, monkeypatch, stage3_config, gpu):
@@ -211,7 +212,7 @@ def test_a_measurement_ends_when_its_time_is_up(minutes):
 
 def test_a_probe_leaves_nothing_and_changes_nothing(minutes, settings, tmp_path):
     config = settings("stage1", tmp_path / "run", phases=[{"steps": 2, "size": SIDE, "batch": 2}])
-    trial = minutes.measure(config, minutes.Trial(2, {}), tmp_path / "probe", 3, 1)
+    trial = minutes.measure(config, minutes.Trial(2), tmp_path / "probe", 3, 1)
     assert len(trial.costs) == 1
     assert 0 < trial.costs[0] < 60
     assert list(tmp_path.iterdir()) == []

@@ -1,30 +1,26 @@
 """Networks with several scales of codes, or several codes a position, through all three stages."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_run import assert_same_state, load, stop_at
+from test_run import assert_same_state, stop_at
 
-from facemend.data.augment import Augmentation
-from facemend.data.faces import FaceStream, Folder, read_faces, split, to_signed
+from facemend.data.faces import Folder, read_faces, split, to_signed
 from facemend.errors import ConfigError
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
-from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
+from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import changed, preset
 from facemend.networks.codeformer.scales import pooled
 from facemend.training import train
-from facemend.training.code_cache import CodeCache
 from facemend.training.code_losses import feature_loss, token_loss
-from facemend.training.engine import Engine
+from facemend.training.frozen_stage1 import FrozenStage1, target_entropy
 from facemend.training.prediction import CodeLosses
 from facemend.training.reconstruct import load_autoencoder
 from facemend.training.settings import CodeLossConfig
-from facemend.training.teacher import Teacher, target_entropy
 
 SIDE = 64
 FORMS = {
@@ -32,7 +28,6 @@ FORMS = {
     "parts": {"autoencoder": {"codes_per_position": 2}, "attention": "split"},
 }
 GRIDS = {"scales": (4, 8, 16), "parts": (8,)}
-STAGES = ("stage1", "stage2", "stage3")
 
 
 @pytest.fixture(scope="module", params=FORMS)
@@ -44,9 +39,9 @@ def form(request):
 def configs(form, settings, tmp_path_factory):
     """`configs(name)`: the three stages over every boundary, each from the one before."""
 
-    def make(folder=None, **changes):
-        folder = folder or tmp_path_factory.mktemp(form)
-        common = {"sizes": FORMS[form], "save_every": 2, "preview_every": 4, **changes}
+    def make():
+        folder = tmp_path_factory.mktemp(form)
+        common = {"sizes": FORMS[form], "save_every": 2, "preview_every": 4}
         one = settings(
             "stage1",
             folder / "stage1",
@@ -88,9 +83,9 @@ def runs(configs, run_to_end):
 
 
 @pytest.fixture(scope="module")
-def teacher(runs, form):
+def frozen(runs, form):
     sizes = changed(preset("tiny"), FORMS[form])
-    return Teacher(runs[0].path, sizes, torch.zeros(1, 3, SIDE, SIDE), 0.0, torch.device("cpu"))
+    return FrozenStage1(runs[0].path, sizes, torch.zeros(1, 3, SIDE, SIDE), 0.0, torch.device("cpu"))
 
 
 def images(count):
@@ -99,7 +94,7 @@ def images(count):
     return F.interpolate(small, scale_factor=8.0, mode="bilinear")
 
 
-def test_figures_of_each_scale(runs, form):
+def test_metrics_of_each_scale(runs, form):
     """With their grid's side if there are several, and their mean under the old name."""
     grids = GRIDS[form]
     by_stage = (
@@ -110,11 +105,11 @@ def test_figures_of_each_scale(runs, form):
     for run, names in zip(runs, by_stage, strict=True):
         logged = {name for line in run.log for name in line}
         for name in names:
-            figures = run.figures(name)
-            assert figures, name
-            each = [run.figures(f"{name}_s{side}") for side in grids]
+            metrics = run.metrics(name)
+            assert metrics, name
+            each = [run.metrics(f"{name}_s{side}") for side in grids]
             assert [bool(own) for own in each] == [len(grids) > 1] * len(grids), name
-            for step, value in figures.items() if len(grids) > 1 else ():
+            for step, value in metrics.items() if len(grids) > 1 else ():
                 assert value == pytest.approx(sum(own[step] for own in each) / len(each), abs=1e-5), name
         assert ("feature_s16" in logged) is (form == "scales" and run is not runs[0])
         assert "feature_s4" not in logged  # the coarse scales share one latent
@@ -122,36 +117,26 @@ def test_figures_of_each_scale(runs, form):
 
 def test_they_learn(runs, form):
     one, two, _ = runs
-    l1, token = one.figures("l1"), two.figures("token")
+    l1, token = one.metrics("l1"), two.metrics("token")
     assert l1[10] < l1[1]
     assert token[6] < token[1]
     assert token[1] > 0.7 * math.log(32)
-    assert 0 < two.figures("target_entropy")[0] <= math.log(32)
+    assert 0 < two.metrics("target_entropy")[0] <= math.log(32)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_going_on_as_if_not_stopped(configs, runs, tmp_path, stage):
-    """Behind the stops lie the k-means start of each scale, a size boundary, revival, and the adversary."""
-    number = STAGES.index(stage)
-    config = runs[number].config.model_copy(update={"out": tmp_path / "run"})
-    stop_at(config, 5)
-    train(config)
-    assert_same_state(config, runs[number].config)
-
-
-def test_another_seed_gives_another_run(configs, runs, tmp_path):
-    """Else the test above would pass for a run that trains nothing."""
-    config = configs(tmp_path, seed=1)[0]
-    train(config)
-    name = "/net/codebook.vectors"
-    assert not torch.equal(load(config)[name], load(runs[0].config)[name])
+def test_going_on_as_if_not_stopped(runs, form, tmp_path):
+    """Behind the stops lie the k-means start of each scale, revival, and (stage II) the stored codes."""
+    for run in runs[: 2 if form == "scales" else 1]:
+        config = run.config.model_copy(update={"out": tmp_path / run.config.stage})
+        stop_at(config, 5)
+        train(config)
+        assert_same_state(config, run.config)
 
 
 # Who gets gradient from what.
 
 NO_CODES = {"feature": 0.0, "token": 0.0}
 FEATURE = {"codes": {"feature": 1.0, "token": 0.0}}
-TOKEN = {"codes": {"feature": 0.0, "token": 1.0}}
 SOFT = {"codes": {"feature": 0.0, "token": 1.0, "soft": 1.0}}
 L1 = {"codes": NO_CODES, "perceptual": {"net": "alex", "weight": 0.0}}
 ONLY_L1 = {"perceptual": {"net": "alex", "weight": 0.0}}
@@ -182,100 +167,64 @@ def test_gradients_of_stage1(run_to_end, settings, form, tmp_path):
     assert moved.view(-1, 32).any(1).all()
 
 
+@pytest.mark.parametrize("form", ["scales"], indirect=True)
 @pytest.mark.parametrize(
-    ("losses", "parts"),
-    [(FEATURE, LATENT), (TOKEN, LATENT | TRANSFORMER), (SOFT, LATENT | TRANSFORMER)],
-    ids=["feature", "token", "soft token"],
-)
-def test_gradients_of_stage2(run_to_end, settings, runs, form, tmp_path, losses, parts):
-    config = settings(
-        "stage2",
-        tmp_path,
-        sizes=FORMS[form],
-        stage1=runs[0].path,
-        phases=[{"steps": 2, "batch": 2, "degradation": "medium"}],
-        **losses,
-    )
-    assert trained(run_to_end(config)) == without_fine(parts, form)
-
-
-@pytest.mark.parametrize(
-    ("losses", "change", "parts"),
+    ("stage", "losses", "parts"),
     [
-        pytest.param(FEATURE, {}, LATENT, id="feature"),
-        pytest.param(TOKEN, {}, LATENT | TRANSFORMER, id="token"),
-        pytest.param(L1, {}, LET_IN, id="l1, detached"),
+        pytest.param("stage2", FEATURE, LATENT, id="feature"),
+        pytest.param("stage2", SOFT, LATENT | TRANSFORMER, id="soft token"),
         # Codes are indices: the way of the finer latents ends there, that of the taps does not.
-        pytest.param(L1, {"detach_features": False}, LET_IN | {"encoder"}, id="l1, open"),
-        pytest.param(L1, {"freeze_decoder": False}, LET_IN | {"decoder", "decoder.fine"}, id="l1, thawed"),
+        pytest.param("stage3", L1 | {"detach_features": False}, LET_IN | {"encoder"}, id="l1, open"),
+        pytest.param(
+            "stage3", L1 | {"freeze_decoder": False}, LET_IN | {"decoder", "decoder.fine"}, id="l1, thawed"
+        ),
     ],
 )
-def test_gradients_of_stage3(run_to_end, settings, runs, form, tmp_path, losses, change, parts):
-    config = settings(
-        "stage3",
-        tmp_path,
-        sizes=FORMS[form],
-        stage1=runs[0].path,
-        stage2=runs[1].path,
-        phases=[{"steps": 2, "batch": 2, "degradation": "medium", "image_losses": losses is L1}],
-        **change,
-        **losses,
-    )
-    assert trained(run_to_end(config)) == without_fine(parts, form)
+def test_gradients_of_finer_scales(run_to_end, settings, runs, form, tmp_path, stage, losses, parts):
+    common = {"sizes": FORMS[form], "stage1": runs[0].path, **losses}
+    common |= {"stage2": runs[1].path} if stage == "stage3" else {}
+    phases = [{"steps": 2, "batch": 2, "degradation": "medium"}]
+    assert trained(run_to_end(settings(stage, tmp_path, phases=phases, **common))) == parts
 
 
-# The teacher, the cache, the losses.
+# Stage I as it is for the others, and the losses.
 
 
-def test_targets_are_what_stage_1_makes_of_a_face(runs, teacher, form):
+def test_targets_are_what_stage_1_makes_of_a_face(runs, frozen, form):
     net = load_autoencoder(runs[0].path)
     with torch.no_grad():
         made = net(images(2)).quantized
-    codes, vectors = teacher.targets(images(2))
+    codes, vectors = frozen.targets(images(2))
     assert torch.equal(codes, made.codes)
-    assert [own.shape[1] for own in teacher.by_scale(codes)] == [own.codes.shape[1] for own in made.scales]
+    assert [own.shape[1] for own in frozen.by_scale(codes)] == [own.codes.shape[1] for own in made.scales]
     torch.testing.assert_close(vectors.pop(8), made.features)
     assert vectors.keys() == made.fine.keys()
     for side, own in vectors.items():
         torch.testing.assert_close(own, made.fine[side])
 
 
-def test_cached_codes_are_the_teachers(teacher, faces, tmp_path):
-    pictures = split(read_faces([Folder(faces)], SIDE), 2)[0]
-    cache = CodeCache(tmp_path, pictures, SIDE, teacher, Engine())
-    assert cache.codes.shape == (4, 2, teacher.tokens)
-    stream = FaceStream(pictures, SIDE, Augmentation(), None, seed=1)
-    for index in range(4):
-        sample = stream[index]
-        codes, vectors = teacher.targets(to_signed(sample["hq"][None]))
-        stored, stored_vectors = cache.targets(sample["face"][None], sample["mirrored"][None])
-        assert torch.equal(stored, codes)
-        assert all(torch.equal(stored_vectors[side], own) for side, own in vectors.items())
-        assert stored_vectors.keys() == vectors.keys()
-
-
-def test_entropy_of_each_table(teacher, form):
-    figures = teacher.start_figures(images(4))
-    codes = teacher.targets(images(4))[0]
+def test_entropy_of_each_table(frozen, form):
+    metrics = frozen.start_metrics(images(4))
+    codes = frozen.targets(images(4))[0]
     tables = {
         "scales": [codes[:, :16], codes[:, 16:80], codes[:, 80:]],
         "parts": [codes[:, ::2], codes[:, 1::2]],
     }[form]
     wanted = [target_entropy(table, 32) for table in tables]
-    assert figures["target_entropy"] == pytest.approx(sum(wanted) / len(wanted))
+    assert metrics["target_entropy"] == pytest.approx(sum(wanted) / len(wanted))
     if form == "scales":
-        assert [figures[f"target_entropy_s{side}"] for side in (4, 8, 16)] == pytest.approx(wanted)
+        assert [metrics[f"target_entropy_s{side}"] for side in (4, 8, 16)] == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("soft", [0.0, 0.7])
-def test_losses_by_brute_force(teacher, form, soft):
+def test_losses_by_brute_force(frozen, form, soft):
     torch.manual_seed(0)
     net = CodeFormer(changed(preset("tiny"), FORMS[form]))
     encoded = net.encode(images(2))
-    codes, vectors = teacher.targets(images(2))
-    losses = CodeLosses(CodeLossConfig(feature=0.3, token=2.0, soft=soft), teacher)
-    loss, figures = losses(encoded, codes, vectors)
-    tables = teacher.net.codebook.vectors.double().split(32)
+    codes, vectors = frozen.targets(images(2))
+    losses = CodeLosses(CodeLossConfig(feature=0.3, token=2.0, soft=soft), frozen)
+    loss, metrics = losses(encoded, codes, vectors)
+    tables = frozen.net.codebook.vectors.double().split(32)
     parts = 2 if form == "parts" else 1
     said = encoded.logits.detach().double().log_softmax(2)
     tokens, start = [], 0
@@ -296,22 +245,24 @@ def test_losses_by_brute_force(teacher, form, soft):
         start += count
     pairs = [(encoded.z, vectors[8]), *((own, vectors[side]) for side, own in encoded.fine.items())]
     features = [(own - wanted).square().mean().item() for own, wanted in pairs]
-    assert figures["token"].item() == pytest.approx(np.mean(tokens), rel=1e-4)
-    assert figures["feature"].item() == pytest.approx(np.mean(features), rel=1e-5)
+    assert metrics["token"].item() == pytest.approx(np.mean(tokens), rel=1e-4)
+    assert metrics["feature"].item() == pytest.approx(np.mean(features), rel=1e-5)
     assert loss.item() == pytest.approx(0.3 * np.mean(features) + 2 * np.mean(tokens), rel=1e-4)
 
 
 def test_one_scale_has_the_losses_it_had(stage1):
-    teacher = Teacher(stage1.path, preset("tiny"), torch.zeros(1, 3, SIDE, SIDE), 0.0, torch.device("cpu"))
+    frozen = FrozenStage1(
+        stage1.path, preset("tiny"), torch.zeros(1, 3, SIDE, SIDE), 0.0, torch.device("cpu")
+    )
     torch.manual_seed(0)
     encoded = CodeFormer(preset("tiny")).encode(images(2))
-    codes, vectors = teacher.targets(images(2))
-    loss, figures = CodeLosses(CodeLossConfig(), teacher)(encoded, codes, vectors)
+    codes, vectors = frozen.targets(images(2))
+    loss, metrics = CodeLosses(CodeLossConfig(), frozen)(encoded, codes, vectors)
     feature, token = feature_loss(encoded.z, vectors[8]), token_loss(encoded.logits, codes)
     assert torch.equal(loss, feature + 0.5 * token)
-    assert figures.keys() == {"feature", "token", "top1", "top5"}
-    assert torch.equal(figures["feature"], feature)
-    assert torch.equal(figures["token"], token)
+    assert metrics.keys() == {"feature", "token", "top1", "top5"}
+    assert torch.equal(metrics["feature"], feature)
+    assert torch.equal(metrics["token"], token)
 
 
 def test_kmeans_starts_each_scale_from_what_is_left(run_to_end, settings, tmp_path):
@@ -352,20 +303,6 @@ def test_a_run_with_other_sizes_is_another_run(runs, form, settings, tmp_path):
     assert load_checkpoint(runs[0].path).config == config.network_sizes
 
 
-def test_a_run_recorded_before_a_setting_existed_goes_on(settings, tmp_path):
-    config = settings(
-        "stage1", tmp_path / "run", save_every=2, phases=[{"steps": 4, "size": SIDE, "batch": 2}]
-    )
-    stop_at(config, 3)
-    record = config.out / "config.json"
-    values = json.loads(record.read_text())
-    del values["sizes"], values["codebook"]["decay"]
-    record.write_text(json.dumps(values))
-    seen = []
-    train(config, lambda report: seen.append(report.step))
-    assert seen == [3, 4]
-
-
 def test_stages_must_be_of_the_same_attention(settings, runs, form, tmp_path):
     """No shape tells it, so the weights would load."""
     other = {**FORMS[form], "attention": "global"}
@@ -378,19 +315,4 @@ def test_stages_must_be_of_the_same_attention(settings, runs, form, tmp_path):
         phases=[{"steps": 1, "batch": 2, "degradation": "medium"}],
     )
     with pytest.raises(ConfigError, match="other heads or attention"):
-        train(config)
-
-
-def test_stage_1_of_other_scales_is_refused(settings, runs, form, tmp_path):
-    path = tmp_path / "other.safetensors"
-    sizes = changed(preset("tiny"), {"autoencoder": {"scales": [2, 8]}})
-    save_checkpoint(path, VQAutoencoder(sizes.autoencoder).state_dict(), sizes, {"stage": "stage1"})
-    config = settings(
-        "stage2",
-        tmp_path / "run",
-        sizes=FORMS[form],
-        stage1=path,
-        phases=[{"steps": 1, "batch": 2, "degradation": "medium"}],
-    )
-    with pytest.raises(ConfigError, match="other autoencoder sizes"):
         train(config)

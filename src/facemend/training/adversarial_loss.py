@@ -1,4 +1,4 @@
-"""Hinge adversarial loss and its adaptive weight (training.md section 2)."""
+"""Hinge adversarial loss and its adaptive weight."""
 
 from __future__ import annotations
 

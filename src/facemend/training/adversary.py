@@ -25,7 +25,7 @@ from facemend.training.adversarial_loss import (
 from facemend.training.differentiable_augment import Augmentation, augment, draw_augmentation
 from facemend.training.optimizers import make_optimizer
 from facemend.training.run import Run, Stateful
-from facemend.training.settings import AdversaryConfig, OptimConfig, figure_suffixes
+from facemend.training.settings import AdversaryConfig, OptimConfig, metric_suffixes
 from facemend.training.views import Look, draw_look
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 # Weight of the past in the running hinge loss: it follows the last fifty steps or so.
 MEMORY = 0.98
 
-Figures = dict[str, Tensor]
+Metrics = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Judged:
 class Adversaries:
     """All discriminators of a run with their optimisers.
 
-    Figures are `gan`, `lambda`, `critic`, `real`, `fake` (and `gate`, `penalty` where they are asked for),
+    Metrics are `gan`, `lambda`, `d_loss`, `real`, `fake` (and `gate`, `penalty` where they are asked for),
     with `_NAME` behind them if there are several discriminators.
     """
 
@@ -62,18 +62,18 @@ class Adversaries:
         self.run = run
         self.members = [
             Adversary(config, suffix, run, run.config.seed * 1009 + index)
-            for index, (config, suffix) in enumerate(zip(configs, figure_suffixes(configs), strict=True))
+            for index, (config, suffix) in enumerate(zip(configs, metric_suffixes(configs), strict=True))
         ]
 
     def parts(self) -> dict[str, Stateful]:
         """What a run saves and restores, by name."""
         parts: dict[str, Stateful] = {}
         for member in self.members:
-            parts[f"critic{member.suffix}"] = member.net
-            parts[f"critic_optimizer{member.suffix}"] = member.optimizer
+            parts[f"discriminator{member.suffix}"] = member.net
+            parts[f"discriminator_optimizer{member.suffix}"] = member.optimizer
             # Only where it changes what is done: the state of older runs lacks it.
             if member.config.gate or member.config.warmup:
-                parts[f"critic_progress{member.suffix}"] = member.progress
+                parts[f"discriminator_progress{member.suffix}"] = member.progress
         return parts
 
     @property
@@ -121,8 +121,8 @@ class Adversaries:
         reconstruction: Tensor,
         generator: torch.Generator,
         fine: Tensor | None = None,
-    ) -> tuple[Tensor, Figures]:
-        """The generator's adversarial gradient at the picture, each one's weighted, summed; and the figures.
+    ) -> tuple[Tensor, Metrics]:
+        """The generator's adversarial gradient at the picture, each one's weighted, summed; and the metrics.
 
         Args:
             image: (B, 3, S, S) network output with its graph.
@@ -131,10 +131,10 @@ class Adversaries:
             generator: draws windows and augmentations (CPU); the same in all processes.
             fine: (B,) bool, the faces that are judged; the others get no gradient. By default all.
         """
-        total, figures = torch.zeros_like(image), Figures()
+        total, metrics = torch.zeros_like(image), Metrics()
         judged = self._judged(len(image), fine)
         if judged is None:
-            return total, figures
+            return total, metrics
         if fine is not None:
             # Balanced over the same faces, so that fewer of them do not weigh more.
             reconstruction = reconstruction * fine.to(reconstruction)[:, None, None, None]
@@ -142,24 +142,24 @@ class Adversaries:
             gradient, found = member.gradient(image, last_layer, reconstruction, generator, judged)
             if gradient is not None:
                 total = total + gradient
-            figures |= {name + member.suffix: value for name, value in found.items()}
-        return total, figures
+            metrics |= {name + member.suffix: value for name, value in found.items()}
+        return total, metrics
 
     def train(
         self, real: Tensor, fake: Tensor, generator: torch.Generator, fine: Tensor | None = None
-    ) -> Figures:
+    ) -> Metrics:
         """One step of each discriminator on (B, 3, S, S) pictures in [-1, 1]; returns losses and margins.
 
-        Without a face that is `fine`, in any process, there is no step and there are no figures.
+        Without a face that is `fine`, in any process, there is no step and there are no metrics.
         """
-        figures = Figures()
+        metrics = Metrics()
         judged = self._judged(len(real), fine)
         if judged is None:
-            return figures
+            return metrics
         for member in self.members:
             found = member.train(real, fake.detach(), generator, judged)
-            figures |= {name + member.suffix: value for name, value in found.items()}
-        return figures
+            metrics |= {name + member.suffix: value for name, value in found.items()}
+        return metrics
 
     def _judged(self, batch: int, fine: Tensor | None) -> Judged | None:
         if fine is None:
@@ -206,13 +206,13 @@ class Adversary:
         reconstruction: Tensor,
         generator: torch.Generator,
         judged: Judged,
-    ) -> tuple[Tensor | None, Figures]:
-        """Its weighted gradient at the picture, none while its gate is closed; and figures."""
-        figures = Figures()
+    ) -> tuple[Tensor | None, Metrics]:
+        """Its weighted gradient at the picture, none while its gate is closed; and metrics."""
+        metrics = Metrics()
         if self.config.gate:
-            figures["gate"] = torch.tensor(float(self.progress.hinge <= NEAR_CHANCE))
-            if not figures["gate"]:
-                return None, figures
+            metrics["gate"] = torch.tensor(float(self.progress.hinge <= NEAR_CHANCE))
+            if not metrics["gate"]:
+                return None, metrics
         looks = self._looks(image, generator, judged)
         # Through a leaf, so that the discriminator's own parameters get no gradient.
         leaf = image.detach().requires_grad_()
@@ -223,17 +223,17 @@ class Adversary:
         weight = adaptive_weight(
             image, last_layer, reconstruction, gradient, self.config.limit, self.run.engine.mean
         )
-        figures |= {"gan": loss.detach() * judged.share, "lambda": weight}
-        return self.config.weight * weight * gradient, figures
+        metrics |= {"gan": loss.detach() * judged.share, "lambda": weight}
+        return self.config.weight * weight * gradient, metrics
 
-    def train(self, real: Tensor, fake: Tensor, generator: torch.Generator, judged: Judged) -> Figures:
+    def train(self, real: Tensor, fake: Tensor, generator: torch.Generator, judged: Judged) -> Metrics:
         """One step."""
         looks = self._looks(real, generator, judged)
         if judged.part:
-            figures = self._backward(real[judged.rows], fake[judged.rows], looks, judged.share)
+            metrics = self._backward(real[judged.rows], fake[judged.rows], looks, judged.share)
         else:
             # Another process has faces: this one takes part in the mean.
-            figures = dict.fromkeys(self._figure_names, torch.zeros((), device=real.device))
+            metrics = dict.fromkeys(self._metric_names, torch.zeros((), device=real.device))
             for parameter in self.net.parameters():
                 parameter.grad = torch.zeros_like(parameter)
         rate = self.config.lr
@@ -242,18 +242,18 @@ class Adversary:
         self.run.update(self.optimizer, OptimConfig(), 0, rate)
         self.progress.steps += 1
         if self.config.gate:
-            hinge = float(self.run.engine.mean(figures["critic"]))
+            hinge = float(self.run.engine.mean(metrics["d_loss"]))
             self.progress.hinge = MEMORY * self.progress.hinge + (1 - MEMORY) * hinge
-        return figures
+        return metrics
 
     @property
-    def _figure_names(self) -> tuple[str, ...]:
-        return ("critic", "real", "fake", *(("penalty",) if self.config.penalty else ()))
+    def _metric_names(self) -> tuple[str, ...]:
+        return ("d_loss", "real", "fake", *(("penalty",) if self.config.penalty else ()))
 
     def _backward(
         self, real: Tensor, fake: Tensor, looks: Sequence[tuple[Look, Augmentation | None]], share: float
-    ) -> Figures:
-        """Gradients of the hinge loss, and figures."""
+    ) -> Metrics:
+        """Gradients of the hinge loss, and metrics."""
         if self.config.penalty:
             real = real.detach().requires_grad_()
         with self.run.autocast():
@@ -269,7 +269,7 @@ class Adversary:
             loss = loss + self.config.penalty * penalty
         (loss * share).backward()
         values = (value.detach() * share for value in found)
-        return dict(zip(self._figure_names, values, strict=True))
+        return dict(zip(self._metric_names, values, strict=True))
 
     def _looks(
         self, image: Tensor, generator: torch.Generator, judged: Judged

@@ -20,7 +20,7 @@ from facemend.data.augment import View, render
 from facemend.data.faces import FaceSet, to_signed
 from facemend.errors import ConfigError
 from facemend.training.engine import Engine
-from facemend.training.teacher import Teacher
+from facemend.training.frozen_stage1 import FrozenStage1
 
 BATCH = 16
 # Faces whose stored codes are computed again before they are trusted, and the share that must be equal: the
@@ -35,24 +35,24 @@ class CodeCache:
         folder: of the run.
         faces: training faces, in the order of the stream's face numbers.
         size: side of the network's picture, pixels.
-        teacher: stage I.
+        stage1: stage I.
         engine: the first process computes, all read.
 
     Raises:
-        ConfigError: the file's codes are not what the teacher says now.
+        ConfigError: the file's codes are not what the stage1 says now.
     """
 
-    def __init__(self, folder: Path, faces: FaceSet, size: int, teacher: Teacher, engine: Engine) -> None:
-        self._teacher = teacher
+    def __init__(self, folder: Path, faces: FaceSet, size: int, stage1: FrozenStage1, engine: Engine) -> None:
+        self._teacher = stage1
         path = folder / "codes.npy"
         if engine.main:
-            _fill(path, faces, size, teacher, engine)
+            _fill(path, faces, size, stage1, engine)
         engine.wait()
         self.codes: NDArray[np.int16] = np.load(path, mmap_mode="r")
         self._check(path, faces, size, engine)
 
     def targets(self, face: Tensor, mirrored: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """As `Teacher.targets`, for face numbers and mirror flags, (B,) int64 each."""
+        """As `FrozenStage1.targets`, for face numbers and mirror flags, (B,) int64 each."""
         stored = self.codes[face.cpu().numpy(), mirrored.cpu().numpy()]
         codes = torch.from_numpy(stored.astype(np.int64)).to(face.device)
         return codes, self._teacher.vectors(codes)
@@ -68,11 +68,11 @@ class CodeCache:
                 )
 
 
-def _fill(path: Path, faces: FaceSet, size: int, teacher: Teacher, engine: Engine) -> None:
+def _fill(path: Path, faces: FaceSet, size: int, stage1: FrozenStage1, engine: Engine) -> None:
     """Compute what is missing."""
     label = path.with_suffix(".json")
-    made_of = {"faces": faces.digest, "stage1": teacher.sha256, "size": size}
-    shape = (len(faces), 2, teacher.tokens)
+    made_of = {"faces": faces.digest, "stage1": stage1.sha256, "size": size}
+    shape = (len(faces), 2, stage1.tokens)
     if not (path.exists() and label.exists() and json.loads(label.read_text()) == made_of):
         path.unlink(missing_ok=True)
         stored = open_memmap(path, "w+", np.int16, shape)
@@ -81,7 +81,7 @@ def _fill(path: Path, faces: FaceSet, size: int, teacher: Teacher, engine: Engin
         label.write_text(json.dumps(made_of))
     stored = open_memmap(path, "r+")
     for numbers in _missing(stored):
-        stored[numbers] = _codes(faces, numbers, size, teacher, engine)
+        stored[numbers] = _codes(faces, numbers, size, stage1, engine)
         stored.flush()
 
 
@@ -92,7 +92,7 @@ def _missing(stored: NDArray[np.int16]) -> Iterator[list[int]]:
 
 
 def _codes(
-    faces: FaceSet, numbers: list[int], size: int, teacher: Teacher, engine: Engine
+    faces: FaceSet, numbers: list[int], size: int, stage1: FrozenStage1, engine: Engine
 ) -> NDArray[np.int16]:
     """(faces, 2, tokens) codes of whole pictures and their mirror images."""
     shown = []
@@ -102,5 +102,5 @@ def _codes(
         views = (View(1.0, 0.0, (middle, middle), mirror, 1.0, 0.0) for mirror in (False, True))
         shown += [render(picture, view, size) for view in views]
     images = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
-    codes, _ = teacher.targets(to_signed(images).to(engine.device))
+    codes, _ = stage1.targets(to_signed(images).to(engine.device))
     return codes.cpu().numpy().astype(np.int16).reshape(len(numbers), 2, -1)

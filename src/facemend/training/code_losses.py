@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,15 +60,7 @@ def soft_targets(table: Tensor, temperature: float) -> Tensor:
     return torch.softmax(-distances / (temperature * unit), 1)
 
 
-@dataclass(frozen=True)
-class CodeAccuracy:
-    """Share of tokens whose true code is the first, or among the first five, of the prediction."""
-
-    top1: float
-    top5: float
-
-
-def code_accuracy(logits: Tensor, codes: Tensor) -> CodeAccuracy:
-    """Accuracy of logits (B, T, K) against true codes (B, T)."""
+def code_accuracy(logits: Tensor, codes: Tensor) -> tuple[float, float]:
+    """Share of tokens whose true code (B, T) is the first, and among the first five, of logits (B, T, K)."""
     hits = logits.topk(min(5, logits.shape[2]), dim=2).indices == codes.unsqueeze(2)
-    return CodeAccuracy(hits[..., 0].float().mean().item(), hits.any(2).float().mean().item())
+    return hits[..., 0].float().mean().item(), hits.any(2).float().mean().item()

@@ -24,6 +24,7 @@ from facemend.training.settings import (
     OptimConfig,
     Perceptual,
     PerceptualConfig,
+    Phase,
     Positive,
     Settings,
     Stage1Phase,
@@ -35,6 +36,8 @@ from facemend.training.settings import (
 class RunConfig(Settings):
     """What all stages share."""
 
+    stage: str
+    phases: tuple[Phase, ...]
     network: str = "compact-256"
     sizes: dict[str, Any] = Field(
         default={}, description="sizes that differ from the preset `network`, as in `CodeFormerConfig`"
@@ -71,21 +74,23 @@ class RunConfig(Settings):
             raise ValueError(f"sizes: {error}") from None
         return self
 
+    @model_validator(mode="after")
+    def _parts(self) -> Self:
+        for phase in self.phases:
+            if phase.batch % self.accumulate:
+                raise ValueError(
+                    f"batch = {phase.batch} cannot be cut into accumulate = {self.accumulate} parts"
+                )
+            if self.accumulate > 1 and getattr(phase, "adversary", False):
+                raise ValueError(
+                    "accumulate does not go with an adversary, which is trained on whole batches"
+                )
+        return self
+
     @property
     def network_sizes(self) -> CodeFormerConfig:
         """The network: the preset with what `sizes` changes."""
         return changed(preset(self.network), self.sizes)
-
-
-def _parts(config: RunConfig, phases: Sequence[Stage1Phase | Stage2Phase]) -> None:
-    """Whether every batch can be cut into the parts that `accumulate` asks for."""
-    for phase in phases:
-        if phase.batch % config.accumulate:
-            raise ValueError(
-                f"batch = {phase.batch} cannot be cut into accumulate = {config.accumulate} parts"
-            )
-        if config.accumulate > 1 and getattr(phase, "adversary", False):
-            raise ValueError("accumulate does not go with an adversary, which is trained on whole batches")
 
 
 class Stage1Config(RunConfig):
@@ -104,11 +109,6 @@ class Stage1Config(RunConfig):
     perceptual: Perceptual = (PerceptualConfig(),)
     codebook: CodebookConfig = CodebookConfig()
     adversary: AdversaryConfigs = (AdversaryConfig(),)
-
-    @model_validator(mode="after")
-    def _accumulate(self) -> Self:
-        _parts(self, self.phases)
-        return self
 
     @model_validator(mode="after")
     def _large_enough(self) -> Self:
@@ -136,7 +136,6 @@ class Stage2Config(RunConfig):
 
     @model_validator(mode="after")
     def _cache(self) -> Self:
-        _parts(self, self.phases)
         if self.cache_codes and self.data.views:
             raise ValueError("cache_codes needs faces as they are: no crop, rotate, shift, light or occlude")
         return self
@@ -168,31 +167,22 @@ class Stage3Config(RunConfig):
     codes: CodeLossConfig = CodeLossConfig()
     adversary: AdversaryConfigs = (AdversaryConfig(weight=0.1),)
 
-    @model_validator(mode="after")
-    def _accumulate(self) -> Self:
-        _parts(self, self.phases)
-        return self
-
 
 AnyConfig = Annotated[Stage1Config | Stage2Config | Stage3Config, Field(discriminator="stage")]
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Stage1Config | Stage2Config | Stage3Config:
-    """Read a TOML file of settings.
+    """Read a TOML file of settings, over those of the file that its key `base` names (relative to it).
 
     Args:
-        path: the file. Relative paths inside it are taken from the working directory.
+        path: the file. All other relative paths inside it are taken from the working directory.
         overrides: "key.sub=value" with a TOML value, for instance "optim.lr=1e-4".
 
     Raises:
-        ConfigError: the file is missing, not TOML, or a setting is unknown or out of range; all are named.
+        ConfigError: a file is missing or not TOML, bases go in a circle, or a setting is unknown or out of
+            range; all are named.
     """
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the config ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    values = _read(path)
     for override in overrides:
         _override(values, override)
     try:
@@ -201,6 +191,35 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Stage1Config | Sta
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {lines}") from None
+
+
+def _read(path: Path, readers: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings of a file over those of its `base`, which `readers` have led to."""
+    led = f"; {readers[-1]} names it as its base" if readers else ""
+    if path.resolve() in readers:
+        raise ConfigError(f"{path}: its bases lead back to it; take one `base` out")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the config ({error.strerror}){led}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}{led}") from None
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f'{path}: base is the name of a file, for instance base = "other.toml"')
+    return _merged(_read(path.parent / base, (*readers, path.resolve())), values)
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Tables are merged key by key; all else, lists too, takes the place of what was there."""
+    both = {
+        name: _merged(base[name], own)
+        for name, own in values.items()
+        if isinstance(own, dict) and isinstance(base.get(name), dict)
+    }
+    return base | values | both
 
 
 def _override(values: dict[str, Any], text: str) -> None:

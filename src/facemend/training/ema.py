@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class EMA:
@@ -39,11 +44,13 @@ class EMA:
             assert isinstance(value, Tensor)
             self.state[name].copy_(value)
 
-    def copy_to(self, module: nn.Module) -> None:
-        """Put the averaged weights into a module of the same shape."""
-        with torch.no_grad():
-            for name, value in _floats(module).items():
-                value.copy_(self.state[name])
+    @torch.no_grad()
+    def averaged(self, module: Net) -> Net:
+        """A copy of the module with the averaged weights, for metrics and for the product."""
+        copy = deepcopy(module)
+        for name, value in _floats(copy).items():
+            value.copy_(self.state[name])
+        return copy.eval()
 
 
 def _floats(module: nn.Module) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Processes and devices: one on a CPU or GPU, many by `torchrun`. The only file that knows Accelerate.
+"""Processes and devices: one on a CPU or GPU, many by `torchrun`.
 
 Gradients are averaged by ourselves after the backward pass instead of by DistributedDataParallel: our losses
 end as a gradient at the picture, the networks are called part by part (encode, decode), and the adaptive
@@ -7,11 +7,12 @@ weight looks at single layers, all of which the wrapper's hooks do not see.
 
 from __future__ import annotations
 
+import atexit
+import os
 from collections.abc import Iterable
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import gather, reduce
+import torch.distributed as dist
 from torch import Tensor, nn
 
 # Gradients are sent in pieces of about this many numbers: few messages, little extra memory.
@@ -28,11 +29,17 @@ class Engine:
     """
 
     def __init__(self) -> None:
-        # Accelerate takes several CPU processes for one unless it is told that they are meant.
-        self._state = PartialState(cpu=not torch.accelerator.is_available())
-        self.device = torch.device(self._state.device)
-        self.rank = int(self._state.process_index)
-        self.processes = int(self._state.num_processes)
+        self.device = torch.device("cpu")
+        if torch.accelerator.is_available():
+            torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", "0")))
+            kind = torch.accelerator.current_accelerator()
+            assert kind is not None
+            self.device = torch.device(kind.type, torch.accelerator.current_device_index())
+        self.processes = int(os.environ.get("WORLD_SIZE", "1"))
+        if self.processes > 1 and not dist.is_initialized():
+            dist.init_process_group(dist.get_default_backend_for_device(self.device))
+            atexit.register(dist.destroy_process_group)
+        self.rank = dist.get_rank() if self.processes > 1 else 0
 
     @property
     def main(self) -> bool:
@@ -54,33 +61,38 @@ class Engine:
 
     def wait(self) -> None:
         """Until all processes are here."""
-        self._state.wait_for_everyone()
+        self.sum(torch.zeros((), device=self.device))
 
     def mean(self, value: Tensor) -> Tensor:
         """Average over the processes."""
-        return value if self.processes == 1 else self._reduced(value, "mean")
+        return value if self.processes == 1 else self.sum(value) / self.processes
 
     def sum(self, value: Tensor) -> Tensor:
         """Sum over the processes."""
-        return value if self.processes == 1 else self._reduced(value, "sum")
+        if self.processes == 1:
+            return value
+        total = value.detach().clone(memory_format=torch.contiguous_format)  # reduced in place
+        dist.all_reduce(total)
+        return total
 
     def gather(self, value: Tensor) -> Tensor:
         """(N, ...) of every process, one after the other along the first dimension."""
         if self.processes == 1:
             return value
-        parts: Tensor = gather(value.contiguous())
-        return parts
+        parts = [
+            torch.empty_like(value, memory_format=torch.contiguous_format) for _ in range(self.processes)
+        ]
+        dist.all_gather(parts, value.contiguous())
+        return torch.cat(parts)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by its mean over the processes."""
         if self.processes == 1:
             return
         waiting: list[Tensor] = []
-        for parameter in parameters:
-            if parameter.grad is None:
-                continue
-            waiting.append(parameter.grad)
-            if sum(gradient.numel() for gradient in waiting) >= BUCKET:
+        for gradient in [parameter.grad for parameter in parameters if parameter.grad is not None]:
+            waiting.append(gradient)
+            if sum(own.numel() for own in waiting) >= BUCKET:
                 self._average(waiting)
                 waiting = []
         if waiting:
@@ -91,8 +103,3 @@ class Engine:
         sizes = [gradient.numel() for gradient in gradients]
         for gradient, part in zip(gradients, flat.split(sizes), strict=True):
             gradient.copy_(part.view_as(gradient))
-
-    def _reduced(self, value: Tensor, how: str) -> Tensor:
-        # A copy: Accelerate reduces in place.
-        reduced: Tensor = reduce(value.detach().clone().contiguous(), how)
-        return reduced

@@ -1,4 +1,4 @@
-"""What looks wrong in a run's figures, and what to do about it (training.md section 6).
+"""What looks wrong in a run's metrics, and what to do about it.
 
 Each rule looks at the means of a log line. A rule that holds for some lines in a row speaks once, and again
 only after it has been quiet.
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from facemend.training.adversarial_loss import NEAR_CHANCE
 from facemend.training.config import RunConfig
-from facemend.training.settings import figure_suffixes
+from facemend.training.settings import metric_suffixes
 
-Figures = Mapping[str, float]
+Metrics = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Rule:
 
     Attributes:
         holds: whether a log line shows it; only asked where all `needs` are in the line.
-        needs: names of the figures it looks at.
+        needs: names of the metrics it looks at.
         text: what it means and what to do.
         lines: log lines in a row before it speaks.
         after: steps that are let pass at the start.
     """
 
-    holds: Callable[[Figures], bool]
+    holds: Callable[[Metrics], bool]
     needs: tuple[str, ...]
     text: str
     lines: int = 5
@@ -42,25 +42,25 @@ class Health:
     def __init__(self, config: RunConfig) -> None:
         codes = config.network_sizes.autoencoder.codebook_size
         self._rules = _rules(codes, config.optim.clip)
-        for suffix in figure_suffixes(getattr(config, "adversary", ())):
+        for suffix in metric_suffixes(getattr(config, "adversary", ())):
             self._rules |= _adversary_rules(suffix)
         self._held = dict.fromkeys(self._rules, 0)
 
-    def look(self, step: int, figures: Figures) -> dict[str, str]:
+    def look(self, step: int, metrics: Metrics) -> dict[str, str]:
         """Take in a log line; returns the new warnings, text by name."""
         found = {}
         for name, rule in self._rules.items():
-            if step <= rule.after or not all(need in figures for need in rule.needs):
+            if step <= rule.after or not all(need in metrics for need in rule.needs):
                 continue
-            self._held[name] = self._held[name] + 1 if rule.holds(figures) else 0
+            self._held[name] = self._held[name] + 1 if rule.holds(metrics) else 0
             if self._held[name] == rule.lines:
                 found[name] = rule.text
         return found
 
 
 def _adversary_rules(suffix: str) -> dict[str, Rule]:
-    """For one discriminator, whose figures end with `suffix`."""
-    balance, critic, real, fake = (name + suffix for name in ("lambda", "critic", "real", "fake"))
+    """For one discriminator, whose metrics end with `suffix`."""
+    balance, loss, real, fake = (name + suffix for name in ("lambda", "d_loss", "real", "fake"))
     rules = {
         "silent": Rule(
             lambda f: f[balance] < 1e-4,
@@ -69,8 +69,8 @@ def _adversary_rules(suffix: str) -> dict[str, Rule]:
             "image losses by far. Start it later, or lower adversary.lr",
         ),
         "wins": Rule(
-            lambda f: f[critic] < 0.05 and f[real] - f[fake] > 2,
-            (critic, real, fake),
+            lambda f: f[loss] < 0.05 and f[real] - f[fake] > 2,
+            (loss, real, fake),
             "the discriminator tells every picture apart and teaches no more. Lower adversary.lr or "
             "adversary.width, or use adversary.norm = 'spectral'",
         ),
@@ -82,8 +82,8 @@ def _adversary_rules(suffix: str) -> dict[str, Rule]:
             lines=20,
         ),
         "at_chance": Rule(
-            lambda f: f[critic] > NEAR_CHANCE,
-            (critic,),
+            lambda f: f[loss] > NEAR_CHANCE,
+            (loss,),
             "the discriminator's loss stays near 2, which is chance: its gradient is noise that draws "
             "patterns into the picture. Do not raise adversary.weight; set adversary.gate, raise "
             "adversary.lr, use kind = 'projected', or norm = 'none' with a small penalty",

@@ -1,4 +1,4 @@
-"""L1, LPIPS and identity at the picture, as figures and as one gradient.
+"""L1, LPIPS and identity at the picture, as metrics and as one gradient.
 
 Working with the gradient at the picture lets the adversarial balance (adversarial_loss.py) reuse it instead
 of differentiating the perceptual networks twice.
@@ -64,7 +64,7 @@ class ImageLosses(nn.Module):
         leaf = image.detach().float().requires_grad_()
         scale = leaf.new_ones(len(leaf)) if pixel_scale is None else pixel_scale
         total = leaf.new_zeros(())
-        figures: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         for faces, factor in _by_size(fine):
             seen, wanted = (_averaged(x if faces is None else x[faces], factor) for x in (leaf, target))
             part = len(seen) / len(leaf)
@@ -72,7 +72,7 @@ class ImageLosses(nn.Module):
                 seen, wanted, scale if faces is None else scale[faces], factor, generator
             )
             total = total + part * loss
-            figures = {name: figures.get(name, 0) + part * value for name, value in own.items()}
+            metrics = {name: metrics.get(name, 0) + part * value for name, value in own.items()}
         if self.identity is not None:
             # Small differences of long vectors: bf16 would drown them.
             with torch.autocast(leaf.device.type, enabled=False):
@@ -80,9 +80,9 @@ class ImageLosses(nn.Module):
                     truth = self.identity.embed_aligned(target.float())
                 identity = (self.identity.embed_aligned(leaf) - truth).square().sum(1).mean()
             total = total + self.identity_weight * identity
-            figures["identity"] = identity.detach().sqrt()
+            metrics["identity"] = identity.detach().sqrt()
         (gradient,) = torch.autograd.grad(total, leaf)
-        return figures, gradient.to(image.dtype)
+        return metrics, gradient.to(image.dtype)
 
     def _compare(
         self, seen: Tensor, wanted: Tensor, pixel_scale: Tensor, averaged: int, generator: torch.Generator
@@ -90,14 +90,14 @@ class ImageLosses(nn.Module):
         """L1 and LPIPS of faces of one size, already area-averaged by a factor."""
         pixel = (seen - wanted).abs().mean((1, 2, 3))
         total = self.pixel_weight * (pixel * pixel_scale).mean()
-        figures = {"l1": pixel.detach().mean()}
+        metrics = {"l1": pixel.detach().mean()}
         for number, (term, net) in enumerate(zip(self.perceptual, self.nets, strict=True)):
             less = max(1, term.shrink // averaged)
             rows, columns = _place(term, [side // less for side in seen.shape[2:]], generator)
             perceptual = net(*(_averaged(x, less)[..., rows, columns] for x in (seen, wanted))).mean()
             total = total + term.weight * perceptual
-            figures[self.names[number]] = perceptual.detach()
-        return total, figures
+            metrics[self.names[number]] = perceptual.detach()
+        return total, metrics
 
 
 def _by_size(fine: Tensor | None) -> list[tuple[Tensor | None, int]]:

@@ -1,4 +1,4 @@
-"""Code prediction: the step and the figures that stages II and III share."""
+"""Code prediction: the step and the metrics that stages II and III share."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from torch import Tensor
 
 from facemend.networks.codeformer.codeformer import CodeFormer, Encoded
 from facemend.networks.perceptual.lpips import LPIPS
-from facemend.training.code_losses import CodeAccuracy, code_accuracy, feature_loss, soft_targets, token_loss
-from facemend.training.ema import EMA
+from facemend.training.code_losses import code_accuracy, feature_loss, soft_targets, token_loss
+from facemend.training.frozen_stage1 import FrozenStage1
 from facemend.training.run import Run, Tally
 from facemend.training.settings import CodeLossConfig
-from facemend.training.teacher import Teacher
 from facemend.training.validate import BATCH, by_scale, compare, save_grid
 
 
@@ -20,13 +19,13 @@ class CodeLosses:
 
     Args:
         weights: of the two, and how soft the targets are.
-        teacher: whose codes are to be predicted.
+        stage1: whose codes are to be predicted.
     """
 
-    def __init__(self, weights: CodeLossConfig, teacher: Teacher) -> None:
+    def __init__(self, weights: CodeLossConfig, stage1: FrozenStage1) -> None:
         self.weights = weights
-        self.teacher = teacher
-        book = teacher.net.codebook
+        self.stage1 = stage1
+        book = stage1.net.codebook
         self.soft: Tensor | None = None
         if weights.soft:
             self.soft = torch.cat(
@@ -40,76 +39,70 @@ class CodeLosses:
 
         Args:
             encoded: of the LQ faces.
-            codes: true codes (B, T), as `Teacher.targets` gives them.
+            codes: true codes (B, T), as `FrozenStage1.targets` gives them.
             vectors: what the latents should be, likewise.
         """
-        sizes = self.teacher.sizes
+        sizes = self.stage1.sizes
         latents = {sizes.code_grid: encoded.z, **encoded.fine}
         features = by_scale("feature", [feature_loss(latents[s], vectors[s]) for s in latents], list(latents))
-        losses = token_losses(self.teacher, encoded.logits, codes, self.soft)
+        losses = token_losses(self.stage1, encoded.logits, codes, self.soft)
         tokens = by_scale("token", losses, sizes.grids)
         loss = self.weights.feature * features["feature"] + self.weights.token * tokens["token"]
-        figures = {name: value.detach() for name, value in (features | tokens).items()}
-        right = accuracies(self.teacher, encoded.logits.detach(), codes)
-        figures |= by_scale("top1", [torch.tensor(own.top1) for own in right], sizes.grids)
-        figures |= by_scale("top5", [torch.tensor(own.top5) for own in right], sizes.grids)
-        return loss, figures
+        metrics = {name: value.detach() for name, value in (features | tokens).items()}
+        for name, right in zip(("top1", "top5"), accuracies(self.stage1, encoded.logits, codes), strict=True):
+            metrics |= by_scale(name, [torch.tensor(own) for own in right], sizes.grids)
+        return loss, metrics
 
 
-def token_losses(teacher: Teacher, logits: Tensor, codes: Tensor, soft: Tensor | None = None) -> list[Tensor]:
+def token_losses(
+    stage1: FrozenStage1, logits: Tensor, codes: Tensor, soft: Tensor | None = None
+) -> list[Tensor]:
     """Token loss of each scale, for logits (B, T, K) and true codes (B, T); see `token_loss`."""
-    book = teacher.net.codebook
+    book = stage1.net.codebook
     return [
         token_loss(said, true if soft is None else book.rows(true, scale), soft)
         for scale, (said, true) in enumerate(
-            zip(teacher.by_scale(logits), teacher.by_scale(codes), strict=True)
+            zip(stage1.by_scale(logits), stage1.by_scale(codes), strict=True)
         )
     ]
 
 
-def accuracies(teacher: Teacher, logits: Tensor, codes: Tensor) -> list[CodeAccuracy]:
-    """How many codes of each scale are predicted."""
-    pairs = zip(teacher.by_scale(logits), teacher.by_scale(codes), strict=True)
-    return [code_accuracy(*pair) for pair in pairs]
-
-
-def averaged(net: CodeFormer, average: EMA) -> CodeFormer:
-    """The network with its averaged weights, for figures and for the product."""
-    copy = CodeFormer(net.config).to(next(net.parameters()).device)
-    copy.load_state_dict(net.state_dict())
-    average.copy_to(copy)
-    return copy.eval()
+def accuracies(stage1: FrozenStage1, logits: Tensor, codes: Tensor) -> tuple[list[float], list[float]]:
+    """Share of each scale's codes that is predicted exactly, and among the first five."""
+    pairs = zip(stage1.by_scale(logits.detach()), stage1.by_scale(codes), strict=True)
+    first, five = zip(*(code_accuracy(*pair) for pair in pairs), strict=True)
+    return list(first), list(five)
 
 
 @torch.no_grad()
 def validate(
     net: CodeFormer,
-    teacher: Teacher,
+    stage1: FrozenStage1,
     probe: dict[str, Tensor],
     ws: tuple[float, ...],
     lpips: LPIPS,
     run: Run,
     step: int,
 ) -> None:
-    """Held-out figures at several w, and a preview: LQ, restored at each w, HQ."""
+    """Held-out metrics at several w, and a preview: LQ, restored at each w, HQ."""
     lq, hq = probe["lq"], probe["hq"]
     restored: dict[float, list[Tensor]] = {w: [] for w in ws}
     guesses = Tally()
     for lq_part, hq_part in zip(lq.split(BATCH), hq.split(BATCH), strict=True):
-        codes, _ = teacher.targets(hq_part)
+        codes, _ = stage1.targets(hq_part)
         encoded = net.encode(lq_part)
-        sides = teacher.sizes.grids
-        guesses.add(by_scale("token", token_losses(teacher, encoded.logits, codes), sides))
-        guesses.add(by_scale("top1", [own.top1 for own in accuracies(teacher, encoded.logits, codes)], sides))
+        sides = stage1.sizes.grids
+        guesses.add(by_scale("token", token_losses(stage1, encoded.logits, codes), sides))
+        guesses.add(by_scale("top1", accuracies(stage1, encoded.logits, codes)[0], sides))
         for w in ws:
             image = net.decode(
                 encoded.codes, encoded.features, torch.full((len(lq_part),), w, device=lq.device)
             )
             restored[w].append(image.float())
-    figures = {name: value.item() for name, value in guesses.means().items()}
-    figures |= {f"{name}_lq": value for name, value in compare(lq, hq, lpips).items()}
+    metrics = {name: value.item() for name, value in guesses.means().items()}
+    metrics |= {f"{name}_lq": value for name, value in compare(lq, hq, lpips).items()}
     for w, parts in restored.items():
-        figures |= {f"{name}_w{w:g}": value for name, value in compare(torch.cat(parts), hq, lpips).items()}
-    run.log(step, {f"held_out/{name}": value for name, value in figures.items()})
+        metrics |= {f"{name}_w{w:g}": value for name, value in compare(torch.cat(parts), hq, lpips).items()}
+    run.log(step, {f"held_out/{name}": value for name, value in metrics.items()})
     columns = [lq, *(torch.cat(parts) for parts in restored.values()), hq]
     save_grid(run.folder / f"previews/step_{step:06d}.png", columns)

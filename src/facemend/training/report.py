@@ -60,7 +60,7 @@ LOSSES = (
 )
 DISCRIMINATOR = Plot(
     "Discriminator",
-    ("real", "fake", "critic", "gate"),
+    ("real", "fake", "d_loss", "gate"),
     "Its answers to real and made pictures, and its loss. A small gap that stays is healthy; a gap above 2 "
     "with a loss near 0 means that it teaches no more, a loss that stays near 2 that it knows nothing. gate "
     "is the share of steps in which its gradient was used.",

@@ -10,8 +10,9 @@ import json
 import logging
 import math
 import platform
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -25,11 +26,12 @@ from torch.utils.tensorboard import SummaryWriter
 import facemend
 from facemend.errors import ConfigError, FacemendError, InputError
 from facemend.files import whole_file
+from facemend.networks.codeformer.checkpoint import save_checkpoint
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
 from facemend.training.health import Health
-from facemend.training.schedule import Phase, faces_seen, learning_rate, total_steps
-from facemend.training.settings import OptimConfig
+from facemend.training.schedule import P, faces_seen, learning_rate, remaining, total_steps
+from facemend.training.settings import OptimConfig, Phase
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class StepReport:
-    """Progress for whoever shows it: `values` are the figures of the last log line."""
+    """Progress for whoever shows it: `values` are the metrics of the last log line."""
 
     step: int
     steps: int
@@ -56,6 +58,7 @@ class StepReport:
 
 
 Net = TypeVar("Net", bound=nn.Module)
+Batch = dict[str, Tensor]
 OnStep = Callable[[StepReport], None]
 
 
@@ -143,6 +146,11 @@ class Run:
         if not path.exists():
             return 0
         state = torch.load(path, map_location=self.device, weights_only=True)
+        # What runs of before called them.
+        state = {
+            re.sub("^critic", "discriminator", re.sub("^care", "codebook_ema", k)): v
+            for k, v in state.items()
+        }
         for name, part in parts.items():
             part.load_state_dict(state[name])
         logger.info("resumed %s at step %d", self.folder, state["step"])
@@ -167,14 +175,48 @@ class Run:
         last = self.over(step)
         return self.engine.main and (step % every == 0 or last)
 
-    def save_state(self, step: int, parts: Mapping[str, Stateful]) -> None:
-        """Write state.pt atomically.
+    def steps_left(
+        self, phases: Sequence[P], done: int, batches: Callable[[P, int, int], Iterator[Batch]]
+    ) -> Iterator[tuple[int, P, Batch]]:
+        """Steps after the first `done`, each with its number from 0, phase and batch, until the run is over.
+
+        Args:
+            phases: of the run.
+            done: steps before.
+            batches: of a phase, from its first sample on, so many.
+        """
+        step = done
+        for phase, first_sample, count in remaining(phases, done):
+            for batch in batches(phase, first_sample, count):
+                yield step, phase, batch
+                step += 1
+                if self.over(step):
+                    return
+
+    @property
+    def product(self) -> Path:
+        """The checkpoint that comes out of the run."""
+        return self.folder / "model.safetensors"
+
+    def info(self, step: int) -> dict[str, Any]:
+        """What every checkpoint says of the run after so many steps."""
+        return {"stage": self.config.stage, "step": step, "faces": faces_seen(self.phases, step)}
+
+    def save(
+        self, step: int, parts: Mapping[str, Stateful], weights: Mapping[str, Tensor], **info: Any
+    ) -> None:
+        """Write the product and state.pt, each whole; a run stopped between the two does a step again.
+
+        Args:
+            step: steps that are done.
+            parts: what `resume` restores.
+            weights: of the product.
+            info: what it says besides.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: one cannot be written.
         """
-        if not self.engine.main:
-            return
+        save_checkpoint(self.product, weights, self.config.network_sizes, self.info(step) | info)
         state = {"step": step, **{name: part.state_dict() for name, part in parts.items()}}
         with whole_file(self.folder / "state.pt", RuntimeError) as file:  # by which torch tells a full disk
             torch.save(state, file)
@@ -223,15 +265,15 @@ class Run:
         batch: Mapping[str, Tensor],
         values: Mapping[str, Tensor | float],
     ) -> None:
-        """Count a finished step (1-based); every `log_every` steps write the mean of the figures.
+        """Count a finished step (1-based); every `log_every` steps write the mean of the metrics.
 
         Args:
             step: number of the step.
-            batch: what it was trained on, (B, ...) each; kept in a file if a figure is not a number.
-            values: figures by name, those of this process.
+            batch: what it was trained on, (B, ...) each; kept in a file if a metric is not a number.
+            values: metrics by name, those of this process.
 
         Raises:
-            FacemendError: a figure is NaN or infinite.
+            FacemendError: a metric is NaN or infinite.
         """
         self._images += len(next(iter(batch.values()))) * self.engine.processes
         own = torch.stack([torch.as_tensor(value, dtype=torch.float32).cpu() for value in values.values()])
@@ -247,7 +289,7 @@ class Run:
             self._seen.setdefault(name, []).append(number)
         if step % self.config.log_every and not self.over(step):
             return
-        # Not all figures belong to every step: phases differ, revival is rare.
+        # Not all metrics belong to every step: phases differ, revival is rare.
         means = {name: sum(numbers) / len(numbers) for name, numbers in self._seen.items()}
         seconds = max(1e-9, time.monotonic() - self._clock)
         rate = self._images / seconds
@@ -286,18 +328,18 @@ class Run:
 
 
 class Tally:
-    """Means of figures over the parts of a step."""
+    """Means of metrics over the parts of a step."""
 
     def __init__(self) -> None:
         self._values: dict[str, list[Tensor]] = {}
 
-    def add(self, figures: Mapping[str, Tensor | float]) -> None:
+    def add(self, metrics: Mapping[str, Tensor | float]) -> None:
         """Take in one part."""
-        for name, value in figures.items():
+        for name, value in metrics.items():
             self._values.setdefault(name, []).append(torch.as_tensor(value, dtype=torch.float32).cpu())
 
     def means(self) -> dict[str, Tensor]:
-        """Figures of the step."""
+        """Metrics of the step."""
         return {name: torch.stack(values).mean() for name, values in self._values.items()}
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from facemend.training.settings import OptimConfig
+from facemend.training.settings import OptimConfig, Phase
 
 
 def learning_rate(optim: OptimConfig, base: float, step: int, steps: int) -> float:
@@ -16,18 +16,6 @@ def learning_rate(optim: OptimConfig, base: float, step: int, steps: int) -> flo
     through = (step - optim.warmup) / max(1, steps - optim.warmup)
     cosine = optim.final + (1 - optim.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, through)))
     return float(base * cosine * 0.5 ** sum(step >= at for at in optim.halve_at))
-
-
-class Phase(Protocol):
-    """What every phase of every stage has."""
-
-    @property
-    def steps(self) -> int:
-        """How many steps it lasts."""
-
-    @property
-    def batch(self) -> int:
-        """Faces in a step."""
 
 
 P = TypeVar("P", bound=Phase)

@@ -149,7 +149,7 @@ class AdversaryConfig(Settings):
         default="patch", description="on pixels, or on the features of a frozen EfficientNet-lite0"
     )
     name: str = Field(
-        default="", pattern=r"^\w*$", description="for its figures and its weights; by default its kind"
+        default="", pattern=r"^\w*$", description="for its metrics and its weights; by default its kind"
     )
     weight: float = Field(default=0.8, ge=0)
     limit: float = Field(default=1.0, gt=0, description="upper bound of the adaptive weight")
@@ -212,8 +212,8 @@ AdversaryConfigs = Annotated[
 ]
 
 
-def figure_suffixes(adversaries: Sequence[AdversaryConfig]) -> tuple[str, ...]:
-    """What the names of each one's figures end with: nothing if there is only one."""
+def metric_suffixes(adversaries: Sequence[AdversaryConfig]) -> tuple[str, ...]:
+    """What the names of each one's metrics end with: nothing if there is only one."""
     return ("",) if len(adversaries) == 1 else tuple(f"_{adversary.name}" for adversary in adversaries)
 
 
@@ -247,12 +247,17 @@ class CodeLossConfig(Settings):
     )
 
 
-class Stage1Phase(Settings):
-    """Some steps at one picture size; the adversary may be off."""
+class Phase(Settings):
+    """Some steps of one kind."""
 
     steps: Positive
-    size: Positive
     batch: Positive
+
+
+class Stage1Phase(Phase):
+    """At one picture size; the adversary may be off."""
+
+    size: Positive
     adversary: bool = False
 
 
@@ -271,11 +276,9 @@ Degradation = Annotated[str | dict[str, float], BeforeValidator(_known)]
 """Name of a degradation preset, or a table of names and weights."""
 
 
-class Stage2Phase(Settings):
-    """Some steps with one degradation recipe, or with several in shares by weight."""
+class Stage2Phase(Phase):
+    """With one degradation recipe, or with several in shares by weight."""
 
-    steps: Positive
-    batch: Positive
     degradation: Degradation
 
 

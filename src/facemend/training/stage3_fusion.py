@@ -7,24 +7,25 @@ losses too with `detach_features = false`). Frozen: codebook and decoder (the de
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from facemend.errors import ConfigError
-from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into, save_checkpoint
+from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training.adversary import Adversaries
 from facemend.training.config import Stage3Config
 from facemend.training.ema import EMA
+from facemend.training.frozen_stage1 import FrozenStage1
 from facemend.training.image_losses import ImageLosses
 from facemend.training.optimizers import make_optimizer
 from facemend.training.pictures import open_faces, parts
-from facemend.training.prediction import CodeLosses, averaged, validate
-from facemend.training.run import OnStep, Run, Stateful, Tally, freeze, logger, require
-from facemend.training.schedule import faces_seen, remaining
-from facemend.training.teacher import Teacher
+from facemend.training.prediction import CodeLosses, validate
+from facemend.training.run import Batch, OnStep, Run, Stateful, Tally, freeze, logger, require
+from facemend.training.settings import Stage3Phase
 
 PREVIEW_W = (0.0, 0.5, 1.0)
 
@@ -39,10 +40,10 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     run.note("data.json", pictures.facts())
     probe = pictures.probe
 
-    teacher = Teacher(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)
+    stage1 = FrozenStage1(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)
     net = run.place(CodeFormer(sizes))
     stage2 = load_checkpoint(require(config.stage2, "the stage II checkpoint"))
-    if stage2.info.get("stage1") not in (teacher.sha256, None):
+    if stage2.info.get("stage1") not in (stage1.sha256, None):
         raise ConfigError(f"{config.stage2}: was trained on another stage I than {config.stage1}")
     if (stage2.config.heads, stage2.config.attention) != (sizes.heads, sizes.attention):  # no shape tells
         raise ConfigError(
@@ -50,7 +51,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
         )
     load_into(net, stage2.state, config.stage2)
     freeze(net.codebook)
-    code_losses = CodeLosses(config.codes, teacher)
+    code_losses = CodeLosses(config.codes, stage1)
     if config.freeze_decoder:
         freeze(net.decoder)
     image_losses = ImageLosses(config.pixel_weight, config.perceptual, config.identity_weight).to(run.device)
@@ -66,72 +67,56 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
         last_layer = net.fusion[str(max(sizes.fuse_sizes))].shift[-1].weight  # type: ignore[index, union-attr]
     average = EMA(net, config.ema)
     optimizer = make_optimizer(net, config.optim)
-    state: dict[str, Stateful] = {
-        "net": net,
-        "ema": average,
-        "optimizer": optimizer,
-        **adversary.parts(),
-    }
-    step = run.resume(state)
+    state: dict[str, Stateful] = {"net": net, "ema": average, "optimizer": optimizer, **adversary.parts()}
+    done = run.resume(state)
 
-    for phase, first_sample, phase_steps in remaining(config.phases, step):
-        for batch in pictures.batches(size, phase.batch, phase.degradation, first_sample, phase_steps):
-            generator = run.generator(step)
-            w = run.draw_w(phase.w, phase.batch, generator)
-            total = Tally()
-            for part in parts({**batch, "w": w}, config.accumulate):
-                hq = part["hq"]
-                with run.autocast():
-                    codes, vectors = teacher.targets(hq)
-                    encoded = net.encode(part["lq"])
-                    code_loss, figures = code_losses(encoded, codes, vectors)
-                    tensors, gradients = [code_loss], [torch.ones_like(code_loss)]
-                    if phase.image_losses:
-                        features = encoded.features
-                        if config.detach_features:
-                            features = {side: feature.detach() for side, feature in features.items()}
-                        image = net.decode(encoded.codes, features, part["w"])
-                        image_figures, gradient = image_losses(
-                            image,
-                            hq,
-                            generator,
-                            1 + config.fidelity * part["w"].square(),
-                            part.get("fine"),
+    def batches(phase: Stage3Phase, first_sample: int, steps: int) -> Iterator[Batch]:
+        return pictures.batches(size, phase.batch, phase.degradation, first_sample, steps)
+
+    for step, phase, batch in run.steps_left(config.phases, done, batches):
+        generator = run.generator(step)
+        w = run.draw_w(phase.w, phase.batch, generator)
+        total = Tally()
+        for part in parts({**batch, "w": w}, config.accumulate):
+            hq = part["hq"]
+            with run.autocast():
+                codes, vectors = stage1.targets(hq)
+                encoded = net.encode(part["lq"])
+                code_loss, metrics = code_losses(encoded, codes, vectors)
+                tensors, gradients = [code_loss], [torch.ones_like(code_loss)]
+                if phase.image_losses:
+                    features = encoded.features
+                    if config.detach_features:
+                        features = {side: feature.detach() for side, feature in features.items()}
+                    image = net.decode(encoded.codes, features, part["w"])
+                    image_metrics, gradient = image_losses(
+                        image,
+                        hq,
+                        generator,
+                        1 + config.fidelity * part["w"].square(),
+                        part.get("fine"),
+                    )
+                    metrics |= image_metrics
+                    if phase.adversary:
+                        adversarial, gan_metrics = adversary.gradient(
+                            image, last_layer, gradient, generator, part.get("fine")
                         )
-                        figures |= image_figures
-                        if phase.adversary:
-                            adversarial, gan_figures = adversary.gradient(
-                                image, last_layer, gradient, generator, part.get("fine")
-                            )
-                            gradient = gradient + adversarial
-                            figures |= gan_figures
-                        tensors.append(image)
-                        gradients.append(gradient)
-                torch.autograd.backward(tensors, [gradient / config.accumulate for gradient in gradients])
-                total.add(figures)
-            norm = run.update(optimizer, config.optim, step)
-            if phase.image_losses and phase.adversary:
-                total.add(adversary.train(hq, image, generator, part.get("fine")))
-            average.update(net)
-            step += 1
+                        gradient = gradient + adversarial
+                        metrics |= gan_metrics
+                    tensors.append(image)
+                    gradients.append(gradient)
+            torch.autograd.backward(tensors, [gradient / config.accumulate for gradient in gradients])
+            total.add(metrics)
+        norm = run.update(optimizer, config.optim, step)
+        if phase.image_losses and phase.adversary:
+            total.add(adversary.train(hq, image, generator, part.get("fine")))
+        average.update(net)
 
-            run.after_step(step, {**batch, "w": w}, {**total.means(), "gradient": norm})
-            if run.due(step, config.preview_every):
-                validate(averaged(net, average), teacher, probe, PREVIEW_W, judge, run, step)
-            if run.due(step, config.save_every):
-                info = {
-                    "stage": "stage3",
-                    "step": step,
-                    "faces": faces_seen(config.phases, step),
-                    "data": pictures.faces.digest,
-                    "stage1": teacher.sha256,
-                    "stage2": stage2.sha256,
-                }
-                save_checkpoint(
-                    run.folder / "model.safetensors", averaged(net, average).state_dict(), sizes, info
-                )
-                # After the product: a run that is stopped between the two does the step again.
-                run.save_state(step, state)
-            if run.over(step):
-                return run.folder / "model.safetensors"
-    return run.folder / "model.safetensors"
+        step += 1
+        run.after_step(step, {**batch, "w": w}, {**total.means(), "gradient": norm})
+        if run.due(step, config.preview_every):
+            validate(average.averaged(net), stage1, probe, PREVIEW_W, judge, run, step)
+        if run.due(step, config.save_every):
+            origin = {"data": pictures.faces.digest, "stage1": stage1.sha256, "stage2": stage2.sha256}
+            run.save(step, state, average.averaged(net).state_dict(), **origin)
+    return run.product

@@ -1,4 +1,4 @@
-"""Figures and pictures on the held-out faces, the same for every stage."""
+"""Metrics and pictures on the held-out faces, the same for every stage."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def compare(restored: Tensor, target: Tensor, lpips: LPIPS) -> dict[str, float]:
 
 
 def by_scale(name: str, values: Sequence[Number], sides: Sequence[int]) -> dict[str, Number]:
-    """A figure of each scale: their mean under the name, and each with its grid side if there are several."""
+    """A metric of each scale: their mean under the name, and each with its grid side if there are several."""
     if len(values) == 1:
         return {name: values[0]}
     mean = sum(values[1:], values[0]) / len(values)
@@ -57,7 +57,7 @@ def usage_by_scale(counts: Tensor, sides: Sequence[int]) -> dict[str, float]:
 
 
 def reconstruction(net: VQAutoencoder, images: Tensor, lpips: LPIPS) -> tuple[dict[str, float], Tensor]:
-    """Stage I figures on held-out HQ faces: quality and use of the codebook; and the reconstructions."""
+    """Stage I metrics on held-out HQ faces: quality and use of the codebook; and the reconstructions."""
     pictures, counts = [], []
     with torch.no_grad():
         for part in images.split(BATCH):
@@ -74,7 +74,7 @@ def require_reconstruction(net: VQAutoencoder, images: Tensor, least: float, sou
 
     Raises:
         ConfigError: it is below `least` dB: codes of an untrained network are noise, and training on them
-            looks like training (defect 1 of the reference recipe).
+            looks like training.
     """
     restored = in_batches(lambda part: net(part).image.float(), images)
     value = psnr(to_unit(restored), to_unit(images)).mean().item()

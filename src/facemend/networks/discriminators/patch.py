@@ -12,7 +12,7 @@ class PatchDiscriminator(nn.Sequential):
         width: channels of the first layer (64 as published).
         layers: stride-2 layers (4 as published: receptive field 142 px).
         norm: "batch" (as published) or "spectral" (spectral normalisation of the weights, no batch
-            statistics: stays alive at small batches, training.md defect 11) or "none" (goes with a gradient
+            statistics: stays alive at small batches) or "none" (goes with a gradient
             penalty).
     """
 

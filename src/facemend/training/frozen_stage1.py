@@ -1,4 +1,4 @@
-"""Stage I as the teacher of stages II and III: target codes, and the weights they start from."""
+"""Stage I as the stage1 of stages II and III: target codes, and the weights they start from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from facemend.training.run import freeze, require
 from facemend.training.validate import by_scale, require_reconstruction
 
 
-class Teacher:
+class FrozenStage1:
     """The frozen stage I network.
 
     Args:
@@ -87,7 +87,7 @@ class Teacher:
         student.decoder.load_state_dict(self.net.decoder.state_dict())
         freeze(student.codebook, student.decoder)
 
-    def start_figures(self, hq: Tensor) -> dict[str, float]:
+    def start_metrics(self, hq: Tensor) -> dict[str, float]:
         """What stage I is worth: PSNR, and the entropy of its codes of these faces (B, 3, S, S), by scale."""
         parts = self.sizes.codes_per_position
         entropies = [

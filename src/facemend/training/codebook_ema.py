@@ -17,7 +17,7 @@ from facemend.training.settings import CodebookConfig
 DEAD_SHARE = 0.03
 
 
-class CodebookCare:
+class CodebookEMA:
     """Running statistics of one scale's tables, over all processes.
 
     Args:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from facemend.networks.codeformer.codebook import Codebook
-from facemend.training.codebook_care import CodebookCare
+from facemend.training.codebook_ema import CodebookEMA
 from facemend.training.engine import Engine
 from facemend.training.settings import CodebookConfig
 
@@ -17,7 +17,7 @@ def generator():
 def make(size=8, dim=3, **config):
     torch.manual_seed(0)
     codebook = Codebook(size, dim)
-    return codebook, CodebookCare(codebook, CodebookConfig(**config), Engine())
+    return codebook, CodebookEMA(codebook, CodebookConfig(**config), Engine())
 
 
 def as_grid(rows):
@@ -29,63 +29,38 @@ def error(rows, vectors):
     return torch.cdist(rows, vectors).amin(1).square().mean().item()
 
 
-def test_kmeans_with_a_code_for_each_vector(generator):
-    codebook, care = make()
-    rows = torch.randn(8, 3, generator=generator)
-    care.start_from(rows, generator)
-    assert error(rows, codebook.vectors.detach()) == pytest.approx(0, abs=1e-8)
-
-
 def test_kmeans_betters_its_random_start(generator):
     rows = torch.randn(400, 3, generator=generator)
     errors = []
     for rounds in (0, 1, 12):
-        codebook, care = make()
-        care.start_from(rows, torch.Generator().manual_seed(1), rounds)
+        codebook, ema = make()
+        ema.start_from(rows, torch.Generator().manual_seed(1), rounds)
         errors.append(error(rows, codebook.vectors.detach()))
     assert errors[0] > errors[1] > errors[2]
 
 
-def test_kmeans_finds_separate_heaps(generator):
-    heaps = torch.tensor([[10.0, 0, 0], [0, 10, 0], [0, 0, 10], [-10, 0, 0]])
-    rows = heaps.repeat_interleave(50, 0) + 0.1 * torch.randn(200, 3, generator=generator)
-    codebook, care = make(size=8)
-    care.start_from(rows, generator)
-    assert error(heaps, codebook.vectors.detach()) < 0.05
-    # Every code is next to data.
-    assert torch.cdist(codebook.vectors.detach(), rows).amin(1).max() < 1
-
-
 def test_kmeans_with_fewer_vectors_than_codes(generator):
-    codebook, care = make(size=8)
+    codebook, ema = make(size=8)
     rows = torch.randn(3, 3, generator=generator)
-    care.start_from(rows, generator)
+    ema.start_from(rows, generator)
     assert torch.cdist(codebook.vectors.detach(), rows).amin(1).max() < 1e-3
 
 
 def test_one_step_of_the_running_mean_by_hand():
-    codebook, care = make(size=4, update="ema", decay=0.75)
+    codebook, ema = make(size=4, update="ema", decay=0.75)
     before = codebook.vectors.detach().clone()
     rows = torch.tensor([[1.0, 2, 3], [3, 4, 5], [7, 7, 7]])
-    care.observe(as_grid(rows), torch.tensor([[2, 2, 0]]))
+    ema.observe(as_grid(rows), torch.tensor([[2, 2, 0]]))
     # (0.75 * 1 * old + 0.25 * sum) / (0.75 * 1 + 0.25 * count)
     torch.testing.assert_close(codebook.vectors[2], (0.75 * before[2] + 0.25 * rows[:2].sum(0)) / 1.25)
     torch.testing.assert_close(codebook.vectors[0], 0.75 * before[0] + 0.25 * rows[2])
     torch.testing.assert_close(codebook.vectors[1], before[1])
 
 
-def test_running_mean_settles_at_the_mean_of_what_chooses_the_code(generator):
-    codebook, care = make(size=4, update="ema", decay=0.5)
-    rows = torch.randn(10, 3, generator=generator)
-    for _ in range(60):
-        care.observe(as_grid(rows), torch.full((1, 10), 3))
-    torch.testing.assert_close(codebook.vectors[3], rows.mean(0), atol=1e-5, rtol=1e-5)
-
-
 def test_only_ema_moves_codes_and_stops_gradients():
-    codebook, care = make(update="gradient")
+    codebook, ema = make(update="gradient")
     before = codebook.vectors.detach().clone()
-    care.observe(torch.randn(1, 3, 2, 2), torch.zeros(1, 4, dtype=torch.long))
+    ema.observe(torch.randn(1, 3, 2, 2), torch.zeros(1, 4, dtype=torch.long))
     assert torch.equal(codebook.vectors, before)
     assert codebook.vectors.requires_grad
     assert not make(update="ema")[0].vectors.requires_grad
@@ -93,50 +68,30 @@ def test_only_ema_moves_codes_and_stops_gradients():
 
 @pytest.mark.parametrize("update", ["gradient", "ema"])
 def test_dead_codes_move_to_the_data(generator, update):
-    codebook, care = make(size=8, update=update, decay=0.5)
+    codebook, ema = make(size=8, update=update, decay=0.5)
     rows = torch.randn(6, 3, generator=generator) + 20
     codes = torch.tensor([[0, 1, 2, 0, 1, 2]])
     for _ in range(20):
-        care.observe(as_grid(rows), codes)
+        ema.observe(as_grid(rows), codes)
     alive = codebook.vectors[:3].detach().clone()
-    assert care.revive(as_grid(rows), generator) == 5
+    assert ema.revive(as_grid(rows), generator) == 5
     assert torch.equal(codebook.vectors[:3], alive)
     # Five different vectors of the six.
     distances = torch.cdist(codebook.vectors[3:].detach(), rows)
     assert distances.amin(1).max() < 1e-3
     assert distances.argmin(1).unique().numel() == 5
     # They have time to prove themselves.
-    assert care.revive(as_grid(rows), generator) == 0
-    care.observe(as_grid(rows), codes)
-    assert care.revive(as_grid(rows), generator) == 0
+    assert ema.revive(as_grid(rows), generator) == 0
+    ema.observe(as_grid(rows), codes)
+    assert ema.revive(as_grid(rows), generator) == 0
 
 
 def test_revival_with_fewer_vectors_than_dead_codes(generator):
-    _, care = make(size=8, decay=0.5)
+    _, ema = make(size=8, decay=0.5)
     rows = torch.randn(2, 3, generator=generator)
     for _ in range(20):
-        care.observe(as_grid(rows), torch.tensor([[0, 0]]))
-    assert care.revive(as_grid(rows), generator) == 2
-
-
-def test_nothing_is_dead_at_the_start(generator):
-    _, care = make()
-    assert care.revive(torch.randn(1, 3, 2, 2), generator) == 0
-
-
-def test_resuming_changes_nothing(generator):
-    codebook, care = make(update="ema", decay=0.8)
-    rows = torch.randn(8, 3, generator=generator)
-    codes = torch.randint(8, (1, 8), generator=generator)
-    care.observe(as_grid(rows), codes)
-    saved = {name: value.clone() for name, value in care.state_dict().items()}
-    other = Codebook(8, 3)
-    other.load_state_dict(codebook.state_dict())
-    resumed = CodebookCare(other, CodebookConfig(update="ema", decay=0.8), Engine())
-    resumed.load_state_dict(saved)
-    care.observe(as_grid(rows), codes)
-    resumed.observe(as_grid(rows), codes)
-    assert torch.equal(other.vectors, codebook.vectors)
+        ema.observe(as_grid(rows), torch.tensor([[0, 0]]))
+    assert ema.revive(as_grid(rows), generator) == 2
 
 
 def test_each_part_of_a_codebook_is_looked_after():
@@ -147,16 +102,16 @@ def test_each_part_of_a_codebook_is_looked_after():
     with torch.no_grad():
         book.vectors.normal_()
     before = book.vectors.detach().clone()
-    care = CodebookCare(book, config, Engine(), scale=1)
+    ema = CodebookEMA(book, config, Engine(), scale=1)
     alone = []
     for part in range(2):
         own = Codebook(4, 3)
         with torch.no_grad():
             own.vectors.copy_(before[8 + 4 * part :][:4])
-        alone.append((own, CodebookCare(own, config, Engine())))
+        alone.append((own, CodebookEMA(own, config, Engine())))
     for step in range(6):
         z = torch.randn(2, 6, 2, 2, generator=torch.Generator().manual_seed(step))
-        care.observe(z, book(z, 1).codes)
+        ema.observe(z, book(z, 1).codes)
         for part, (own, other) in enumerate(alone):
             mine = z[:, 3 * part : 3 * part + 3]
             other.observe(mine, own(mine).codes)
@@ -164,19 +119,19 @@ def test_each_part_of_a_codebook_is_looked_after():
     torch.testing.assert_close(book.vectors[8:], wanted)
     assert torch.equal(book.vectors[:8], before[:8])
     usages = [other.usage for _, other in alone]
-    assert care.usage.perplexity == pytest.approx(sum(usage.perplexity for usage in usages) / 2)
+    assert ema.usage.perplexity == pytest.approx(sum(usage.perplexity for usage in usages) / 2)
 
     rows = torch.randn(50, 6, generator=torch.Generator().manual_seed(9))
-    care.start_from(rows, torch.Generator().manual_seed(1))
+    ema.start_from(rows, torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(1)
     for part, (own, other) in enumerate(alone):
         other.start_from(rows[:, 3 * part : 3 * part + 3], generator)
         torch.testing.assert_close(book.vectors[8 + 4 * part :][:4], own.vectors)
 
-    care.counts[:] = 1
-    care.counts[[1, 6]] = 0  # a code of each part
+    ema.counts[:] = 1
+    ema.counts[[1, 6]] = 0  # a code of each part
     kept = book.vectors.detach().clone()
-    assert care.revive(z, torch.Generator().manual_seed(2)) == 2
+    assert ema.revive(z, torch.Generator().manual_seed(2)) == 2
     moved = (book.vectors != kept).any(1).nonzero().flatten().tolist()
     assert moved == [8 + 1, 8 + 6]
     flat = z.permute(0, 2, 3, 1).reshape(-1, 6)
