@@ -9,7 +9,7 @@ import pytest
 
 from facemend.errors import OutputError
 from facemend.photo.options import RestoreOptions
-from facemend.video.encode import Coding
+from facemend.video.encode import FilmCoding
 from facemend.video.restore import VideoOptions, restore_video
 
 CASES = Path(__file__).parents[1] / "data/cases"
@@ -17,7 +17,7 @@ CASES = Path(__file__).parents[1] / "data/cases"
 
 def restored(source: Path, output: Path, model: Path, **coding) -> tuple[str, ...]:
     options = RestoreOptions(model=str(model), threads=1)
-    return restore_video(source, output, options, VideoOptions(coding=Coding(**coding))).notes
+    return restore_video(source, output, options, VideoOptions(coding=FilmCoding(**coding))).notes
 
 
 def sound(path: Path) -> tuple[float, float, str]:
