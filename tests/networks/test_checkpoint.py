@@ -1,7 +1,6 @@
 """Checkpoints: what is written is read, and nothing damaged or foreign gets through."""
 
 import hashlib
-import json
 import pickle
 from pathlib import Path
 
@@ -119,11 +118,6 @@ def test_foreign_safetensors(tmp_path, header):
     refuse(tmp_path / "a.safetensors", "not a facemend checkpoint")
 
 
-def test_other_network(saved):
-    with pytest.raises(WeightsError, match=r"does not fit the network: missing .* in all\)"):
-        load_into(CodeFormer(preset("tiny")), load_checkpoint(saved).state, saved)
-
-
 def test_first_misfits_are_named(saved):
     state = load_checkpoint(saved).state
     del state["encoder.out.bias"]
@@ -138,15 +132,6 @@ def test_first_misfits_are_named(saved):
         "transformer.embed.bias is (3,), the network has (10,) (3 in all)"
     )
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-def test_header_is_plain_json(saved):
-    from safetensors import safe_open
-
-    with safe_open(saved, framework="pt") as file:
-        header = file.metadata()
-    assert json.loads(header["config"])["autoencoder"]["codebook_size"] == 13
-    assert json.loads(header["info"])["stage"] == "stage3"
 
 
 @pytest.mark.parametrize(
