@@ -40,10 +40,8 @@ def tensors():
 
 def test_names_and_shapes_are_those_of_the_published_file():
     with (Path(__file__).parent / "data/state_dict_keys.tsv").open() as file:
-        table = [
-            (name, tuple(int(n) for n in shape.split("x")))
-            for name, shape in csv.reader(file, delimiter="\t")
-        ][1:]
+        rows = list(csv.reader(file, delimiter="\t"))[1:]
+    table = [(name, tuple(int(n) for n in shape.split("x"))) for name, shape in rows]
     config = preset("codeformer-512")
     with torch.device("meta"):
         whole = CodeFormer(config).state_dict()
