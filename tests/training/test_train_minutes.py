@@ -125,7 +125,7 @@ def gpu(monkeypatch, minutes):
 
 @pytest.fixture
 def probe(minutes, monkeypatch, stage3_config):
-    """`probe(seconds, cost)`: what it chooses where a step takes cost(factor, settings); all that it noted."""
+    """`probe(seconds, cost)`: the best where a step takes cost(factor, settings), and all that it noted."""
 
     def run(seconds, cost):
         notes = []
