@@ -14,6 +14,7 @@ from conftest import SIDE, MakeConfig
 from facemend.errors import ConfigError
 from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.training import train
+from facemend.training.engine import Engine
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +76,7 @@ def test_steps_fill_the_seconds_in_the_proportions_of_the_config(minutes, stage3
     assert config.channels_last
     assert config.data.workers == 2
     assert config.optim.lr == pytest.approx(2e-3)  # the square root of four
-    adversary = config.model_dump()["adversary"]  # one, or several
-    assert (adversary if "lr" in adversary else adversary[0])["lr"] == pytest.approx(8e-4)
+    assert config.adversary[0].lr == pytest.approx(8e-4)
     assert config.optim.halve_at[0] / (first.steps + second.steps) == pytest.approx(0.5, abs=0.005)
     seconds = 600 * minutes.OVER / (first.steps + second.steps)  # of a step, in the mean
     assert config.save_every * seconds == pytest.approx(90, abs=seconds)
@@ -89,10 +89,8 @@ def test_a_short_stage_keeps_every_phase_and_a_warm_up_that_ends(minutes, stage3
     config = minutes.fill(stage3_config, minutes.Trial(costs=(5.0, 5.0)), 50)
     assert [phase.steps for phase in config.phases] == [3, 7]
     assert config.optim.warmup == 1
-    assert [p.steps for p in minutes.fill(stage3_config, minutes.Trial(costs=(5.0, 5.0)), -3).phases] == [
-        1,
-        1,
-    ]
+    late = minutes.fill(stage3_config, minutes.Trial(costs=(5.0, 5.0)), -3)
+    assert [phase.steps for phase in late.phases] == [1, 1]
 
 
 def test_paths_move_with_their_folder(minutes):
@@ -125,40 +123,44 @@ def gpu(monkeypatch, minutes):
     return state
 
 
-def probe(minutes, monkeypatch, config, seconds, cost):
-    """What a probe chooses where a step takes cost(factor, settings); all that it noted."""
-    notes = []
+@pytest.fixture
+def probe(minutes, monkeypatch, stage3_config):
+    """`probe(seconds, cost)`: the best where a step takes cost(factor, settings), and all that it noted."""
 
-    def measure(config, trial, folder, steps, warm):
-        return replace(trial, costs=(cost(trial.factor, trial.settings),) * len(config.phases))
+    def run(seconds, cost):
+        notes = []
+        monkeypatch.setattr(
+            minutes,
+            "measure",
+            lambda config, trial, *_: replace(trial, costs=(cost(trial.factor, trial.settings),) * 2),
+        )
+        note = lambda what, **values: notes.append(values)  # noqa: E731
+        return minutes.Probe(stage3_config, seconds, note, Path("unused")).search(), notes
 
-    monkeypatch.setattr(minutes, "measure", measure)
-    found = minutes.Probe(config, seconds, lambda what, **values: notes.append(values), Path("unused"))
-    return found.search(), notes
+    return run
 
 
-def test_the_batch_is_doubled_until_that_gains_nothing(minutes, monkeypatch, stage3_config, gpu):
+def test_the_batch_is_doubled_until_that_gains_nothing(probe, gpu):
     # Up to four times the batch for the same time, then in proportion.
-    best, _ = probe(minutes, monkeypatch, stage3_config, 170, lambda n, _: 0.02 * max(1, n / 4))
+    best, _ = probe(170, lambda n, _: 0.02 * max(1, n / 4))
     assert best.factor == 4
     assert "channels_last" not in best.settings  # tried, and no quicker
     assert best.workers == max(1, min(16, os.cpu_count() - 1))
 
 
-def test_the_batch_stays_where_there_would_be_too_few_steps(minutes, monkeypatch, stage3_config, gpu):
+def test_the_batch_stays_where_there_would_be_too_few_steps(probe, gpu):
     # Larger batches go on gaining, but 61 s hold 305 steps of the fourfold batch and 216 of the eightfold.
-    best, _ = probe(minutes, monkeypatch, stage3_config, 61, lambda n, _: 0.1 * n**0.5)
+    best, _ = probe(61, lambda n, _: 0.1 * n**0.5)
     assert best.factor == 4
-    assert minutes.LEAST_STEPS == 300
 
 
-def test_a_full_memory_ends_the_doubling(minutes, monkeypatch, stage3_config, gpu):
+def test_a_full_memory_ends_the_doubling(probe, gpu):
     def cost(factor, _):
         if factor == 4:
             raise torch.OutOfMemoryError("too much")
         return 0.02
 
-    best, notes = probe(minutes, monkeypatch, stage3_config, 170, cost)
+    best, notes = probe(170, cost)
     assert best.factor == 2
     assert [note["failed"] for note in notes if "failed" in note] == ["too much"]
 
@@ -166,38 +168,26 @@ def test_a_full_memory_ends_the_doubling(minutes, monkeypatch, stage3_config, gp
         gpu.memory = 30 * factor
         return 0.02
 
-    assert probe(minutes, monkeypatch, stage3_config, 170, nearly_full)[0].factor == 2
+    assert probe(170, nearly_full)[0].factor == 2
 
 
 @pytest.mark.parametrize(
     ("seconds", "gain", "compiles"), [(170, 0.5, False), (200, 0.5, True), (200, 1, False)]
 )
-def test_compiling_needs_a_long_stage_and_a_gain(
-    minutes, monkeypatch, stage3_config, gpu, seconds, gain, compiles
-):
+def test_compiling_needs_a_long_stage_and_a_gain(probe, gpu, seconds, gain, compiles):
     def cost(factor, settings):
         return 0.5 * factor * (gain if settings.get("compile") else 1)
 
-    best, _ = probe(minutes, monkeypatch, stage3_config, seconds, cost)
+    best, _ = probe(seconds, cost)
     assert best.settings.get("compile", False) is compiles
 
 
 @pytest.mark.parametrize(
     ("has_bf16", "gain", "precision"), [(True, 2, "bf16"), (True, 1, "no"), (False, 2, "no")]
 )
-def test_a_cpu_keeps_the_batch_and_takes_bf16_where_that_pays(
-    minutes, monkeypatch, stage3_config, has_bf16, gain, precision
-):
-    from facemend.training.engine import Engine
-
+def test_a_cpu_keeps_the_batch_and_takes_bf16_where_that_pays(probe, monkeypatch, has_bf16, gain, precision):
     monkeypatch.setattr(Engine, "has_bf16", has_bf16)
-    best, notes = probe(
-        minutes,
-        monkeypatch,
-        stage3_config,
-        600,
-        lambda _, settings: 0.6 / (gain if settings.get("precision") == "bf16" else 1),
-    )
+    best, notes = probe(600, lambda _, s: 0.6 / (gain if s.get("precision") == "bf16" else 1))
     assert best.settings.get("precision", "no") == precision
     assert {note["factor"] for note in notes} == {1}
     assert not any("channels_last" in note for note in notes)

@@ -1,7 +1,5 @@
 """Networks with several scales of codes, or several codes a position, through all three stages."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -11,12 +9,10 @@ from test_run import assert_same_state, stop_at
 from facemend.data.faces import Folder, read_faces, split, to_signed
 from facemend.errors import ConfigError
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
-from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import changed, preset
 from facemend.networks.codeformer.scales import pooled
 from facemend.training import train
-from facemend.training.code_losses import feature_loss, token_loss
 from facemend.training.frozen_stage1 import FrozenStage1, target_entropy
 from facemend.training.prediction import CodeLosses
 from facemend.training.reconstruct import load_autoencoder
@@ -36,50 +32,21 @@ def form(request):
 
 
 @pytest.fixture(scope="module")
-def configs(form, settings, tmp_path_factory):
-    """`configs(name)`: the three stages over every boundary, each from the one before."""
-
-    def make():
-        folder = tmp_path_factory.mktemp(form)
-        common = {"sizes": FORMS[form], "save_every": 2, "preview_every": 4}
-        one = settings(
-            "stage1",
-            folder / "stage1",
-            codebook={"bypass": 4, "revive_every": 3, "update": "ema", "decay": 0.5},
-            phases=[
-                {"steps": 6, "size": 40, "batch": 2},
-                {"steps": 4, "size": SIDE, "batch": 2, "adversary": True},
-            ],
-            **common,
-        )
-        two = settings(
-            "stage2",
-            folder / "stage2",
-            stage1=one.out / "model.safetensors",
-            cache_codes=True,
-            phases=[{"steps": 6, "batch": 2, "degradation": "medium"}],
-            **common,
-        )
-        three = settings(
-            "stage3",
-            folder / "stage3",
-            stage1=one.out / "model.safetensors",
-            stage2=two.out / "model.safetensors",
-            phases=[
-                {"steps": 3, "batch": 2, "degradation": "medium", "w": [0.0, 1.2]},
-                {"steps": 3, "batch": 2, "degradation": "medium", "w": [0.5, 1.0], "adversary": True},
-            ],
-            **common,
-        )
-        return one, two, three
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def runs(configs, run_to_end):
-    """The three finished runs."""
-    return [run_to_end(config) for config in configs()]
+def runs(form, settings, run_to_end, tmp_path_factory):
+    """The three stages over every boundary, each from the one before."""
+    folder = tmp_path_factory.mktemp(form)
+    common = {"sizes": FORMS[form], "save_every": 2, "preview_every": 4}
+    small = {"steps": 6, "size": 40, "batch": 2}
+    phases = [small, {"steps": 4, "size": SIDE, "batch": 2, "adversary": True}]
+    codebook = {"bypass": 4, "revive_every": 3, "update": "ema", "decay": 0.5}
+    one = run_to_end(settings("stage1", folder / "1", codebook=codebook, phases=phases, **common))
+    common["stage1"] = one.path
+    phases = [{"steps": 6, "batch": 2, "degradation": "medium"}]
+    two = run_to_end(settings("stage2", folder / "2", cache_codes=True, phases=phases, **common))
+    common["stage2"] = two.path
+    phase = {"steps": 2, "batch": 2, "degradation": "medium"}
+    phases = [{**phase, "w": [0.0, 1.2]}, {**phase, "w": [0.5, 1.0], "adversary": True}]
+    return [one, two, run_to_end(settings("stage3", folder / "3", phases=phases, **common))]
 
 
 @pytest.fixture(scope="module")
@@ -113,15 +80,6 @@ def test_metrics_of_each_scale(runs, form):
                 assert value == pytest.approx(sum(own[step] for own in each) / len(each), abs=1e-5), name
         assert ("feature_s16" in logged) is (form == "scales" and run is not runs[0])
         assert "feature_s4" not in logged  # the coarse scales share one latent
-
-
-def test_they_learn(runs, form):
-    one, two, _ = runs
-    l1, token = one.metrics("l1"), two.metrics("token")
-    assert l1[10] < l1[1]
-    assert token[6] < token[1]
-    assert token[1] > 0.7 * math.log(32)
-    assert 0 < two.metrics("target_entropy")[0] <= math.log(32)
 
 
 def test_going_on_as_if_not_stopped(runs, form, tmp_path):
@@ -250,21 +208,6 @@ def test_losses_by_brute_force(frozen, form, soft):
     assert loss.item() == pytest.approx(0.3 * np.mean(features) + 2 * np.mean(tokens), rel=1e-4)
 
 
-def test_one_scale_has_the_losses_it_had(stage1):
-    frozen = FrozenStage1(
-        stage1.path, preset("tiny"), torch.zeros(1, 3, SIDE, SIDE), 0.0, torch.device("cpu")
-    )
-    torch.manual_seed(0)
-    encoded = CodeFormer(preset("tiny")).encode(images(2))
-    codes, vectors = frozen.targets(images(2))
-    loss, metrics = CodeLosses(CodeLossConfig(), frozen)(encoded, codes, vectors)
-    feature, token = feature_loss(encoded.z, vectors[8]), token_loss(encoded.logits, codes)
-    assert torch.equal(loss, feature + 0.5 * token)
-    assert metrics.keys() == {"feature", "token", "top1", "top5"}
-    assert torch.equal(metrics["feature"], feature)
-    assert torch.equal(metrics["token"], token)
-
-
 def test_kmeans_starts_each_scale_from_what_is_left(run_to_end, settings, tmp_path):
     """Right behind the start every code of every scale lies among the latents that it is to stand for."""
     sizes = FORMS["scales"]
@@ -293,14 +236,6 @@ def test_kmeans_starts_each_scale_from_what_is_left(run_to_end, settings, tmp_pa
         assert near.max() < spread, scale
         left = (found.vectors - found.latent).square().sum(1).mean()
         assert left < 0.5 * spread, scale
-
-
-def test_a_run_with_other_sizes_is_another_run(runs, form, settings, tmp_path):
-    config = runs[0].config
-    other = config.model_copy(update={"sizes": {**FORMS[form], "layers": 3}})
-    with pytest.raises(ConfigError, match="holds a run with other settings"):
-        train(other)
-    assert load_checkpoint(runs[0].path).config == config.network_sizes
 
 
 def test_stages_must_be_of_the_same_attention(settings, runs, form, tmp_path):
