@@ -182,7 +182,7 @@ def test_the_command_says_what_is_wrong(tmp_path, monkeypatch):
     assert "queue must be from 1" in line("--queue", "0")
     monkeypatch.setenv("FACEMEND_KEEP", "soon")
     assert "FACEMEND_KEEP must be a number" in line()
-    monkeypatch.setattr("facemend.cli.serve.find_spec", lambda name: None if name == "uvicorn" else name)
+    monkeypatch.setattr("facemend.errors.find_spec", lambda name: None if name == "uvicorn" else name)
     assert 'pip install "facemend[serve]"' in line()
 
 
