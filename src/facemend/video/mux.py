@@ -92,6 +92,8 @@ def check_output(output: Path, info: FilmInfo, form: Form, coding: FilmCoding) -
             kept, notes = _add_others(target, source, info, output)
             target.start_encoding()
             blank = av.VideoFrame(form.width, form.height, form.pixel_format)
+            for plane in blank.planes:  # whatever lay in that memory may be no picture to an encoder
+                plane.update(bytes(plane.buffer_size))
             blank.pts = 0
             for packet in [*pictures.encode(blank), *pictures.encode(None)]:
                 target.mux(packet)
