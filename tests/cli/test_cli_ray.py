@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import psutil
+import pytest
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
@@ -34,6 +35,7 @@ def workers(run):
     return found
 
 
+@pytest.mark.long
 def test_a_killed_worker_loses_and_doubles_nothing(tmp_path, portrait, tiny_model):
     small = portrait.resized(0.3)
     folder, out = tmp_path / "in", tmp_path / "out"

@@ -11,7 +11,9 @@ from facemend.errors import WeightsError
 from facemend.networks.codeformer.checkpoint import load_checkpoint
 
 
-@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.long), "fp16"])
+@pytest.mark.parametrize(
+    "precision", [pytest.param("fp32", marks=pytest.mark.long), pytest.param("fp16", marks=pytest.mark.long)]
+)
 def test_weights_come_back(checkpoint, half, full, precision):
     recovered = recover_checkpoint(half.folder if precision == "fp16" else full[0])
     original = load_checkpoint(checkpoint)

@@ -175,7 +175,7 @@ def test_same_pictures_as_the_oracle(pair):
     styled = adaptive_instance_norm(pair.ours.codebook.lookup(pair.encoded.codes, (16, 16)), pair.encoded.z)
     pictures, worst = [], {}
     with torch.inference_mode():
-        for adain, w in itertools.product((True, False), (0.0, 0.5, 1.0)):
+        for adain, w in ((True, 0.0), (False, 0.5), (True, 1.0)):
             theirs, logits, decoder_input = pair.ask(w, adain)
             pictures.append(pair.restore(w, adain))
             worst["logits"] = difference(pair.encoded.logits, logits)

@@ -94,7 +94,7 @@ def check_output(output: Path, info: FilmInfo, form: Form, coding: FilmCoding) -
             blank = av.VideoFrame(form.width, form.height, form.pixel_format)
             for plane in blank.planes:  # whatever lay in that memory may be no picture to an encoder
                 plane.update(bytes(plane.buffer_size))
-            blank.pts = 0
+            blank.pts, blank.time_base, blank.duration = 0, 1 / even_rate(info), 1
             for packet in [*pictures.encode(blank), *pictures.encode(None)]:
                 target.mux(packet)
             few = islice(_copied(source, kept, info, Span(), info.start), _TRIED)
