@@ -88,17 +88,10 @@ def check_output(output: Path, info: FilmInfo, form: Form, coding: FilmCoding) -
     name = container_of(output)
     try:
         with closing(open_file(info.path)) as source, closing(av.open(BytesIO(), "w", format=name)) as target:
-            pictures = add_encoder(target, info, form, coding)
+            add_encoder(target, info, form, coding)
             kept, notes = _add_others(target, source, info, output)
             target.start_encoding()
-            blank = av.VideoFrame(form.width, form.height, form.pixel_format)
-            for plane in blank.planes:  # whatever lay in that memory may be no picture to an encoder
-                plane.update(bytes(plane.buffer_size))
-            blank.pts, blank.time_base, blank.duration = 0, 1 / even_rate(info), 1
-            for packet in [*pictures.encode(blank), *pictures.encode(None)]:
-                target.mux(packet)
-            few = islice(_copied(source, kept, info, Span(), info.start), _TRIED)
-            for packet, stream in few:
+            for packet, stream in islice(_copied(source, kept, info, Span(), info.start), _TRIED):
                 packet.stream = stream
                 with suppress(av.error.InvalidDataError):
                     target.mux(packet)
