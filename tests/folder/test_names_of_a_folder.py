@@ -83,15 +83,6 @@ def test_a_linked_folder_is_read_once(tmp_path):
     assert list(planned(tmp_path)) == ["b.jpg", "one/a.jpg"]
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may list everything")
-def test_a_folder_that_cannot_be_listed(tmp_path):
-    touch(tmp_path / "in/a.jpg", tmp_path / "in/shut/b.jpg")
-    (tmp_path / "in/shut").chmod(0)
-    batch = plan_batch([tmp_path / "in"], tmp_path / "out")
-    (tmp_path / "in/shut").chmod(0o700)
-    assert (len(batch.jobs), batch.unlisted) == (1, (tmp_path / "in/shut",))
-
-
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     touch(tmp_path / "in/a.jpg", tmp_path / "in/shut/b.jpg")
     listed = os.scandir

@@ -59,9 +59,6 @@ def coding_of(image: Image.Image, data: bytes) -> Coding:
         return _jpeg(image)
     if image.format == "WEBP":
         return Coding(lossless=_webp_is_lossless(data))
-    if image.format == "TIFF":
-        compression = image.info.get("compression")
-        return Coding(compression=compression if compression in KEPT_TIFF else None)
     if image.format == "AVIF":
         return _avif(data)
     return UNKNOWN

@@ -245,15 +245,14 @@ def _tiff(data: bytes, name: str, max_pixels: int) -> Picture:
     if check_kind(tags, name):
         found = read_samples(source, tags, name)
         pixels, gray, notes = found.pixels, found.pixels.shape[2] < 3, notes + found.notes
-        coding = tiff_coding(tags)
     else:
         with _opened(source, name, max_pixels) as image:
-            coding, notes = coding_of(image, data), notes + _notes(image, data)
+            notes = tuple(dict.fromkeys((*notes, *_notes(image, data))))  # both tell of further pages
             image.load()  # upright
             pixels, gray = _channels(image, data, name)
             if image.mode == "CMYK":
                 metadata = replace(metadata, icc=None)
-    return _picture(pixels, gray, **vars(metadata), format="tiff", coding=coding, notes=notes)
+    return _picture(pixels, gray, **vars(metadata), format="tiff", coding=tiff_coding(tags), notes=notes)
 
 
 def _picture(pixels: Pixels, gray: bool, **rest: Any) -> Picture:

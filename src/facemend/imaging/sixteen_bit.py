@@ -1,7 +1,7 @@
 """PNG and TIFF with 16 bits per channel, which Pillow cuts to 8 for colour pictures.
 
-Reading and TIFF go through OpenCV. PNG is written here: it is simple when only one layout is needed, and
-takes metadata without the newest OpenCV.
+Reading PNG and writing TIFF go through OpenCV; TIFF is read by `tiff_samples`. PNG is written here: it is
+simple when only one layout is needed, and takes metadata without the newest OpenCV.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _PNG_COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> code in the header
 
 
 def decode(data: bytes) -> NDArray[np.uint16] | None:
-    """Decode a 16-bit PNG or TIFF.
+    """Decode a 16-bit PNG.
 
     Returns:
-        (H, W, 3) or (H, W, 4) uint16, RGB or RGBA; None if OpenCV cannot, or reads something else. TIFF
-        orientation is applied, PNG orientation is not.
+        (H, W, 3) or (H, W, 4) uint16, RGB or RGBA; None if OpenCV cannot, or reads something else.
+        Orientation is not applied.
     """
     log = cv2.utils.logging
     level = log.getLogLevel()
