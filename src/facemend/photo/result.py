@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 from facemend.imaging import Picture
@@ -49,6 +49,7 @@ class PhotoResult:
         seconds: time per part.
         model: name of the model.
         w: the fidelity weight used.
+        chosen: indices of the faces among those that there were to choose from; None: all were taken.
     """
 
     picture: Picture
@@ -58,6 +59,12 @@ class PhotoResult:
     seconds: Mapping[str, float]
     model: str
     w: float
+    chosen: tuple[int, ...] | None = field(default=None, kw_only=True)
+
+    def numbered(self) -> Iterator[tuple[int, RestoredFace]]:
+        """The faces with their numbers, 1 the leftmost; a choice of some of them does not change these."""
+        indices = range(len(self.faces)) if self.chosen is None else self.chosen
+        return ((index + 1, face) for index, face in zip(indices, self.faces, strict=True))
 
 
 class Clock:

@@ -82,6 +82,7 @@ class PhotoTask:
             seconds=MappingProxyType(clock.seconds),
             model=self.options.model,
             w=self.options.w,
+            chosen=found.chosen,
         )
 
 

@@ -29,6 +29,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 """Files that are taken for films by their names."""
 
+ANIMATIONS = frozenset((".gif", ".png", ".apng", ".webp"))
+"""Files that are pictures by their names, and may be animations, which films are made of where asked for."""
+
 MAX_PIXELS = 36_000_000
 """Largest frame, width x height: 8K."""
 
@@ -114,6 +117,11 @@ class FilmFrame:
     pts: int
     duration: int
     pixels: VideoFrame
+
+
+def is_film(path: Path | str) -> bool:
+    """Whether a file is taken for a film by its name."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def open_file(path: Path) -> InputContainer:
