@@ -47,8 +47,9 @@ class FoundFaces:
         """
         count, chosen = len(self.aligned), tuple(sorted(set(indices)))
         if chosen[-1] >= count:
-            found = f"{count} were found, 1 the leftmost" if count else "none was found"
-            raise InputError(f"there is no face {chosen[-1] + 1}: {found}")
+            raise InputError(
+                f"there is no face {chosen[-1] + 1}: {count or 'none'} found, from left to right"
+            )
         others = (SkippedFace(a.face, "not chosen") for i, a in enumerate(self.aligned) if i not in chosen)
         aligned = tuple(self.aligned[index] for index in chosen)
         return FoundFaces(aligned, (*self.skipped, *others), self.notes, chosen)
