@@ -49,12 +49,12 @@ class Worker:
         return self._process.wait()
 
 
-def run(model: Path, folder: Path, count: int, kind: str = "pictures") -> Counter[str]:
+def run(model: Path, folder: Path, count: int, kind: str = "pictures", first: int = 0) -> Counter[str]:
     """Let workers go through the files; how many had which outcome, problems by their text."""
     outcomes: Counter[str] = Counter()
-    at = 0
-    while at < count:
-        worker = Worker(kind, model, folder, at, count)
+    at, end = first, first + count
+    while at < end:
+        worker = Worker(kind, model, folder, at, end)
         name, limit, problem = "nothing", START, "the process died"
         try:
             while (line := worker.line(limit)) is not None:
@@ -68,7 +68,7 @@ def run(model: Path, folder: Path, count: int, kind: str = "pictures") -> Counte
         finally:
             status = worker.end()
         assert name != "nothing", f"the worker does not start (status {status})"
-        if at < count:
+        if at < end:
             outcomes[f"{name}: {problem} (status {status})"] += 1
             at = int(name[:5]) + 1
     return outcomes
@@ -92,7 +92,8 @@ def test_two_thousand_broken_files_are_restored_or_refused(tiny_model: Path, tmp
 
 
 def test_broken_films_are_restored_or_refused(tiny_model: Path, tmp_path: Path) -> None:
-    check(run(tiny_model, tmp_path, 18, "films"), 18)
+    # Among these is one (117) whose decoder refuses its arguments, and not a packet.
+    check(run(tiny_model, tmp_path, 18, "films", first=102), 18)
 
 
 @pytest.mark.long

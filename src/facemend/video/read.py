@@ -344,7 +344,7 @@ def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iter
         packets += 1
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
+        except av.FFmpegError:  # invalid data, or arguments of the decoder that nothing valid has
             damaged += 1
             continue
         for frame in frames:

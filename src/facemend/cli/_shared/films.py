@@ -17,7 +17,13 @@ import typer
 
 from facemend.cli._shared.console import plural, say, shown, warn
 from facemend.cli._shared.options import FilmOptions, PhotoOptions, SharedOptions, checked
-from facemend.cli._shared.photos import tell_ignored, tell_otherwise, tell_places
+from facemend.cli._shared.photos import (
+    other_count,
+    tell_ignored,
+    tell_otherwise,
+    tell_places,
+    tell_unlisted,
+)
 from facemend.cli._shared.stopping import STOPPED, interruptible
 from facemend.cli._shared.weights import resolve_model
 from facemend.errors import FacemendError
@@ -26,6 +32,7 @@ from facemend.files import file_sha256
 if TYPE_CHECKING:
     from facemend.folder.plan import PhotoJob
     from facemend.folder.records import FolderStore, Record, Records, Stamp
+    from facemend.imaging import Outputs
     from facemend.photo.networks import Networks
     from facemend.photo.options import RestoreOptions
     from facemend.video.restore import OnFrame, VideoOptions, VideoResult
@@ -74,6 +81,7 @@ def run_films(inputs: Sequence[Path], given: FilmOptions, own: Mapping[str, Any]
     """
     from facemend.folder.plan import FileKind, plan_batch
     from facemend.folder.records import sole_run
+    from facemend.imaging import Outputs
     from facemend.photo.options import RestoreOptions
     from facemend.video.mux import FORMATS
     from facemend.video.read import VIDEO_SUFFIXES
@@ -89,7 +97,7 @@ def run_films(inputs: Sequence[Path], given: FilmOptions, own: Mapping[str, Any]
     batch = checked(plan_batch, inputs, given.output, kind=kind)
     plans = [checked(_video_options, job.output, given) for job in batch.jobs]
     options, model = resolve_model(options)
-    films = _Films(options, model, batch.root)
+    films = _Films(options, model, batch.root, Outputs(batch.inputs, overwrite=True))
     with nullcontext() if batch.root is None else sole_run(batch.root):
         for number, (job, video) in enumerate(zip(batch.jobs, plans, strict=True)):
             try:
@@ -103,15 +111,10 @@ def run_films(inputs: Sequence[Path], given: FilmOptions, own: Mapping[str, Any]
                 _tell_stop(job, len(batch.jobs) - number - 1)
                 raise typer.Exit(STOPPED) from None
     tell_ignored(batch.ignored, "films")
-    tell_otherwise(films.otherwise, "film", batch.places)
-    if not batch.jobs:
-        warn("facemend: no films found")
+    tell_unlisted(batch)
     if len(inputs) > len(named):
-        other = sum(films.otherwise.values())
-        others = f", {other} with other options" if other else ""
-        say(f"{plural(films.done, 'film')} done, {films.before} done before{others}, {films.failed} failed")
-        tell_places(batch.places)
-    if films.failed or films.otherwise or not batch.jobs:
+        films.sum_up(batch.places)
+    if films.failed or films.otherwise or batch.unlisted or not batch.jobs:
         raise typer.Exit(1)
 
 
@@ -123,6 +126,7 @@ class _Films:
         options: how faces are restored.
         model: the one that they name.
         root: the folder that films of a folder go to, with the records of what is done; None: it has none.
+        outputs: sees to it that no film replaces an input, or another film of the run.
         networks: loaded once they are needed.
         done: films that went well now.
         before: films that an earlier run had done.
@@ -133,6 +137,7 @@ class _Films:
     options: RestoreOptions
     model: ModelInfo | None
     root: Path | None
+    outputs: Outputs
     networks: Networks | None = None
     done: int = 0
     before: int = 0
@@ -145,6 +150,7 @@ class _Films:
         from facemend.photo.networks import Networks
         from facemend.video.restore import restore_video
 
+        self.outputs.claim(job.output, done=True)
         records = self._records(video)
         stamp = FolderStore(job.source.parent).stamp(job.source.name)
         if records is not None and self._is_done(job, records, stamp, overwrite=video.overwrite):
@@ -183,6 +189,16 @@ class _Films:
         else:
             self.before += 1
         return True
+
+    def sum_up(self, places: Sequence[Path]) -> None:
+        """Tell what became of the films of folders."""
+        tell_otherwise(self.otherwise, "film", places)
+        if not self.done + self.before + self.failed + sum(self.otherwise.values()):
+            warn("facemend: no films found")
+            return
+        others = other_count(self.otherwise)
+        say(f"{plural(self.done, 'film')} done, {self.before} done before{others}, {self.failed} failed")
+        tell_places(places)
 
 
 def _record(job: PhotoJob, stamp: Stamp, records: Records[FolderStore]) -> Record:

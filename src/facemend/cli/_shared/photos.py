@@ -92,8 +92,7 @@ def run_photos(
             notes=worker.notes,
             done=task.done,
         )
-    for folder in batch.unlisted:
-        warn(f"facemend: {shown(folder)}: cannot be listed, its photos are left out: check its permissions")
+    tell_unlisted(batch)
     if not all_well or batch.unlisted:
         raise typer.Exit(1)
 
@@ -242,6 +241,12 @@ def tell_otherwise(counts: Counter[str], noun: str, places: Sequence[Path | str]
         )
 
 
+def other_count(counts: Counter[str]) -> str:
+    """The same as a part of a summary."""
+    count = sum(counts.values())
+    return f", {count} with other options" if count else ""
+
+
 def tell_places(places: Sequence[Path | str]) -> None:
     """Say in which folders the results are."""
     if places:
@@ -258,9 +263,8 @@ def _summary(totals: Totals, count: int, done_word: str, places: Sequence[Path |
     elif totals.count > 1 or totals.before:
         faces = f"({plural(totals.faces, 'face')} {done_word})"
         before = f", {totals.before} done before" if totals.before else ""
-        otherwise = sum(totals.otherwise.values())
-        others = f", {otherwise} with other options" if otherwise else ""
-        failed = totals.failed - otherwise
+        failed = totals.failed - sum(totals.otherwise.values())
+        others = other_count(totals.otherwise)
         say(f"{plural(totals.done, 'photo')} done {faces}{before}{others}, {failed} failed")
     if totals.count:
         tell_places(places)
@@ -277,6 +281,12 @@ def tell_ignored(files: Sequence[Path | str], noun: str = "pictures") -> None:
         warn(f"{count} left out (`facemend video FOLDER` restores {them}): {_some(films)}")
     if others:
         warn(f"skipped {plural(len(others), 'file')} that are no {noun}: {_some(others)}")
+
+
+def tell_unlisted(batch: Batch) -> None:
+    """Name the folders that cannot be listed."""
+    for folder in batch.unlisted:
+        warn(f"facemend: {shown(folder)}: cannot be listed, what is in it is left out: check its permissions")
 
 
 def _some(files: Sequence[Path | str]) -> str:
