@@ -44,7 +44,8 @@ def main(kind: str, model: str, folder: Path, first: int, last: int) -> None:
     if kind == "films":
         files, mutations = film_seeds(), FILM_MUTATIONS
         options = RestoreOptions(model=model, threads=1)
-        attempts = [partial(attempt_film, options, Networks.load(options))]
+        networks = Networks.load(options)
+        attempts = [partial(attempt_film, suffix, options, networks) for suffix in (".mkv", ".mp4")]
     else:
         files, mutations = seeds(), MUTATIONS
         # Half of the files as photos (detector, no face in them), half as aligned faces (network, paste).
@@ -77,9 +78,11 @@ def attempt(restorer: Restorer, source: Path, out: Path) -> dict[str, str]:
     return watched(work, read_picture, source, job.output)
 
 
-def attempt_film(options: RestoreOptions, networks: Networks, source: Path, out: Path) -> dict[str, str]:
-    """The same of a film, into the container that takes everything."""
-    output = out / f"{source.name}.mkv"
+def attempt_film(
+    suffix: str, options: RestoreOptions, networks: Networks, source: Path, out: Path
+) -> dict[str, str]:
+    """The same of a film."""
+    output = out / f"{source.name}{suffix}"
     coding = FilmCoding(crf=51)
     work = partial(restore_video, source, output, options, VideoOptions(coding=coding), networks=networks)
     return watched(work, probe, source, output)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from facemend.photo.options import RestoreOptions
     from facemend.photo.result import PhotoResult
     from facemend.photo.task import PhotoTask
+    from facemend.weights.models import ModelInfo
 
 FEW = 5
 """Up to so many photos are told of one by one."""
@@ -55,7 +56,6 @@ def run_photos(
     from facemend.folder.records import FolderStore, Records, pixel_options, sole_run
     from facemend.folder.run import run_batch, share_cores
     from facemend.imaging import Outputs
-    from facemend.photo.networks import Networks
     from facemend.photo.task import task_options
 
     into_folder = len(photos) > 1 or photos[0].is_dir()
@@ -68,33 +68,30 @@ def run_photos(
     outputs = Outputs(batch.inputs, overwrite=given.overwrite)
     if given.report is not None:
         outputs.claim(given.report)
-    networks = interruptible(partial(Networks.load, options, task.task, model))
-    worker = task(options, networks=networks)
-    for note in worker.notes:
-        warn(f"facemend: {note}")
+    worker = _loaded(task, options, model)
     root = batch.root if resumes and batch.jobs else None
     how: dict[str, Any] = {"crops": given.crops, "compare": given.compare, "jobs": jobs}
     if root is not None:
         how["records"] = Records(FolderStore(root), pixel_options(options, model))
-    lasting = None if root is None else root / REPORT
-    places = batch.places if into_folder and batch.jobs else ()
+    told: dict[str, Any] = {"batch": batch, "notes": worker.notes, "done": task.done}
+    told["lasting"] = None if root is None else root / REPORT
+    told["places"] = batch.places if into_folder else ()
     with nullcontext() if root is None else sole_run(root, *([given.crops] if given.crops else [])):
         reports = run_batch(batch, partial(work, worker), outputs, **how)
-        all_well = follow(
-            reports,
-            len(batch.jobs),
-            options,
-            given.report,
-            outputs,
-            places=places,
-            lasting=lasting,
-            batch=batch,
-            notes=worker.notes,
-            done=task.done,
-        )
+        all_well = follow(reports, len(batch.jobs), options, given.report, outputs, **told)
     tell_unlisted(batch)
     if not all_well or batch.unlisted:
         raise typer.Exit(1)
+
+
+def _loaded(task: type[PhotoTask], options: RestoreOptions, model: ModelInfo | None) -> PhotoTask:
+    """What does the work; tells what the user should know of how its networks run."""
+    from facemend.photo.networks import Networks
+
+    worker = task(options, networks=interruptible(partial(Networks.load, options, task.task, model)))
+    for note in worker.notes:
+        warn(f"facemend: {note}")
+    return worker
 
 
 def follow(
