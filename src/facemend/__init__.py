@@ -3,13 +3,12 @@
 Example::
 
     import facemend
-    from facemend.imaging import read_picture
 
     facemend.restore("old.jpg", out="new.jpg", w=0.5)
 
     restorer = facemend.Restorer(w=0.7, upscale=2)  # loads the networks once
-    result = restorer.restore(read_picture("old.jpg"))  # the picture, its faces, what was skipped and why
-    closer = restorer.redo(result, w=1.0)  # another w costs little
+    result = restorer.restore("old.jpg")  # the picture, its faces, what was skipped and why
+    restorer.redo(result, w=1.0).save("closer.jpg")  # another w costs little
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ The message names the file or setting and the fix, in one line, so that a caller
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
 
 EXTRAS = {
     "train": ("torch", "safetensors", "tensorboard"),
@@ -50,7 +51,10 @@ class ExistsError(OutputError):
     """What is to be written exists already, and may not be replaced."""
 
     def __init__(self, path: object) -> None:
-        super().__init__(f"{path}: exists already; use --overwrite to replace it, or choose another name")
+        super().__init__(
+            f"{path}: exists already; use --overwrite (in Python: overwrite=True) to replace it, "
+            "or choose another name"
+        )
 
 
 class ModelNotFoundError(FacemendError):
@@ -69,7 +73,7 @@ class MissingExtraError(FacemendError):
     """A feature needs packages that the base install leaves out."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f'{feature} needs extra packages: pip install "facemend[{extra}]"')
+        super().__init__(f"{feature} needs extra packages: {install_line(extra)}")
         self.extra = extra
 
 
@@ -90,6 +94,41 @@ def require_extra(feature: str, extra: str) -> None:
     """
     if missing(extra):
         raise MissingExtraError(feature, extra)
+
+
+def install_line(extra: str) -> str:
+    """The command that adds an extra to facemend, from where this facemend was installed (PEP 610)."""
+    import json  # here: every start of facemend imports this module
+    from importlib import metadata
+
+    try:
+        package = metadata.distribution("facemend")
+        origin = package.read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        origin = None
+    if origin is None:
+        return f'pip install "facemend[{extra}]"'
+    ending = f"extra == '{extra}'"
+    needed = [line for line in package.requires or [] if line.replace('"', "'").endswith(ending)]
+    return _install_from(json.loads(origin), extra, [line.split(";")[0].strip() for line in needed])
+
+
+def _install_from(origin: dict[str, Any], extra: str, needed: list[str]) -> str:
+    """That command for what direct_url.json says; `needed` are the packages of the extra."""
+    from pathlib import Path
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    url, vcs = origin["url"], origin.get("vcs_info")
+    if vcs or not url.startswith("file:"):
+        where = f"{vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else url
+        folder = f"#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
+        return f'pip install "facemend[{extra}] @ {where}{folder}"'
+    path = url2pathname(urlsplit(url).path)
+    if not Path(path).exists():  # a wheel that was deleted, a folder that was moved
+        return " ".join(["pip install", *(f'"{package}"' for package in needed)])
+    editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+    return f'pip install {editable}"{path}[{extra}]"'
 
 
 def one_line(said: object, limit: int | None = 200) -> str:

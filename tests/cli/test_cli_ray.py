@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
+from facemend.errors import install_line
 from facemend.imaging import write_picture
 
 COUNT = 84
@@ -117,4 +118,4 @@ def test_without_the_extra(tmp_path, monkeypatch):
         app, ["restore", str(tmp_path), "-o", str(tmp_path / "out"), "--engine", "ray"]
     )
     assert result.exit_code == 1
-    assert 'pip install "facemend[ray]"' in result.stderr
+    assert install_line("ray") in result.stderr

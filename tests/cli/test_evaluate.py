@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
+from facemend.errors import install_line
 from facemend.evaluation.cases import find_entries
 from facemend.evaluation.options import EvaluationOptions
 from facemend.evaluation.protocols import protocols
@@ -207,7 +208,7 @@ def test_a_missing_extra_is_named(faces, tmp_path, package):
         [*command, str(faces), "-o", str(tmp_path / "out")], capture_output=True, text=True, check=False
     )
     assert said.returncode == 1
-    assert said.stderr == f"facemend: evaluation needs {package}: pip install 'facemend[eval]'\n"
+    assert said.stderr == f"facemend: evaluation needs {package}: {install_line('eval')}\n"
     assert not (tmp_path / "out").exists()
     # To see what there is needs no extra.
     said = subprocess.run([*command, "--protocol", "list"], capture_output=True, text=True, check=True)

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
+from facemend.errors import install_line
 from facemend.networks.codeformer.checkpoint import save_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import preset
@@ -20,7 +21,7 @@ def test_missing_extra(monkeypatch, tmp_path, package):
     monkeypatch.setitem(sys.modules, package, None)
     result = run(tmp_path / "model.safetensors", "--out", tmp_path / "out")
     assert result.exit_code == 1
-    assert 'pip install "facemend[export]"' in result.stderr
+    assert install_line("export") in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -12,7 +12,7 @@ import facemend
 from facemend.cli._shared import weights
 from facemend.cli.app import app
 from facemend.convert import import_onnx as foreign
-from facemend.errors import ConfigError
+from facemend.errors import ConfigError, install_line
 from facemend.photo.options import DEFAULT_MODEL, RestoreOptions
 from facemend.weights.catalog import Published
 from facemend.weights.models import cached_models, models_dir
@@ -145,7 +145,7 @@ def test_torch_files_need_the_extra(tmp_path, monkeypatch, package, photo, cache
         ("models", "get", "--url", "http://h/net.pth", "--sha256", "0" * 64, "--licence", "x"),
         ("models", "get", "codeformer", "--accept-licence"),
     ):
-        assert 'pip install "facemend[export]"' in problem(run(*words))
+        assert install_line("export") in problem(run(*words))
     assert left_over(cache) == []
 
 

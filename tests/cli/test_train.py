@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
+from facemend.errors import install_line
 
 CONFIG = """
 stage = "stage1"
@@ -105,7 +106,7 @@ def test_missing_extra(config, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     result = run("stage1", "-c", config)
     assert result.exit_code == 1
-    assert 'pip install "facemend[train]"' in result.stderr
+    assert install_line("train") in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -16,7 +16,7 @@ def options(tiny_model):
     return {"model": str(tiny_model), "threads": 1, "w": 0.0}
 
 
-def test_path_to_path(photo, tmp_path, options):
+def test_path_to_path(photo, tmp_path, options, monkeypatch):
     out = facemend.restore(photo, out=str(tmp_path / "new/out.png"), upscale=2, **options)
     assert out == tmp_path / "new/out.png"
     assert (read_picture(out).width, read_picture(out).height) == (640, 800)
@@ -27,6 +27,9 @@ def test_path_to_path(photo, tmp_path, options):
     with pytest.raises(OutputError, match="is an input"):
         facemend.restore(photo, out=photo, overwrite=True, **options)
     assert photo.read_bytes() == before
+    monkeypatch.setattr(facemend.Restorer, "restore", lambda *_: pytest.fail("restored first"))
+    with pytest.raises(OutputError, match=r"out\.txt: cannot write"):
+        facemend.restore(photo, out=tmp_path / "out.txt", **options)
 
 
 def test_path_to_pillow(photo, options):

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import facemend
 from facemend.cli.app import app
+from facemend.errors import install_line
 from facemend.imaging import read_picture
 
 pytestmark = pytest.mark.slow
@@ -183,7 +184,7 @@ def test_the_command_says_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setenv("FACEMEND_KEEP", "soon")
     assert "FACEMEND_KEEP must be a number" in line()
     monkeypatch.setattr("facemend.errors.find_spec", lambda name: None if name == "uvicorn" else name)
-    assert 'pip install "facemend[serve]"' in line()
+    assert install_line("serve") in line()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from time import perf_counter
 import typer
 
 from facemend.cli._shared.console import say
-from facemend.errors import EXTRAS, FacemendError, missing
+from facemend.errors import EXTRAS, FacemendError, install_line, missing
 from facemend.photo.options import DEFAULT_MODEL
 
 app = typer.Typer()
@@ -24,7 +24,7 @@ def doctor() -> None:
     say(", ".join(f"{name} {_version(name)}" for name in BASE))
     _onnxruntime()
     for extra in EXTRAS:
-        what = f'not installed (pip install "facemend[{extra}]")' if missing(extra) else "installed"
+        what = f"not installed ({install_line(extra)})" if missing(extra) else "installed"
         say(f"extra {extra}: {what}")
     say(f"torch: {_version('torch')}")
     problems = _verify()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
-from facemend.errors import ConfigError
+from facemend.errors import ConfigError, install_line
 
 if TYPE_CHECKING:
     from facemend.evaluation.options import EvaluationOptions
@@ -101,7 +101,7 @@ def evaluate(
         from facemend.evaluation.suite import REPORT, RESULTS
         from facemend.evaluation.suite import evaluate as run
     except ModuleNotFoundError as error:
-        warn(f"facemend: evaluation needs {error.name}: pip install 'facemend[eval]'")
+        warn(f"facemend: evaluation needs {error.name}: {install_line('eval')}")
         raise typer.Exit(1) from None
     from facemend.cli._shared.weights import resolve_model
     from facemend.evaluation.options import EvaluationOptions

@@ -1,5 +1,6 @@
 """Pictures in and out: files, colour, resizing. Knows nothing of faces or models."""
 
+from facemend.imaging.arrays import HasArray
 from facemend.imaging.bare import read_rgb, read_size
 from facemend.imaging.color import (
     Pixels,
@@ -16,6 +17,7 @@ from facemend.imaging.color import (
 )
 from facemend.imaging.encoding import left_out
 from facemend.imaging.formats import WRITABLE
+from facemend.imaging.kinds import AnyPath, AnyPicture, as_picture, to_pillow
 from facemend.imaging.limits import MAX_PIXELS
 from facemend.imaging.outputs import Outputs
 from facemend.imaging.picture import Picture
@@ -27,11 +29,15 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "WRITABLE",
+    "AnyPath",
+    "AnyPicture",
+    "HasArray",
     "Header",
     "Outputs",
     "Picture",
     "Pixels",
     "ResizeKind",
+    "as_picture",
     "encode_for",
     "encode_picture",
     "format_of",
@@ -52,6 +58,7 @@ __all__ = [
     "rgb_to_ycbcr",
     "take_chroma",
     "to_float",
+    "to_pillow",
     "write_picture",
     "ycbcr_to_rgb",
 ]

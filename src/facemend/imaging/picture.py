@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facemend.errors import InputError
+from facemend.imaging.arrays import HasArray, as_pixels
 from facemend.imaging.coding import UNKNOWN, Coding
 from facemend.imaging.color import Pixels, from_float, luma, to_float
 from facemend.imaging.resize import resize
@@ -56,28 +55,34 @@ class Picture:
             raise InputError(f"alpha {a.shape} {a.dtype} does not fit the pixels {p.shape} {p.dtype}")
 
     @classmethod
-    def from_array(cls, array: NDArray[Any]) -> Picture:
-        """Wrap an array.
+    def from_array(cls, array: HasArray, depth: type[np.uint8] | type[np.uint16] = np.uint8) -> Picture:
+        """Wrap a copy of an array.
 
         Args:
-            array: (H, W) or (H, W, C) with C = 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA; uint8, uint16, or
-                floats in [0, 1], which become 8 bits.
+            array: (H, W) or (H, W, C) with C = 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA; uint8, uint16, floats
+                in [0, 1], or bool (True is white). Also what numpy takes as such, as a torch tensor.
+            depth: what floats become.
 
         Raises:
-            InputError: another shape or type.
+            InputError: another shape or type, no pixels, masked values, NaN, or floats outside [0, 1].
         """
-        if array.dtype.kind == "f":
-            array = from_float(array.astype(np.float32, copy=False))
-        if array.ndim == 2:
-            array = array[..., None]
-        if array.ndim != 3 or not 1 <= array.shape[2] <= 4:
-            raise InputError(
-                f"an array of shape {array.shape} is no picture: use (H, W), (H, W, 3) or (H, W, 4)"
-            )
-        channels = array.shape[2]
+        pixels = as_pixels(array, depth)
+        channels = pixels.shape[2]
         gray = channels < 3
-        pixels = np.repeat(array[..., :1], 3, axis=2) if gray else array[..., :3].copy()
-        return cls(pixels, array[..., -1].copy() if channels in (2, 4) else None, gray)
+        colours = np.repeat(pixels[..., :1], 3, axis=2) if gray else pixels[..., :3].copy()
+        return cls(colours, pixels[..., -1].copy() if channels in (2, 4) else None, gray)
+
+    def to_array(self) -> Pixels:
+        """A copy of the pixels, straight alpha with them: what `from_array` takes.
+
+        Returns:
+            uint8 or uint16, the whole range of the type: (H, W) gray, (H, W, 2) gray + alpha, (H, W, 3) RGB,
+            (H, W, 4) RGBA.
+        """
+        pixels = self.pixels[..., :1] if self.gray else self.pixels
+        if self.alpha is not None:
+            return np.concatenate([pixels, self.alpha[..., None]], axis=2)
+        return pixels[..., 0].copy() if self.gray else pixels.copy()
 
     @property
     def width(self) -> int:

@@ -2,52 +2,62 @@
 
 from __future__ import annotations
 
-import io
 import os
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facemend.errors import ConfigError, InputError
-from facemend.imaging import WRITABLE, Outputs, Picture, encode_picture, from_float, read_picture, to_float
+from facemend.errors import ConfigError
+from facemend.imaging import (
+    WRITABLE,
+    AnyPath,
+    AnyPicture,
+    HasArray,
+    Outputs,
+    Picture,
+    encode_picture,
+    format_of,
+    to_float,
+    to_pillow,
+)
 from facemend.photo.colorize import Colorizer
-from facemend.photo.file import Work, do_file
+from facemend.photo.file import paths
 from facemend.photo.inpaint import Inpainter
+from facemend.photo.options import RestoreSettings as Settings
 from facemend.photo.restore import Restorer
 from facemend.photo.result import PhotoResult
 
-_PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
-
-
-AnyPath = str | os.PathLike[str]
-AnyPicture = AnyPath | bytes | Image.Image | NDArray[Any] | Picture
-Same = TypeVar("Same", Image.Image, Picture, bytes, NDArray[Any])
+Same = TypeVar("Same", Image.Image, Picture, bytes)
 
 
 @overload
-def restore(x: AnyPath, *, out: AnyPath, overwrite: bool = ..., **options: Any) -> Path: ...
+def restore(x: AnyPath, *, out: AnyPath, overwrite: bool = ..., **options: Unpack[Settings]) -> Path: ...
 @overload
-def restore(x: AnyPath, **options: Any) -> Image.Image: ...
+def restore(x: AnyPath, **options: Unpack[Settings]) -> Image.Image: ...
 @overload
-def restore(x: Same, **options: Any) -> Same: ...
-def restore(x: Any, *, out: AnyPath | None = None, overwrite: bool = False, **options: Any) -> Any:
+def restore(x: Same, **options: Unpack[Settings]) -> Same: ...
+@overload
+def restore(x: HasArray, **options: Unpack[Settings]) -> NDArray[Any]: ...
+def restore(
+    x: Any, *, out: AnyPath | None = None, overwrite: bool = False, **options: Unpack[Settings]
+) -> Any:
     """Restore the faces of one photo. For many photos make a `Restorer`, which loads the networks once.
 
     Args:
-        x: path of a file; Pillow image; array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA of uint8, uint16 or
-            floats in [0, 1]; bytes of a file; or a `Picture`.
+        x: path of a file; Pillow image; array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA of uint8, uint16,
+            floats in [0, 1] or bool, or what numpy takes as one; bytes of a file; or a `Picture`.
         out: only with a path: file to write.
         overwrite: whether `out` may replace a file (never the input).
         options: fields of `RestoreOptions`, such as `w=0.7`, `upscale=2`, `aligned=True`.
 
     Returns:
         The kind that went in: a path with `out` gives the path written, without it a Pillow image; an array
-        has the same type and number of channels; bytes are in the same format (PNG where that cannot be
-        written).
+        has the same type (of bool: uint8) and number of channels; bytes are in the same format (PNG where
+        that cannot be written).
 
     Raises:
         ConfigError: an unknown option, or a value out of range.
@@ -59,12 +69,16 @@ def restore(x: Any, *, out: AnyPath | None = None, overwrite: bool = False, **op
 
 
 @overload
-def colorize(x: AnyPath, *, out: AnyPath, overwrite: bool = ..., **options: Any) -> Path: ...
+def colorize(x: AnyPath, *, out: AnyPath, overwrite: bool = ..., **options: Unpack[Settings]) -> Path: ...
 @overload
-def colorize(x: AnyPath, **options: Any) -> Image.Image: ...
+def colorize(x: AnyPath, **options: Unpack[Settings]) -> Image.Image: ...
 @overload
-def colorize(x: Same, **options: Any) -> Same: ...
-def colorize(x: Any, *, out: AnyPath | None = None, overwrite: bool = False, **options: Any) -> Any:
+def colorize(x: Same, **options: Unpack[Settings]) -> Same: ...
+@overload
+def colorize(x: HasArray, **options: Unpack[Settings]) -> NDArray[Any]: ...
+def colorize(
+    x: Any, *, out: AnyPath | None = None, overwrite: bool = False, **options: Unpack[Settings]
+) -> Any:
     """Colour the faces of one gray photo. For many photos make a `Colorizer`.
 
     Args:
@@ -84,18 +98,24 @@ def colorize(x: Any, *, out: AnyPath | None = None, overwrite: bool = False, **o
 
 
 @overload
-def inpaint(x: AnyPath, mask: AnyPicture, *, out: AnyPath, overwrite: bool = ..., **options: Any) -> Path: ...
+def inpaint(
+    x: AnyPath, mask: AnyPicture, *, out: AnyPath, overwrite: bool = ..., **options: Unpack[Settings]
+) -> Path: ...
 @overload
-def inpaint(x: AnyPath, mask: AnyPicture, **options: Any) -> Image.Image: ...
+def inpaint(x: AnyPath, mask: AnyPicture, **options: Unpack[Settings]) -> Image.Image: ...
 @overload
-def inpaint(x: Same, mask: AnyPicture, **options: Any) -> Same: ...
-def inpaint(x: Any, mask: Any, *, out: AnyPath | None = None, overwrite: bool = False, **options: Any) -> Any:
+def inpaint(x: Same, mask: AnyPicture, **options: Unpack[Settings]) -> Same: ...
+@overload
+def inpaint(x: HasArray, mask: AnyPicture, **options: Unpack[Settings]) -> NDArray[Any]: ...
+def inpaint(
+    x: Any, mask: Any, *, out: AnyPath | None = None, overwrite: bool = False, **options: Unpack[Settings]
+) -> Any:
     """Fill what a mask covers of the faces of one photo. For many photos make an `Inpainter`.
 
     Args:
         x: as for `restore`.
-        mask: white where the photo is to be filled in; of the photo's size; any of the kinds that `x` may
-            be, or an array (H, W) of bool.
+        mask: white (or True) where the photo is to be filled in; of the photo's size; any of the kinds that
+            `x` may be.
         out: as for `restore`.
         overwrite: as for `restore`.
         options: fields of `RestoreOptions`, such as `model="codeformer_inpainting"`; by default w = 1 and
@@ -108,82 +128,38 @@ def inpaint(x: Any, mask: Any, *, out: AnyPath | None = None, overwrite: bool = 
         InputError: the mask does not fit the photo.
         FacemendError: as from `restore`; `ModelNotFoundError` where no inpainting model is there.
     """
-    is_bool = isinstance(mask, np.ndarray) and mask.dtype == np.bool_
-    white = _as_picture(mask * np.uint8(255) if is_bool else mask)
-    work = partial(_with_mask, Inpainter(**options), white)
-    return _same_kind(x, work, out, overwrite, also_read=mask)
-
-
-def _with_mask(inpainter: Inpainter, mask: Picture, picture: Picture) -> PhotoResult:
-    return inpainter.inpaint(picture, mask)
+    inpainter = Inpainter(**options)
+    return _same_kind(x, lambda photo: inpainter.inpaint(photo, mask), out, overwrite, mask=mask)
 
 
 def _same_kind(
-    x: Any, work: Work, out: AnyPath | None, overwrite: bool, *, in_rgb: bool = False, also_read: Any = None
+    x: Any,
+    work: Callable[[Any], PhotoResult],
+    out: AnyPath | None,
+    overwrite: bool,
+    *,
+    mask: Any = None,
+    in_rgb: bool = False,
 ) -> Any:
     """What `work` makes of a picture of any kind, as that kind."""
-    if isinstance(x, str | os.PathLike):
-        inputs = [Path(path) for path in (x, also_read) if isinstance(path, str | os.PathLike)]
-        return _do_path(work, inputs, None if out is None else Path(out), overwrite)
     if out is not None:
-        raise ConfigError("out goes with the path of a photo; write what is returned yourself")
-    if isinstance(x, np.ndarray):
-        return _do_array(work, x, in_rgb)
-    picture = work(_as_picture(x)).picture
+        if not isinstance(x, str | os.PathLike):
+            raise ConfigError("out goes with the path of a photo; write what is returned yourself")
+        format_of(out)  # refused before the work
+        Outputs(paths(x, mask), overwrite=overwrite).claim(Path(out))
+        return work(x).save(out, overwrite=overwrite)
+    picture = work(x).picture
     if isinstance(x, Picture):
         return picture
     if isinstance(x, bytes | bytearray):
         return encode_picture(picture, picture.format if picture.format in WRITABLE.values() else "png")
-    return _to_pillow(picture)
+    if isinstance(x, str | os.PathLike | Image.Image):
+        return to_pillow(picture)
+    return _array_like(np.asarray(x), picture.in_rgb() if in_rgb else picture)
 
 
-def _as_picture(x: Any) -> Picture:
-    if isinstance(x, Picture):
-        return x
-    if isinstance(x, str | os.PathLike):
-        return read_picture(Path(x))
-    if isinstance(x, bytes | bytearray):
-        return read_picture(bytes(x))
-    if isinstance(x, Image.Image):
-        return _from_pillow(x)
-    if isinstance(x, np.ndarray):
-        return Picture.from_array(x)
-    raise InputError(f"cannot take a {type(x).__name__}: give a path, bytes, an array or a Pillow image")
-
-
-def _do_path(work: Work, inputs: list[Path], out: Path | None, overwrite: bool) -> Path | Image.Image:
-    """The first of the inputs is the photo; none is ever overwritten."""
-    if out is None:
-        return _to_pillow(do_file(work, inputs[0])[1].picture)
-    outputs = Outputs(inputs, overwrite=overwrite)
-    outputs.claim(out)
-    outputs.save(out, do_file(work, inputs[0])[1].picture)
-    return out
-
-
-def _do_array(work: Work, array: NDArray[Any], in_rgb: bool) -> NDArray[Any]:
-    is_float = array.dtype.kind == "f"
-    # 16 bits hold floats well enough to come back unseen.
-    integers = from_float(array.astype(np.float32, copy=False), np.uint16) if is_float else array
-    picture = work(Picture.from_array(integers)).picture
-    flat = picture.gray and not in_rgb
-    result = picture.pixels[..., :1] if flat else picture.pixels
-    if picture.alpha is not None:
-        result = np.concatenate([result, picture.alpha[..., None]], axis=2)
-    if array.ndim == 2 and flat:
-        result = result[..., 0]
-    return to_float(result).astype(array.dtype, copy=False) if is_float else result
-
-
-def _from_pillow(image: Image.Image) -> Picture:
-    """Through a PNG, so that every mode is understood as it is in files."""
-    buffer = io.BytesIO()
-    known = image if image.mode in _PNG_MODES else image.convert("RGB")
-    known.save(buffer, "png", compress_level=1)
-    return read_picture(buffer.getvalue(), name="picture")
-
-
-def _to_pillow(picture: Picture) -> Image.Image:
-    image = Image.open(io.BytesIO(encode_picture(picture, "png")))
-    image.load()
-    return image
+def _array_like(given: NDArray[Any], picture: Picture) -> NDArray[Any]:
+    array: NDArray[Any] = picture.to_array()
+    if array.ndim < given.ndim:
+        array = array[..., None]
+    return to_float(array).astype(given.dtype, copy=False) if given.dtype.kind == "f" else array

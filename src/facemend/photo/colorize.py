@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.paste import paint_into_pixels
-from facemend.imaging import Picture, resize, take_chroma
+from facemend.imaging import AnyPicture, Picture, resize, take_chroma
+from facemend.photo.file import do_picture
 from facemend.photo.find import FoundFaces, check_size, is_monochrome
 from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, unheard
 from facemend.photo.task import PhotoTask
@@ -27,7 +28,7 @@ class Colorizer(PhotoTask):
 
     task, done = "colorization", "coloured"
 
-    def colorize(self, picture: Picture, *, on_part: OnPart = unheard) -> PhotoResult:
+    def colorize(self, picture: AnyPicture, *, on_part: OnPart = unheard) -> PhotoResult:
         """Colour the faces of a photo (or, if the options say `aligned`, a whole aligned crop).
 
         Luma stays, to the rounding of the pixels, so that no detail is lost or made up. The colour fades out
@@ -35,15 +36,17 @@ class Colorizer(PhotoTask):
         face is found in it.
 
         Args:
-            picture: the photo.
+            picture: the photo, of any kind that `Restorer.restore` takes.
             on_part: told the name of each part of the work before it begins; what it raises ends the work.
 
         Raises:
-            InputError: the photo is larger than the options allow.
+            InputError: no picture, damaged, or larger than the options allow.
             BackendError: a network failed.
         """
+        return do_picture(lambda taken: self._colorize(taken, Clock(on_part)), picture)
+
+    def _colorize(self, picture: Picture, clock: Clock) -> PhotoResult:
         check_size(picture, self.options)
-        clock = Clock(on_part)
         found = self._find(picture.as_float(), clock, whole=self.options.aligned)
         if not found.aligned:
             return self._result(picture, picture, found, (), (), clock)

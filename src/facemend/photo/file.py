@@ -1,16 +1,29 @@
-"""One picture file through the work of a task."""
+"""One picture through the work of a task: a file, or any other kind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from facemend.errors import FacemendError, InputError
-from facemend.imaging import Picture, read_picture
+from facemend.errors import FacemendError
+from facemend.imaging import AnyPicture, Picture, as_picture, read_picture
 from facemend.photo.result import PhotoResult
 
 Work = Callable[..., PhotoResult]
 """Done with a picture (and a mask): `Restorer.restore`, `Colorizer.colorize`, `Inpainter.inpaint`."""
+Result = TypeVar("Result", bound=PhotoResult)
+
+
+def do_picture(work: Callable[..., Result], *given: AnyPicture) -> Result:
+    """Work on a picture (and its mask) of any kind; errors name the files, and the result knows them."""
+    pictures = [as_picture(each) for each in given]
+    with errors_naming(*given):
+        result = work(*pictures)
+    return from_files(result, *given)
 
 
 def do_file(
@@ -28,9 +41,28 @@ def do_file(
         The picture as it was read, and the result.
     """
     picture = read_picture(source) if content is None else read_picture(content, name=str(source))
-    more = () if mask is None else (read_picture(mask),)
+    more = () if mask is None else (mask,)
+    masks = [read_picture(each) for each in more]
+    with errors_naming(source, *more):
+        return picture, work(picture, *masks)
+
+
+@contextmanager
+def errors_naming(*given: AnyPicture) -> Iterator[None]:
+    """What goes wrong inside is said of the files among these."""
     try:
-        return picture, work(picture, *more)
+        yield
     except FacemendError as error:
-        name = source if mask is None else f"{source} with mask {mask}"
-        raise InputError(f"{name}: {error}") from error
+        if files := paths(*given):
+            error.args = (f"{' with mask '.join(map(str, files))}: {error}",)  # the kind of error stays
+        raise
+
+
+def from_files(result: Result, *given: AnyPicture) -> Result:
+    """The result, which knows the files among these, so that it never overwrites them."""
+    return replace(result, inputs=paths(*given))
+
+
+def paths(*given: AnyPicture) -> tuple[Path, ...]:
+    """The files among these."""
+    return tuple(Path(each) for each in given if isinstance(each, str | os.PathLike))

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from facemend.faces.fill import edge_width, fill_from_crop, fill_hole, hole_in_crop, meet_ring
 from facemend.faces.holes import Hole, hole_of, without_hole
-from facemend.imaging import Picture, keep_chroma, resize
+from facemend.imaging import AnyPicture, Picture, keep_chroma, resize
+from facemend.photo.file import do_picture
 from facemend.photo.find import FoundFaces, check_size, is_monochrome
 from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, unheard
 from facemend.photo.task import PhotoTask
@@ -26,7 +27,7 @@ class Inpainter(PhotoTask):
 
     task, done = "inpainting", "filled in"
 
-    def inpaint(self, picture: Picture, mask: Picture, *, on_part: OnPart = unheard) -> PhotoResult:
+    def inpaint(self, picture: AnyPicture, mask: AnyPicture, *, on_part: OnPart = unheard) -> PhotoResult:
         """Fill what a mask covers of the faces of a photo (or, if the options say `aligned`, of a crop).
 
         Only pixels in the hole change, and what was in them has no influence. Faces are looked for on a copy
@@ -34,17 +35,19 @@ class Inpainter(PhotoTask):
         stays as it is; a note says how much that is.
 
         Args:
-            picture: the photo.
-            mask: of the same size; white where the photo is to be filled in.
+            picture: the photo, of any kind that `Restorer.restore` takes.
+            mask: the same, of the photo's size; white (or True) where the photo is to be filled in.
             on_part: told the name of each part of the work before it begins; what it raises ends the work.
 
         Raises:
-            InputError: the mask does not fit, or the photo is larger than the options allow.
+            InputError: no picture, damaged, larger than the options allow, or the mask does not fit.
             BackendError: a network failed.
         """
+        return do_picture(lambda photo, white: self._inpaint(photo, white, Clock(on_part)), picture, mask)
+
+    def _inpaint(self, picture: Picture, mask: Picture, clock: Clock) -> PhotoResult:
         check_size(picture, self.options)
         hole = hole_of(mask, picture)
-        clock = Clock(on_part)
         with clock("prepare"):
             plain = without_hole(picture, hole)
         found = self._find(plain, clock, whole=self.options.aligned)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from facemend.errors import ConfigError
 from facemend.runtime.devices import AUTO, ONNX_DEVICES, TORCH_DEVICES
@@ -18,6 +18,25 @@ FaceChoice = Literal["all", "largest", "center"]
 Background = Literal["lanczos", "realesrgan"]
 UPSCALES = (1, 2, 4)
 DEFAULT_MODEL = "compact-256"
+
+
+class RestoreSettings(TypedDict, total=False):
+    """Single fields of `RestoreOptions`, so that editors and type checkers know them where they are given."""
+
+    w: float
+    upscale: int
+    background: Background
+    faces: FaceChoice | tuple[int, ...]
+    aligned: bool
+    model: str
+    threads: int
+    device: str
+    backend: Backend
+    precision: Precision
+    min_face: float
+    size: int
+    max_faces: int
+    max_pixels: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from facemend.errors import ConfigError
 from facemend.faces.paste import blend_face, blend_into_pixels
 from facemend.faces.warp import compose, invert, resize_matrix
-from facemend.imaging import Picture, keep_chroma, match_broad_chroma, resize
+from facemend.imaging import AnyPicture, Picture, as_picture, keep_chroma, match_broad_chroma, resize
+from facemend.photo.file import do_picture, errors_naming, from_files
 from facemend.photo.find import check_size, is_monochrome
 from facemend.photo.networks import Networks
-from facemend.photo.options import RestoreOptions, make_options
+from facemend.photo.options import RestoreOptions, RestoreSettings, make_options
 from facemend.photo.prepared import Prepared
 from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, together, unheard
 from facemend.photo.task import PhotoTask
@@ -49,7 +50,11 @@ class Restorer(PhotoTask):
     task, done = "restoration", "restored"
 
     def __init__(
-        self, options: RestoreOptions | None = None, *, networks: Networks | None = None, **settings: Any
+        self,
+        options: RestoreOptions | None = None,
+        *,
+        networks: Networks | None = None,
+        **settings: Unpack[RestoreSettings],
     ) -> None:
         super().__init__(options, networks=networks, **settings)
         if self.options.draws_background and self._networks.upscaler is None:
@@ -66,40 +71,35 @@ class Restorer(PhotoTask):
         idle = self.options.background != "lanczos" and not self.options.draws_background
         return (*super().notes, *((_NO_BACKGROUND,) if idle else ()))
 
-    def restore(self, picture: Picture, *, on_part: OnPart = unheard) -> RestoreResult:
+    def restore(self, picture: AnyPicture, *, on_part: OnPart = unheard) -> RestoreResult:
         """Restore the faces of a photo (or, if the options say `aligned`, an aligned crop).
 
         Args:
-            picture: the photo.
+            picture: the photo: a path, bytes of a file, a Pillow image, an array as for
+                `Picture.from_array`, or a `Picture`.
             on_part: told the name of each part of the work before it begins, and now and then in a long one;
                 what it raises ends the work.
 
         Raises:
-            InputError: the output would be larger than the options allow.
+            InputError: no picture, damaged, or the output would be larger than the options allow.
             BackendError: a network failed.
         """
-        if self.options.aligned:
-            return self.restore_aligned(picture, on_part=on_part)
-        return self._restore([picture], [Clock(on_part)], whole=False)[0]
+        return self._one(picture, on_part, whole=self.options.aligned)
 
-    def restore_aligned(self, picture: Picture, *, on_part: OnPart = unheard) -> RestoreResult:
-        """Restore an aligned face crop of any size.
+    def restore_aligned(self, picture: AnyPicture, *, on_part: OnPart = unheard) -> RestoreResult:
+        """Restore an aligned face crop of any size; arguments and errors are those of `restore`.
 
         The crop is resized to the model's size and from there to the output's: `size`, or `upscale` times
         that of the crop and at least the model's. Where it is larger than the model's crop, its real
         detail is kept.
-
-        Raises:
-            InputError: the output would be larger than the options allow.
-            BackendError: the network failed.
         """
-        return self._restore([picture], [Clock(on_part)], whole=True)[0]
+        return self._one(picture, on_part, whole=True)
 
-    def restore_many(self, pictures: Sequence[Picture]) -> list[RestoreResult]:
+    def restore_many(self, pictures: Sequence[AnyPicture]) -> list[RestoreResult]:
         """Restore several photos, all their faces in one batch for the network: what a GPU is quick at.
 
         Args:
-            pictures: the photos; all are held at once.
+            pictures: the photos, each as for `restore`; all are held at once.
 
         Returns:
             A result for each; of the time of the network, each has an equal share.
@@ -107,7 +107,12 @@ class Restorer(PhotoTask):
         Raises:
             InputError, BackendError: as from `restore`, for any of them.
         """
-        return self._restore(pictures, [Clock() for _ in pictures], whole=self.options.aligned)
+        taken = [as_picture(each) for each in pictures]
+        for given, picture in zip(pictures, taken, strict=True):
+            with errors_naming(given):
+                check_size(picture, self.options)
+        results = self._restore(taken, [Clock() for _ in taken], whole=self.options.aligned)
+        return [from_files(result, given) for result, given in zip(results, pictures, strict=True)]
 
     def redo(
         self, result: RestoreResult | Prepared, w: float, faces: Iterable[int] | None = None
@@ -126,7 +131,11 @@ class Restorer(PhotoTask):
         make_options(self.options, {"w": w})
         prepared = result if isinstance(result, Prepared) else result.prepared
         chosen = prepared if faces is None else prepared.only(faces)
-        return replace(self._finish([chosen], w, [Clock()])[0], prepared=prepared)
+        inputs = () if isinstance(result, Prepared) else result.inputs
+        return replace(self._finish([chosen], w, [Clock()])[0], prepared=prepared, inputs=inputs)
+
+    def _one(self, picture: AnyPicture, on_part: OnPart, *, whole: bool) -> RestoreResult:
+        return do_picture(lambda taken: self._restore([taken], [Clock(on_part)], whole=whole)[0], picture)
 
     def _restore(
         self, pictures: Sequence[Picture], clocks: Sequence[Clock], *, whole: bool
@@ -206,6 +215,7 @@ class Restorer(PhotoTask):
             model=self.options.model,
             w=w,
             prepared=prepared,
+            untouched=output is prepared.picture,
         )
 
     def _with_background(self, prepared: Prepared, clock: Clock) -> Prepared:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 
-from facemend.imaging import Picture
+from PIL import Image
+
+from facemend.imaging import AnyPath, Outputs, Picture, Pixels, format_of, read_content, to_pillow
 from facemend.photo.prepared import SkippedFace
 from facemend.types import Face, FloatImage, Matrix23
 
@@ -50,6 +53,8 @@ class PhotoResult:
         model: name of the model.
         w: the fidelity weight used.
         chosen: indices of the faces among those that there were to choose from; None: all were taken.
+        inputs: files that it was made from, the photo first.
+        untouched: nothing of the photo was to be changed.
     """
 
     picture: Picture
@@ -60,11 +65,56 @@ class PhotoResult:
     model: str
     w: float
     chosen: tuple[int, ...] | None = field(default=None, kw_only=True)
+    inputs: tuple[Path, ...] = field(default=(), kw_only=True)
+    untouched: bool = field(default=False, kw_only=True)
 
     def numbered(self) -> Iterator[tuple[int, RestoredFace]]:
         """The faces with their numbers, 1 the leftmost; a choice of some of them does not change these."""
         indices = range(len(self.faces)) if self.chosen is None else self.chosen
         return ((index + 1, face) for index, face in zip(indices, self.faces, strict=True))
+
+    def save(self, path: AnyPath, *, overwrite: bool = False) -> Path:
+        """Write the photo as `facemend restore` does: whole or not at all; the folder is made if needed.
+
+        The suffix says the format, and what that holds of the input is kept; a file in which nothing was to
+        be changed is copied byte by byte, where the format stays.
+
+        Args:
+            path: file to write.
+            overwrite: whether it may replace a file (never an input).
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputError: it is an input, exists already, cannot be written, or no format has its suffix.
+            MissingExtraError: HEIC, and pillow-heif is not installed.
+        """
+        path = Path(path)
+        format = format_of(path)
+        outputs = Outputs(self.inputs, overwrite=overwrite)
+        outputs.claim(path)
+        if self.untouched and self.inputs and format == self.picture.format:
+            outputs.save_content(path, read_content(self.inputs[0]))
+        else:
+            outputs.save(path, self.picture)
+        return path
+
+    def to_pil(self) -> Image.Image:
+        """The photo as a Pillow image: L, LA, I;16, RGB or RGBA, with profile and EXIF in its `info`.
+
+        Pillow has no 16 bits for more than one channel: such photos are cut to 8; `to_array` has them all.
+        """
+        return to_pillow(self.picture)
+
+    def to_array(self) -> Pixels:
+        """The photo as an array, straight alpha with it.
+
+        Returns:
+            uint8, or uint16 where the input had more than 8 bits or was of floats, the whole range of the
+            type: (H, W) gray, (H, W, 2) gray + alpha, (H, W, 3) RGB, (H, W, 4) RGBA.
+        """
+        return self.picture.to_array()
 
 
 class Clock:

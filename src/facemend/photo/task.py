@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from facemend.errors import ConfigError
 from facemend.imaging import Picture
 from facemend.photo.find import FoundFaces, find_faces, whole_crop
 from facemend.photo.networks import Networks
-from facemend.photo.options import RestoreOptions, make_options
+from facemend.photo.options import RestoreOptions, RestoreSettings, make_options
 from facemend.photo.result import Clock, PhotoResult, RestoredFace
 from facemend.types import FloatImage
 from facemend.weights.models import COMMANDS, DEFAULT_W, sole_model
@@ -42,7 +42,11 @@ class PhotoTask:
     done: ClassVar[str]
 
     def __init__(
-        self, options: RestoreOptions | None = None, *, networks: Networks | None = None, **settings: Any
+        self,
+        options: RestoreOptions | None = None,
+        *,
+        networks: Networks | None = None,
+        **settings: Unpack[RestoreSettings],
     ) -> None:
         self.options = task_options(self.task, options, settings)
         self._networks = networks or Networks.load(self.options, self.task)
@@ -83,6 +87,7 @@ class PhotoTask:
             model=self.options.model,
             w=self.options.w,
             chosen=found.chosen,
+            untouched=output is picture,
         )
 
 

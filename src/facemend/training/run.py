@@ -21,6 +21,7 @@ import cv2
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch._functorch import config as functorch
 from torch.utils.tensorboard import SummaryWriter
 
 import facemend
@@ -228,6 +229,8 @@ class Run:
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.compile:
             # Part by part and in place: the networks are called by their parts, and names stay as they are.
+            # The adaptive weight goes back through the graph twice, so its buffers stay its own.
+            functorch.donated_buffer = False
             for part in net.children():
                 part.compile()
         return net

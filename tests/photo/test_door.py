@@ -1,0 +1,120 @@
+"""`Restorer` and its like take every kind of picture; what they give back can be saved and handed on."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facemend import Colorizer, Inpainter, Picture, Restorer
+from facemend.errors import InputError, OutputError, TooLargeError
+from facemend.imaging import read_picture, write_picture
+
+
+@pytest.fixture(scope="module")
+def restorer(tiny_model):
+    return Restorer(model=str(tiny_model), threads=1, w=0.0)
+
+
+def test_every_kind_gives_the_same(photo, restorer):
+    picture = read_picture(photo)
+    pillow = Image.open(BytesIO(photo.read_bytes()))
+    kinds = [photo, str(photo), photo.read_bytes(), pillow, picture.pixels, picture, picture.as_float()]
+    results = [*restorer.restore_many(kinds), restorer.restore(photo)]
+    expected = results[0].to_array()
+    for given, result in zip([*kinds, photo], results, strict=True):
+        assert len(result.faces) == 1
+        array = result.to_array()
+        assert array.dtype == (np.uint16 if given is kinds[-1] else np.uint8)
+        assert np.abs(array / (np.iinfo(array.dtype).max / 255) - expected).max() <= 1
+        assert result.inputs == ((photo,) if isinstance(given, str | Path) else ())
+    assert np.array_equal(results[-1].to_array(), expected)
+    crop = restorer.restore_aligned(str(photo))
+    assert np.array_equal(crop.to_array(), restorer.restore_aligned(pillow).to_array())
+    assert crop.inputs == (photo,)
+
+
+def test_other_tasks_take_them_too(photo, portrait, tmp_path, task_model):
+    colorizer = Colorizer(model=str(task_model("colorization", tint=(0.3, -0.1, -0.2))), threads=1)
+    gray = np.asarray(Image.open(photo).convert("L"))
+    assert colorizer.colorize(gray).to_pil().mode == "RGB"
+    inpainter = Inpainter(model=str(task_model("inpainting", tint=(-0.6, -1.0, -1.2))), threads=1)
+    hole = np.zeros(gray.shape, bool)
+    hole[90:110, 165:185] = True
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    results = [
+        inpainter.inpaint(photo, mask) for mask in (hole, tmp_path / "mask.png", str(tmp_path / "mask.png"))
+    ]
+    for result in results:
+        assert np.array_equal(result.to_array(), results[0].to_array())
+    assert (results[0].to_array() != read_picture(photo).pixels).any()
+    with pytest.raises(OutputError, match=r"mask\.png: is an input"):
+        results[1].save(tmp_path / "mask.png", overwrite=True)
+    Image.new("1", (5, 4), 1).save(tmp_path / "mask.png")
+    with pytest.raises(InputError, match=r"photo\.jpg with mask .*mask\.png: the mask is 5x4"):
+        inpainter.inpaint(photo, tmp_path / "mask.png")
+
+
+def test_save_writes_as_the_command_line_does(photo, restorer, tmp_path):
+    result = restorer.restore(photo)
+    out = result.save(str(tmp_path / "new/out.png"))
+    assert out == tmp_path / "new/out.png"
+    assert np.array_equal(read_picture(out).pixels, result.to_array())
+    assert np.array_equal(np.asarray(result.to_pil()), result.to_array())
+    write_picture(tmp_path / "like.jpg", result.picture)
+    assert result.save(tmp_path / "same.jpg").read_bytes() == (tmp_path / "like.jpg").read_bytes()
+    with pytest.raises(OutputError, match=r"out\.png: exists already.*overwrite=True"):
+        result.save(out)
+    closer = restorer.redo(result, w=1.0)
+    closer.save(out, overwrite=True)
+    assert np.array_equal(read_picture(out).pixels, closer.to_array())
+    before = sorted(path for path in tmp_path.rglob("*"))
+    for name, reason in (
+        ("photo.jpg", "is an input"),
+        ("out.txt", "cannot write this kind of file"),
+        ("x", "use one of"),
+    ):
+        for each in (result, closer):
+            with pytest.raises(OutputError, match=rf"{name}.*{reason}") as error:
+                each.save(tmp_path / name, overwrite=True)
+            assert "\n" not in str(error.value)
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_a_file_in_which_nothing_changes_is_copied(restorer, tmp_path, rng):
+    path = tmp_path / "plain.jpg"
+    write_picture(path, Picture.from_array(rng.random((40, 40, 3))))
+    path.write_bytes(path.read_bytes() + b"what a picture cannot hold")
+    result = restorer.restore(path)
+    assert result.save(tmp_path / "out.jpg").read_bytes() == path.read_bytes()
+    assert restorer.redo(result, w=1.0).save(tmp_path / "redone.jpg").read_bytes() == path.read_bytes()
+    assert read_picture(result.save(tmp_path / "out.png")).format == "png"
+
+
+def test_sixteen_bits_and_transparency_come_back(portrait, restorer, tmp_path):
+    wide = portrait.pixels.astype(np.uint16) * 257
+    alpha = np.full((*wide.shape[:2], 1), 40_000, np.uint16)
+    result = restorer.restore(np.concatenate([wide, alpha], axis=2))
+    array = result.to_array()
+    assert (array.dtype, array.shape) == (np.uint16, (400, 320, 4))
+    assert np.array_equal(array[-50:], np.concatenate([wide, alpha], axis=2)[-50:])
+    assert np.array_equal(read_picture(result.save(tmp_path / "out.png")).to_array(), array)
+    assert result.to_pil().mode == "RGBA"
+
+
+def test_errors_name_the_file(photo, tmp_path, tiny_model):
+    small = Restorer(model=str(tiny_model), threads=1, max_pixels=1000)
+    for work in (
+        small.restore,
+        small.restore_aligned,
+        lambda each: small.restore_many([np.zeros((9, 9, 3)), each]),
+    ):
+        with pytest.raises(TooLargeError, match=r"^\S*photo\.jpg: 320x400 .*megapixels"):
+            work(photo)
+        with pytest.raises(InputError, match=r"^\S*missing\.jpg: no such file"):
+            work(tmp_path / "missing.jpg")
+    with pytest.raises(TooLargeError, match=r"^320x400"):
+        small.restore(read_picture(photo))
+    with pytest.raises(InputError, match="cannot take a int"):
+        small.restore(3)
