@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 from facemend.errors import InputError, OutputError, one_line
 
 MAX_TABLE_BYTES = 1 << 26
+_begun: set[Path] = set()
+_beginning = threading.Lock()
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
 
 
@@ -25,6 +28,23 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def begin(part: Path) -> Path:
+    """Note a file that is in the making, for `drop_unfinished`."""
+    with _beginning:
+        _begun.add(part)
+    return part
+
+
+def drop_unfinished() -> None:
+    """Remove the files that are in the making, whatever threads still do; none can be begun after that.
+
+    For the end of a process that does not wait for its threads.
+    """
+    _beginning.acquire()
+    for part in _begun:
+        part.unlink(missing_ok=True)
+
+
 def place(path: Path, data: bytes, overwrite: bool) -> None:
     """Write a file whole or not at all: beside the target first, then moved into place in one step.
 
@@ -32,13 +52,14 @@ def place(path: Path, data: bytes, overwrite: bool) -> None:
         FileExistsError: it exists and `overwrite` is off.
         OSError: it cannot be written.
     """
-    part = _beside(path)
+    part = begin(_beside(path))
     try:
         with part.open("xb") as file:
             file.write(data)
         move(part, path, overwrite)
     finally:
         part.unlink(missing_ok=True)
+        _begun.discard(part)
 
 
 def move(file: Path, path: Path, overwrite: bool) -> None:

@@ -94,6 +94,7 @@ def test_what_a_cluster_cannot_do_is_said_before_it_starts(tmp_path, portrait, t
         (("in", "-o", "out", "--engine", "ray", "--compare"), "--compare: not with --engine ray"),
         (("in", "--engine", "ray"), "one folder"),
         (("in", "-o", "out", "--report", "r.json", "--engine", "ray"), "--report must be FILE.jsonl"),
+        (("in", "-o", "out", "--engine", "ray", "--faces", "2"), "--faces 2: not with --engine ray"),
         (("in", "in", "-o", "out", "--engine", "ray"), "one folder"),
         (("in", "-o", "in/out", "--engine", "ray"), "lies in the folder of photos"),
     ):
@@ -101,6 +102,14 @@ def test_what_a_cluster_cannot_do_is_said_before_it_starts(tmp_path, portrait, t
         result = CliRunner().invoke(app, ["restore", *words, "--model", str(tiny_model)])
         assert result.exit_code == 2
         assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_one_file_needs_no_cluster(photo, tiny_model, tmp_path):
+    words = ["restore", str(photo), "--model", str(tiny_model), "--compare"]
+    for engine in ("ray", "local"):
+        result = CliRunner().invoke(app, [*words, "-o", str(tmp_path / f"{engine}.jpg"), "--engine", engine])
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "ray.jpg").read_bytes() == (tmp_path / "local.jpg").read_bytes()
 
 
 def test_without_the_extra(tmp_path, monkeypatch):

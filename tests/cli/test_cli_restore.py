@@ -69,6 +69,23 @@ def test_folder_report_crops_and_compare(cli, photo, tmp_path):
     assert (report["restored"], report["failed"], len(report["ignored"])) == (1, 1, 1)
 
 
+def test_faces_by_number(cli, portrait, tmp_path):
+    couple = np.hstack([portrait.pixels, portrait.pixels])
+    write_picture(tmp_path / "couple.png", Picture(couple))
+    options = ("-w", 0, "--crops", tmp_path / "crops", "--report", tmp_path / "report.json")
+    result = cli(tmp_path / "couple.png", "-o", tmp_path / "out.png", "--faces", "2", *options)
+    assert result.exit_code == 0, result.output
+    changed = np.abs(read_picture(tmp_path / "out.png").pixels.astype(int) - couple).max(axis=(0, 2))
+    assert changed[:320].max() == 0
+    assert changed[320:].max() > 10
+    report = json.loads((tmp_path / "report.json").read_text())["files"][0]
+    assert [face["number"] for face in report["faces"]] == [2]
+    assert [face["reason"] for face in report["skipped"]] == ["not chosen"]
+    assert {path.name[:12] for path in (tmp_path / "crops").iterdir()} == {"couple_face2"}
+    both = cli(tmp_path / "couple.png", "-o", tmp_path / "both.png", "--faces", "2,1,2")
+    assert "both.png: 2 faces" in both.stdout
+
+
 def test_an_existing_report_stops_the_run_before_it_starts(cli, photo, tmp_path):
     (tmp_path / "report.json").write_text("mine")
     result = cli(photo, "-o", tmp_path / "out.jpg", "--report", tmp_path / "report.json")
@@ -108,6 +125,10 @@ def test_an_empty_folder_is_a_failure(cli, tmp_path):
         (("-w", "much"), 2, "-w"),
         (("--upscale", "3"), 2, "upscale must be 1, 2 or 4"),
         (("--faces", "some"), 2, "faces must be"),
+        (("--faces", "0,1"), 2, "--faces counts from 1"),
+        (("--faces", "1", "--aligned"), 2, "faces must be all with aligned"),
+        (("--faces", "2"), 1, "photo.jpg: there is no face 2: 1 found"),
+        (("--faces", "1", "-o", "out", "photo.jpg"), 2, "numbers go with one photo"),
         (("--weight", "0.5"), 2, "--weight"),
         (("--crf", "20"), 2, "--crf"),  # has `facemend video`
         (("photo.jpg",), 2, "several inputs need a folder"),

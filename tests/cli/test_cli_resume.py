@@ -81,11 +81,41 @@ def test_a_changed_photo_or_other_options_need_leave_to_overwrite(cli, album, tm
     assert "a.jpg: exists already; use --overwrite" in changed.stderr
     assert "2 done before, 1 failed" in changed.output
     assert "2 done before, 0 failed" in cli(album, "-o", out, "--overwrite").output
+    before = stamps(out)
     other = cli(album, "-o", out, "-w", "1")
-    assert "0 photos done (0 faces restored), 3 failed" in other.output
+    assert other.exit_code == 1
+    told_of = "3 photos were made with other options (w 0.5, now 1.0): --overwrite makes them anew, or give"
+    assert [told_of in line for line in other.stderr.splitlines()] == [True]
+    assert "0 photos done (0 faces restored), 3 with other options, 0 failed" in other.stdout
+    assert {line["other_options"] for line in told(out).values()} == {"w 0.5, now 1.0"}
+    del before[out / "facemend.jsonl"]
+    assert before.items() <= stamps(out).items()
     again = cli(album, "-o", out, "-w", "1", "--overwrite")
     assert "3 photos done (3 faces restored), 0 failed" in again.output
     assert "3 done before" in cli(album, "-o", out, "-w", "1").output
+
+
+def test_what_is_asked_for_besides_is_made_and_the_rest_stays(cli, album, tmp_path):
+    out, crops = tmp_path / "out", tmp_path / "crops"
+    (album / "z.jpg").unlink()
+    cli(album, "-o", out)
+    before = stamps(out)
+    del before[out / "facemend.jsonl"]
+    for more, made in (
+        (("--compare",), out / "a_compare.jpg"),
+        (("--crops", crops), crops / "a_face1_after.png"),
+        (("--report", tmp_path / "report.json"), None),
+    ):
+        result = cli(album, "-o", out, *more)
+        assert result.exit_code == 0, result.output
+        assert ("3 done before" in result.output) == (made is None)
+        assert made is None or made.is_file()
+        assert before.items() <= stamps(out).items()
+    assert "3 done before" in cli(album, "-o", out, "--compare", "--crops", crops).output
+    (out / "a_compare.jpg").unlink()
+    assert "3 done before" in cli(album, "-o", out).output  # nobody asks for it now
+    assert "1 photo done" in cli(album, "-o", out, "--compare").output
+    assert before.items() <= stamps(out).items()
 
 
 def test_crops_are_part_of_what_is_done(cli, album, tmp_path):

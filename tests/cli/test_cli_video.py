@@ -4,8 +4,10 @@ import io
 import sys
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from facemend.cli._shared import films as video
@@ -74,6 +76,42 @@ def test_restore_takes_films_too_and_names_the_command_with_their_options(cli, f
     assert cli(film, "--start", "1", command="restore").exit_code == 2
 
 
+@pytest.mark.parametrize("suffix", ["gif", "png"])
+def test_an_animation_becomes_a_film_with_its_times(cli, tmp_path, portrait, suffix):
+    small = portrait.resized(0.5).pixels
+    frames = [Image.fromarray(np.roll(small, -8 * i, axis=1)) for i in range(4)]
+    times = [100, 300, 50, 70]
+    path = tmp_path / f"anim.{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0)
+    result = cli(path, "-o", tmp_path / "out.mp4", command="restore")
+    assert result.exit_code == 0, result.output
+    assert "4 frames, 1.0 faces a frame" in result.stdout
+    assert "transparency" not in result.stderr
+    made = shown(tmp_path / "out.mp4")
+    assert [float(time) for time, _ in made] == [0, 0.1, 0.4, 0.45]
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        assert film.duration == 520_000
+    assert cli(path, "-o", tmp_path / "same.mp4").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("still.png", 0, "still.png: no animation that can be read"),
+        ("anim.webp", 2, "anim.webp: no animation that can be read (FFmpeg knows no animated WebP"),
+        ("photo.jpg", 0, ".mp4 is nothing that photos can be written as"),
+    ],
+)
+def test_what_no_film_is_made_of(cli, tmp_path, portrait, name, more, message):
+    image = Image.fromarray(portrait.pixels)
+    frames = [image.transpose(Image.Transpose.ROTATE_180)] * more
+    image.save(tmp_path / name, **({"save_all": True, "append_images": frames} if more else {}))
+    result = cli(tmp_path / name, "-o", tmp_path / "out.mp4", command="restore")
+    assert result.exit_code in (1, 2)
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert not list(tmp_path.glob("out*"))
+
+
 def _done(output):
     from facemend.video.restore import VideoResult
 
@@ -87,6 +125,44 @@ def test_several_films_go_to_a_folder_and_one_failure_does_not_stop_the_rest(cli
     assert "bad.mkv: no film that can be read" in result.stderr
     assert len(shown(tmp_path / "out/film.mp4")) == 8
     assert cli(film, film, "-o", tmp_path / "one.mp4").exit_code == 2
+
+
+@pytest.fixture
+def album(tmp_path, film, photo):
+    """Two films that would become one, one in a folder below, and a photo."""
+    folder = tmp_path / "album"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.mkv").write_bytes(film.read_bytes())
+    (folder / "a.avi").write_bytes(film.read_bytes())
+    (folder / "sub/b.mp4").write_bytes(film.read_bytes())
+    photo.rename(folder / "photo.jpg")
+    return folder
+
+
+def test_a_folder_of_films_goes_on_where_it_was(cli, album, tmp_path):
+    out = tmp_path / "out"
+    result = cli(album, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "3 films done, 0 done before, 0 failed" in result.stdout
+    assert result.stdout.endswith(f"-> {out}\n")
+    assert "skipped 1 file that are no films" in result.stderr
+    made = {name: (out / name).stat().st_mtime_ns for name in ("a.mkv", "a_avi.mkv", "sub/b.mp4")}
+    (out / "sub/b.mp4").unlink()
+    assert "1 film done, 2 done before, 0 failed" in cli(album, "-o", out).stdout
+    other = cli(album, "-o", out, "--crf", 30)
+    assert other.exit_code == 1
+    assert "3 films were made with other options (crf None, now 30): --overwrite makes them" in other.stderr
+    assert all((out / name).stat().st_mtime_ns == made[name] for name in ("a.mkv", "a_avi.mkv"))
+    assert "3 films done" in cli(album, "-o", out, "--crf", 30, "--overwrite").stdout
+    assert cli(album, "-o", out, "--faces", "1").exit_code == 2
+
+
+def test_restore_names_the_films_of_a_folder(cli, album, tmp_path):
+    result = cli(album, "-o", tmp_path / "out", command="restore")
+    assert result.exit_code == 0
+    assert "3 films left out (`facemend video FOLDER` restores them): " in result.stderr
+    assert "no pictures" not in result.stderr
+    assert not list((tmp_path / "out").rglob("*.m*"))
 
 
 @pytest.mark.parametrize(
@@ -124,8 +200,8 @@ def test_ctrl_c_says_how_to_go_on(cli, film, tmp_path, monkeypatch):
         patch.setattr(SegmentWriter, "write", interrupted)
         result = cli(film, "-o", tmp_path / "out.mp4")
     assert result.exit_code == 130
-    assert "goes on from there" in result.stderr
-    assert not (tmp_path / "out.mp4").exists()
+    assert "nothing of it is kept; the same command begins it anew" in result.stderr
+    assert not list(tmp_path.glob("out*"))
     assert cli(film, "-o", tmp_path / "out.mp4").exit_code == 0
 
 

@@ -159,21 +159,39 @@ def test_a_consumer_that_is_slow_stops_the_reading(counted):
     reports.close()
 
 
-@pytest.mark.parametrize("how", ["close", "interrupt"])
-def test_a_run_that_is_left_early_finishes_what_was_begun(counted, how):
+def test_a_run_that_is_left_early_finishes_what_was_begun(counted):
     fake, reports = counted(2)
     next(reports)
-    if how == "close":
-        reports.close()
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            reports.throw(KeyboardInterrupt)
+    reports.close()
     begun = list(fake.begun)
     assert fake.now == 0  # all that were read were written
     assert len(begun) < 24
     time.sleep(0.05)
     assert fake.begun == begun
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("facemend")]
+
+
+def test_ctrl_c_tells_what_is_done_and_waits_for_nothing(counted, monkeypatch):
+    fake, reports = counted(2)
+    slow, done = threading.Event(), threading.Event()
+    save = fake.save
+
+    def stuck(path, picture):
+        (done.set if path.name == "02.png" else lambda: None)()
+        if path.name == "01.png":
+            slow.wait(20)
+        save(path, picture)
+
+    monkeypatch.setattr(fake, "save", stuck)
+    assert next(reports).source.name == "00.png"
+    assert done.wait(20)
+    time.sleep(0.1)
+    assert reports.throw(KeyboardInterrupt).source.name == "02.png"  # 01.png is not done
+    rest = []
+    with pytest.raises(KeyboardInterrupt):
+        rest.extend(reports)
+    slow.set()
+    assert len(fake.begun) < 24
 
 
 def test_several_at_a_time_do_what_one_does(folder, tmp_path, restorer):

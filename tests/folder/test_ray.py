@@ -49,12 +49,12 @@ def options(tiny_model):
     return RestoreOptions(model=str(tiny_model), threads=1)
 
 
-def work(photos, output, options, *, overwrite=False, digest="digest"):
+def work(photos, output, options, *, overwrite=False, w=0.5):
     rows, _ = plan_cluster(photos, output)
     columns = {
         name: np.array([row[name] for row in rows]) for name in ("source", "output")
     }  # as Ray gives them
-    worker = PhotoWorker(photos, output, options, digest, overwrite=overwrite)
+    worker = PhotoWorker(photos, output, options, {"w": w}, overwrite=overwrite)
     return {Path(report["source"]).name: report for report in map(json.loads, worker(columns)["report"])}
 
 
@@ -79,6 +79,9 @@ def test_plans_that_would_lose_something(photos, place):
 def test_folders_that_are_not_there(place):
     with pytest.raises(InputError, match="no such folder"):
         plan_cluster(place("nothing"), place("out"))
+    UrlStore(place("in")).write("a.jpg", b"photo")
+    with pytest.raises(InputError, match=r"a\.jpg: is a file: give its folder"):
+        plan_cluster(place("in") + "/a.jpg", place("out"))
     with pytest.raises(ConfigError, match="nonsense"):
         UrlStore("nonsense://bucket/in")
 
@@ -118,8 +121,9 @@ def test_what_no_record_explains_is_left_alone(photos, place, options):
     assert "a.jpg: exists already" in work(photos, place("out"), options)["a.jpg"]["error"]
     assert store.read("a.jpg", 10) == b"mine"
     assert work(photos, place("out"), options, overwrite=True)["a.jpg"]["error"] is None
-    other = work(photos, place("out"), options, digest="other options")
-    assert all("exists already" in other[name]["error"] for name in ("a.jpg", "b.png", "c.webp"))
+    other = work(photos, place("out"), options, w=0.7)
+    assert all(other[name]["other_options"] == "w 0.5, now 0.7" for name in ("a.jpg", "b.png", "c.webp"))
+    assert work(photos, place("out"), options, w=0.7, overwrite=True)["a.jpg"]["error"] is None
 
 
 def test_restored_photos_are_an_input_like_others(photos, place, options):

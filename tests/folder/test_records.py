@@ -15,7 +15,8 @@ from facemend.folder.records import (
     Records,
     Stamp,
     digest,
-    options_digest,
+    other_options,
+    pixel_options,
     sole_run,
 )
 from facemend.photo.networks import find_named
@@ -23,8 +24,9 @@ from facemend.photo.options import RestoreOptions
 from facemend.weights.models import read_model
 
 CONTENT = b"photo"
+OPTIONS = {"w": 0.5}
 RECORD = Record(
-    "in.png", Stamp(5, "1"), digest(CONTENT), "digest", (Output("sub/out.png", 3, digest(b"new")),)
+    "in.png", Stamp(5, "1"), digest(CONTENT), OPTIONS, (Output("sub/out.png", 3, digest(b"new")),)
 )
 
 
@@ -32,13 +34,13 @@ RECORD = Record(
 def records(tmp_path):
     store = FolderStore(tmp_path)
     store.write("sub/out.png", b"new")
-    records = Records(store, "digest")
+    records = Records(store, OPTIONS)
     records.put(RECORD)
     return records
 
 
 def find(records, stamp=Stamp(5, "1"), content=CONTENT):
-    return records.find("sub/out.png", stamp, lambda: content)
+    return records.find("sub/out.png", stamp, lambda: digest(content))
 
 
 def test_a_record_comes_back_as_it_was(records):
@@ -52,16 +54,19 @@ def test_the_content_is_read_only_in_doubt(records):
     assert find(records, stamp=Stamp(5, "2"), content=b"other") is None
 
 
-def test_other_options_are_other_work(records):
-    assert find(Records(records.store, "other")) is None
+def test_other_options_are_told(records):
+    assert records.other_options(find(records)) == ""
+    assert Records(records.store, {"w": 0.7}).other_options(find(records)) == "w 0.5, now 0.7"
+    was, now = {"w": 0.5, "upscale": 1, "model": "a"}, {"w": 0.5, "upscale": 2, "model": "b"}
+    assert other_options(was, now) == "another model, upscale 1, now 2"
 
 
 @pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
 def test_outputs_that_are_gone_or_cut_are_seen(records, tmp_path, change):
-    assert records.is_whole(find(records))
+    assert records.is_whole(find(records).outputs)
     assert records.holds(RECORD.outputs[0])
     change(tmp_path / "sub/out.png")
-    assert not records.is_whole(find(records))
+    assert not records.is_whole(find(records).outputs)
     assert not records.holds(RECORD.outputs[0])
 
 
@@ -83,24 +88,26 @@ def test_records_of_a_wrong_kind_are_no_records(change):
     values = json.loads(RECORD.to_bytes())
     values["outputs"] = [] if change is None else [values["outputs"][0] | change]
     assert Record.from_bytes(json.dumps(values).encode()) is None
+    earlier = json.loads(RECORD.to_bytes()) | {"options": "a digest"}
+    assert Record.from_bytes(json.dumps(earlier).encode()) is None
     assert Record.from_bytes(RECORD.to_bytes()) == RECORD
 
 
 def test_names_of_outputs_are_no_paths_in_the_records(tmp_path):
-    records = Records(FolderStore(tmp_path / "out"), "digest")
+    records = Records(FolderStore(tmp_path / "out"), OPTIONS)
     for name in ("../crops/face.png", "a" * 5000, "\udcff.png"):
         records.put(replace(RECORD, outputs=(Output(name, 1, ""),)))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_what_decides_the_pixels_is_in_the_digest(tiny_model):
+def test_what_decides_the_pixels(tiny_model):
     options, model = RestoreOptions(), read_model(tiny_model)
-    known = options_digest(options, model)
-    assert options_digest(replace(options, w=0.6), model) != known
-    assert options_digest(replace(options, faces="largest"), model) != known
-    assert options_digest(options, model, "compare") != known
-    assert options_digest(options, find_named(options)) != known
-    assert options_digest(replace(options, model="x", threads=3, max_pixels=10**6), model) == known
+    known = pixel_options(options, model)
+    assert pixel_options(replace(options, w=0.6), model) != known
+    assert pixel_options(replace(options, faces="largest"), model) != known
+    assert pixel_options(options, find_named(options)) != known
+    assert pixel_options(replace(options, model="x", threads=3, max_pixels=10**6), model) == known
+    assert json.loads(json.dumps(known)) == known
 
 
 def test_the_digest_of_a_weight_file_is_its_content(tmp_path):
@@ -108,7 +115,7 @@ def test_the_digest_of_a_weight_file_is_its_content(tmp_path):
     digests = []
     for content in (b"one", b"two"):
         weights.write_bytes(content)
-        digests.append(options_digest(RestoreOptions(model=str(weights), backend="torch"), None))
+        digests.append(pixel_options(RestoreOptions(model=str(weights), backend="torch"), None))
     assert digests[0] != digests[1]
 
 

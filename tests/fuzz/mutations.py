@@ -1,10 +1,14 @@
-"""Broken picture files: small good ones of every kind that is read, and ways to damage them. Seeded."""
+"""Broken files: small good pictures and films of every kind that is read, and ways to damage them. Seeded."""
 
 from __future__ import annotations
 
 import io
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -12,6 +16,7 @@ import tifffile
 from PIL import Image, PngImagePlugin
 
 from facemend.imaging.metadata import iptc_segment
+from film_files import make_film, panning
 from picture_files import SRGB, Metadata, exif_block, make_file, xmp_packet
 
 EVERYTHING = Metadata(SRGB, exif_block(6), xmp_packet(6))
@@ -111,6 +116,31 @@ def seeds() -> dict[str, bytes]:
     return files
 
 
+def film_seeds() -> dict[str, bytes]:
+    """Good films and animations, named as `seeds` are: ten frames, some with sound."""
+    rng = np.random.default_rng(0)
+    frames = panning(rng, 10, 48, 64)
+    usual = {"time_base": Fraction(1, 25), "options": {}}
+    mpeg4 = {"codec": "mpeg4", **usual}
+    kinds = {
+        "mp4-h264": {},
+        "mp4-mpeg4": {"audio": None, **mpeg4},
+        "mov-h264": {"rotation": 90},
+        "mkv-h265": {"codec": "libx265", "options": {"x265-params": "log-level=none"}, "subtitles": True},
+        "mkv-ffv1": {"codec": "ffv1", "audio": None, **usual},
+        "avi-mpeg4": {"audio": "mp3", **mpeg4},
+        "webm-vp9": {"codec": "libvpx-vp9", "audio": "libopus", "options": {"cpu-used": "8"}},
+        "ts-mpeg2": {"codec": "mpeg2video", "audio": "mp2", **usual},
+        "gif-plain": {"codec": "gif", "pixel_format": "rgb8", "audio": None, **usual},
+    }
+    files = {}
+    with TemporaryDirectory() as folder:
+        for name, recipe in kinds.items():
+            path = Path(folder) / f"film.{name.split('-')[0]}"
+            files[name] = make_film(path, frames, **recipe).read_bytes()
+    return files
+
+
 def _flip_bits(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
     for _ in range(int(rng.integers(1, 12))):
         data[_place(data, rng)] ^= 1 << int(rng.integers(8))
@@ -179,18 +209,39 @@ MUTATIONS: tuple[Callable[..., bytearray], ...] = (
 )
 
 
+def _zeros(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
+    at, length = _place(data, rng), int(rng.integers(1, 2000))
+    data[at : at + length] = bytes(len(data[at : at + length]))
+    return data
+
+
+def _box_size(data: bytearray, rng: np.random.Generator, others: list[bytes]) -> bytearray:
+    """Another size before one of the four letters that boxes of MP4 and chunks of AVI have as names."""
+    names = [match.start() for match in re.finditer(rb"[a-zA-Z0-9 ]{4}", bytes(data)) if match.start() > 3]
+    at = names[int(rng.integers(len(names)))] if names else 4
+    value = int(rng.choice([EXTREMES[int(rng.integers(len(EXTREMES)))], int(rng.integers(4096))]))
+    data[at - 4 : at] = value.to_bytes(4, "big")
+    return data
+
+
+FILM_MUTATIONS = (*MUTATIONS, _zeros, _box_size, _box_size)
+
+
 def _place(data: bytearray, rng: np.random.Generator) -> int:
     """Somewhere; half of the time in the header, where the lengths are."""
     end = min(len(data), 200) if rng.random() < 0.5 else len(data)
     return int(rng.integers(max(1, end)))
 
 
-def mutated(number: int, files: dict[str, bytes]) -> tuple[str, bytes]:
+def mutated(
+    number: int, files: dict[str, bytes], mutations: Sequence[Callable[..., bytearray]] = MUTATIONS
+) -> tuple[str, bytes]:
     """The broken file of that number: its name with the suffix of its kind, and its content.
 
     Args:
         number: 0, 1, ...; the same gives the same, and every kind of file has its turn.
-        files: of `seeds`.
+        files: of `seeds` or `film_seeds`.
+        mutations: what may happen to it.
     """
     rng = np.random.default_rng([2026, number])
     names = sorted(files)
@@ -198,5 +249,5 @@ def mutated(number: int, files: dict[str, bytes]) -> tuple[str, bytes]:
     others = [files[other] for other in names]
     data = bytearray(files[name])
     for _ in range(int(rng.integers(1, 3))):
-        data = MUTATIONS[int(rng.integers(len(MUTATIONS)))](data, rng, others) or bytearray(b"\0")
+        data = mutations[int(rng.integers(len(mutations)))](data, rng, others) or bytearray(b"\0")
     return f"{number:05d}-{name}.{name.split('-')[0]}", bytes(data)

@@ -22,8 +22,8 @@ START = 120.0
 class Worker:
     """The process of worker.py, and its lines as they come."""
 
-    def __init__(self, model: Path, folder: Path, first: int, last: int) -> None:
-        command = [sys.executable, Path(__file__).with_name("worker.py"), model, folder, first, last]
+    def __init__(self, kind: str, model: Path, folder: Path, first: int, last: int) -> None:
+        command = [sys.executable, Path(__file__).with_name("worker.py"), kind, model, folder, first, last]
         self._process = subprocess.Popen(
             [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -49,12 +49,12 @@ class Worker:
         return self._process.wait()
 
 
-def run(model: Path, folder: Path, count: int) -> Counter[str]:
+def run(model: Path, folder: Path, count: int, kind: str = "pictures", first: int = 0) -> Counter[str]:
     """Let workers go through the files; how many had which outcome, problems by their text."""
     outcomes: Counter[str] = Counter()
-    at = 0
-    while at < count:
-        worker = Worker(model, folder, at, count)
+    at, end = first, first + count
+    while at < end:
+        worker = Worker(kind, model, folder, at, end)
         name, limit, problem = "nothing", START, "the process died"
         try:
             while (line := worker.line(limit)) is not None:
@@ -68,7 +68,7 @@ def run(model: Path, folder: Path, count: int) -> Counter[str]:
         finally:
             status = worker.end()
         assert name != "nothing", f"the worker does not start (status {status})"
-        if at < count:
+        if at < end:
             outcomes[f"{name}: {problem} (status {status})"] += 1
             at = int(name[:5]) + 1
     return outcomes
@@ -89,6 +89,16 @@ def test_broken_files_are_restored_or_refused(tiny_model: Path, tmp_path: Path) 
 @pytest.mark.long
 def test_two_thousand_broken_files_are_restored_or_refused(tiny_model: Path, tmp_path: Path) -> None:
     check(run(tiny_model, tmp_path, 2000), 2000)
+
+
+def test_broken_films_are_restored_or_refused(tiny_model: Path, tmp_path: Path) -> None:
+    # Among these is one (117) whose decoder refuses its arguments, and not a packet.
+    check(run(tiny_model, tmp_path, 18, "films", first=102), 18)
+
+
+@pytest.mark.long
+def test_a_hundred_broken_films_are_restored_or_refused(tiny_model: Path, tmp_path: Path) -> None:
+    check(run(tiny_model, tmp_path, 100, "films"), 100)
 
 
 def test_the_command_line_goes_on_after_broken_files(tiny_model: Path, tmp_path: Path) -> None:

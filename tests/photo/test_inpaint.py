@@ -120,7 +120,7 @@ def test_only_faces_with_a_hole_are_run(rng):
     network = Filler()
     result = inpainter(network, faces).inpaint(noise_picture(rng), mask_of(hole_at(145, 75, 8)))
     assert network.batches == [1]
-    assert [face.face for face in result.faces] == [faces[1]]
+    assert [(number, face.face) for number, face in result.numbered()] == [(2, faces[1])]
     assert result.notes == ()
 
 

@@ -113,6 +113,19 @@ def test_selection_lists_the_others_as_skipped(rng, choice, kept):
     assert choice in skipped.reason
 
 
+def test_faces_by_index_keep_their_numbers(rng):
+    faces = [make_face(x, 20, side) for x, side in ((5, 40), (70, 8), (80, 50), (140, 45))]
+    network = Network(lambda z: 0.3 - z)
+    restorer = Restorer(networks=network.parts(faces), faces=(2, 0, 2))
+    result = restorer.restore(noise_picture(rng))  # the face of 8 pixels is none to choose from
+    assert [(number, face.face) for number, face in result.numbered()] == [(1, faces[0]), (3, faces[3])]
+    assert network.batches == [2]
+    assert [skipped.face for skipped in result.skipped] == [faces[1], faces[2]]
+    assert [number for number, _ in restorer.redo(result, 0.2, faces=[1]).numbered()] == [1]
+    with pytest.raises(InputError, match="there is no face 4: 3 found"):
+        Restorer(networks=network.parts(faces), faces=(3,)).restore(noise_picture(rng))
+
+
 def test_small_faces_are_skipped_with_the_reason(rng):
     faces = [make_face(10, 10, 20), make_face(80, 30, 70)]
     result = restored(noise_picture(rng), faces, min_face=30)

@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from facemend.cli._shared.console import printable, warn
+from facemend.cli._shared.stopping import STOPPED, end_threads
 from facemend.errors import FacemendError
 
 COMMANDS = (
@@ -71,6 +72,9 @@ class LazyGroup(TyperGroup):
                 raise
             warn(f"facemend: {error}")
             raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            warn("facemend: stopped")
+            raise typer.Exit(STOPPED) from None
 
 
 app = typer.Typer(
@@ -107,4 +111,8 @@ def _root(
 
 def main() -> None:
     """Entry point of the `facemend` script; ends the process with the exit status."""
-    app(prog_name="facemend")
+    try:
+        app(prog_name="facemend")
+    except SystemExit as end:
+        end_threads(end.code)
+        raise

@@ -46,8 +46,8 @@ def restore(
     from facemend.photo.restore import Restorer
 
     own = {"w": w, "upscale": upscale, "background": background}
-    cluster.check_engine(engine, {"--compare": given.compare, "--crops": given.crops})
-    if engine == "ray":
+    cluster.check_engine(engine)
+    if engine == "ray" and not all(path.is_file() for path in photos):  # one file needs no cluster
         cluster.run_cluster(photos, given, own)
     elif video.films_among(photos, given):
         warn("facemend: `facemend video` has the options of films: their part, codec and quality")

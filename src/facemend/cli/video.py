@@ -16,7 +16,9 @@ app = typer.Typer()
 @app.command()
 @takes(FilmOptions)
 def video(
-    films: Annotated[list[Path], typer.Argument(metavar="FILM...", help="Films.")],
+    films: Annotated[
+        list[Path], typer.Argument(metavar="FILM...", help="Films, animations, or folders of films.")
+    ],
     given: FilmOptions,
     w: Annotated[
         float | None,

@@ -21,8 +21,28 @@ _SYSTEM = frozenset(("@eaDir", "__MACOSX", ".AppleDouble", ".DS_Store", "Thumbs.
 
 
 @dataclass(frozen=True)
+class FileKind:
+    """What a run works on.
+
+    Attributes:
+        noun: what users call them.
+        read: suffixes of the files in folders that are taken, lower case, with the dot.
+        written: suffixes that can be written.
+        otherwise: the suffix of what is made of the others.
+    """
+
+    noun: str
+    read: frozenset[str]
+    written: tuple[str, ...]
+    otherwise: str
+
+
+PHOTOS = FileKind("photos", frozenset(SUFFIXES), tuple(WRITABLE), ".png")
+
+
+@dataclass(frozen=True)
 class PhotoJob:
-    """One picture of a run.
+    """One picture (or film) of a run.
 
     Attributes:
         source: the file to read.
@@ -50,12 +70,14 @@ class Batch:
         root: the folder that the pictures of folders go to; None where there are no folders, where they have
             one each, or where it is the input.
         unlisted: folders in the given ones that cannot be listed.
+        places: the folders that results go to; those of folders keep their tree there.
     """
 
     jobs: tuple[PhotoJob, ...]
     ignored: tuple[Path, ...]
     root: Path | None = None
     unlisted: tuple[Path, ...] = ()
+    places: tuple[Path, ...] = ()
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -71,11 +93,12 @@ def plan_batch(
     marker: str = "_restored",
     extension: str | None = None,
     masks: Path | None = None,
+    kind: FileKind = PHOTOS,
 ) -> Batch:
     """Find the pictures of a run and name their outputs. Reads folders, writes nothing.
 
-    A named file is always a job, whatever it is; files in folders are jobs if their suffix is one of
-    `SUFFIXES`. Folders are walked with all below them, linked ones too but each once, and keep their tree.
+    A named file is always a job, whatever it is; files in folders are jobs if they are of the kind by their
+    suffix. Folders are walked with all below them, linked ones too but each once, and keep their tree.
     What systems put beside photos (`._NAME`, `@eaDir`, `Thumbs.db`) is no picture. No two pictures get one
     name: the one whose suffix had to change gets it as a part of its name (`scan.gif` -> `scan_gif.png`).
 
@@ -88,15 +111,16 @@ def plan_batch(
             cannot be written.
         masks: one mask for all pictures; or a folder, where each has its own at the same place and with the
             same name, but for the suffix.
+        kind: what is looked for.
 
     Raises:
         InputError: a given folder cannot be listed, or an input is an address.
         ConfigError: the output is a file, but there are several inputs or a folder; it should be a folder and
             is a file; or it has a suffix that nothing can write.
     """
-    _check_names(inputs, output)
+    _check_names(inputs, output, kind)
     single = len(inputs) == 1 and not inputs[0].is_dir()
-    to_file = output is not None and not output.is_dir() and output.suffix.lower() in SUFFIXES
+    to_file = output is not None and not output.is_dir() and output.suffix.lower() in kind.read
     if output is not None and to_file and not single:
         raise ConfigError(f"{output}: several inputs need a folder to write to, not a file")
     if output is not None and not to_file and output.is_file():
@@ -106,39 +130,43 @@ def plan_batch(
     ignored: list[Path] = []
     unlisted: list[Path] = []
     roots: set[Path] = set()
+    places: dict[Path, None] = {}
     for path in inputs:
         if not path.is_dir():
-            name = output_name(Path(path.name), extension)
+            name = output_name(Path(path.name), extension, kind)
             if output is None:
                 target = path.parent / f"{name.stem}{marker}{name.suffix}"
             else:
                 target = output if to_file else output / name
             jobs.append(PhotoJob(path, target, Path(path.name)))
+            places[target.parent] = None
             continue
         root = output or path.resolve().with_name(f"{path.resolve().name}{marker}")
+        places[root] = None
         if root.resolve() != path.resolve():
             roots.add(root)
         for file in _walk(path, [root] if masks is None else [root, masks], unlisted):
             relative = file.relative_to(path)
-            if file.suffix.lower() not in SUFFIXES:
+            if file.suffix.lower() not in kind.read:
                 ignored.append(file)
                 continue
-            jobs.append(PhotoJob(file, root / output_name(relative, extension), relative))
+            jobs.append(PhotoJob(file, root / output_name(relative, extension, kind), relative))
     if masks is not None:
         jobs = [replace(job, mask=_mask(masks, job.relative)) for job in jobs]
     root_of_all = roots.pop() if len(roots) == 1 else None
-    return Batch(tuple(_apart(jobs)), tuple(ignored), root_of_all, tuple(unlisted))
+    return Batch(tuple(_apart(jobs)), tuple(ignored), root_of_all, tuple(unlisted), tuple(places))
 
 
-def _check_names(inputs: Sequence[Path], output: Path | None) -> None:
+def _check_names(inputs: Sequence[Path], output: Path | None, kind: FileKind) -> None:
     for path in inputs:
         if path.parts and path.parts[0].lower() in ("http:", "https:", "ftp:"):
             raise InputError(f"{path}: addresses are not fetched: download the file first")
     suffix = output.suffix.lower() if output is not None else ""
-    if output is None or not suffix or output.exists() or suffix in SUFFIXES:
+    if output is None or not suffix or output.exists() or suffix in kind.read:
         return
     raise ConfigError(
-        f"{output}: {suffix} is nothing that photos can be written as (use one of {' '.join(WRITABLE)}); "
+        f"{output}: {suffix} is nothing that {kind.noun} can be written as "
+        f"(use one of {' '.join(kind.written)}); "
         "a folder of that name has to be made first"
     )
 
@@ -173,9 +201,9 @@ def _mask(masks: Path, relative: Path) -> Path:
     return next((path for path in (usual, *others) if path.is_file()), usual)
 
 
-def output_name(path: _AnyPath, extension: str | None = None) -> _AnyPath:
-    """The name of what is made of a picture: its own, or .png where its kind cannot be written."""
-    kept = path.suffix if path.suffix.lower() in WRITABLE else ".png"
+def output_name(path: _AnyPath, extension: str | None = None, kind: FileKind = PHOTOS) -> _AnyPath:
+    """The name of what is made of a file: its own, with another suffix where its own cannot be written."""
+    kept = path.suffix if path.suffix.lower() in kind.written else kind.otherwise
     return path.with_suffix(extension or kept)
 
 

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -29,10 +29,11 @@ from facemend.errors import (
 )
 from facemend.files import unwritable
 from facemend.folder.plan import REPORT, output_name
-from facemend.folder.records import RECORDS, Records, Stamp, options_digest
+from facemend.folder.records import RECORDS, Records, Stamp, digest, pixel_options
 from facemend.folder.run import (
     FileReport,
     failure,
+    made_otherwise,
     make_record,
     make_report,
     report_line,
@@ -123,7 +124,7 @@ class PhotoWorker:
         photos: folder, path or URL.
         output: folder, path or URL.
         options: how to restore.
-        digest: of the options, see `options_digest`.
+        pixels: what of them decides the pixels, see `pixel_options`.
         overwrite: whether outputs that no record explains may be replaced.
 
     Raises:
@@ -131,11 +132,17 @@ class PhotoWorker:
     """
 
     def __init__(
-        self, photos: str, output: str, options: RestoreOptions, digest: str, *, overwrite: bool
+        self,
+        photos: str,
+        output: str,
+        options: RestoreOptions,
+        pixels: Mapping[str, Any],
+        *,
+        overwrite: bool,
     ) -> None:
         self._photos, self._outputs = UrlStore(photos), UrlStore(output)
         self._restorer = Restorer(options)
-        self._records = Records(self._outputs, digest)
+        self._records = Records(self._outputs, pixels)
         self._overwrite = overwrite
 
     def __call__(self, rows: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -171,11 +178,16 @@ class PhotoWorker:
         stamp = self._photos.stamp(source)
         if stamp is None:
             raise InputError(f"{name}: no such file")
-        record = self._records.find(output, stamp, read)
-        if record is not None and self._records.is_whole(record):
-            return told_before(name, self._outputs.full_url(output), record)
+        record = self._records.find(output, stamp, lambda: digest(read()))
+        made = self._outputs.full_url(output)
+        if record is not None and self._records.is_whole(record.outputs[:1]):
+            others = self._records.other_options(record)
+            if not others:
+                return told_before(name, made, record)
+            if not self._overwrite:
+                return made_otherwise(name, made, others)
         if not self._overwrite and self._outputs.stamp(output) is not None:
-            raise ExistsError(self._outputs.full_url(output))
+            raise ExistsError(made)
         content = read()
         return _Begun(source, output, stamp, content, read_picture(content, name=name))
 
@@ -205,8 +217,8 @@ class PhotoWorker:
                 raise InputError(f"{name}: {error}") from error
         report = make_report(name, made, result, total)
         data = encode_for(output, result.picture)
-        digest = self._records.options
-        self._records.put(make_record(report, source, begun.stamp, begun.content, {output: data}, digest))
+        options = self._records.options
+        self._records.put(make_record(report, source, begun.stamp, begun.content, {output: data}, options))
         try:
             self._outputs.write(output, data)
         except OSError as error:
@@ -223,7 +235,7 @@ def run_cluster(
     *,
     model: ModelInfo | None = None,
     overwrite: bool = False,
-) -> Iterator[FileReport]:
+) -> Generator[FileReport, None, None]:
     """Restore photos over a cluster; a failure is reported, and the run goes on.
 
     A worker that dies is replaced, and what it had in hand is done by another.
@@ -255,7 +267,7 @@ def run_cluster(
             "photos": photos,
             "output": output,
             "options": replace(options, threads=threads, device=cluster.device),
-            "digest": options_digest(options, model or find_named(options)),
+            "pixels": pixel_options(options, model or find_named(options)),
             "overwrite": overwrite,
         }
         # Few blocks, as each costs the driver something; many, so that the last ones are short.

@@ -128,7 +128,7 @@ class Record:
         source: its path below the folder of photos.
         stamp: of the photo as it was read.
         sha256: of its content.
-        options: digest of what decides the pixels, see `options_digest`.
+        options: what decides the pixels, see `pixel_options`.
         outputs: all files that were made of it, the main one first.
         faces: box and score of each restored face.
         skipped: the same of those left alone, with the reason.
@@ -139,7 +139,7 @@ class Record:
     source: str
     stamp: Stamp
     sha256: str
-    options: str
+    options: Mapping[str, Any]
     outputs: tuple[Output, ...]
     faces: tuple[Mapping[str, Any], ...] = ()
     skipped: tuple[Mapping[str, Any], ...] = ()
@@ -163,6 +163,8 @@ class Record:
             told = [(item.path, item.sha256) for item in record.outputs]
             if not told or not all(isinstance(text, str) for texts in told for text in texts):
                 return None
+            if not isinstance(record.options, dict):
+                return None
             return record if all(type(item.size) is int for item in record.outputs) else None
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
@@ -173,19 +175,19 @@ class Records(Generic[StoreT]):
 
     Args:
         store: the folder of outputs.
-        options: digest of this run's options, see `options_digest`.
+        options: of this run, see `pixel_options`.
     """
 
-    def __init__(self, store: StoreT, options: str) -> None:
+    def __init__(self, store: StoreT, options: Mapping[str, Any]) -> None:
         self.store, self.options = store, options
 
-    def find(self, output: str, stamp: Stamp | None, content: Callable[[], bytes]) -> Record | None:
-        """The record of a photo that was done with the content and the options of now.
+    def find(self, output: str, stamp: Stamp | None, sha256: Callable[[], str]) -> Record | None:
+        """The record of a photo that was done with the content of now; its options may be others.
 
         Args:
             output: its main output.
             stamp: of the photo.
-            content: reads the photo; called only where the stamp differs.
+            sha256: gives the checksum of the photo; called only where the stamp differs.
 
         Raises:
             FacemendError, OSError: the photo cannot be read.
@@ -194,13 +196,17 @@ class Records(Generic[StoreT]):
             record = Record.from_bytes(self.store.read(_name(output), _LARGEST))
         except OSError:
             return None
-        if record is None or record.options != self.options:
+        if record is None:
             return None
-        return record if record.stamp == stamp or record.sha256 == digest(content()) else None
+        return record if record.stamp == stamp or record.sha256 == sha256() else None
 
-    def is_whole(self, record: Record) -> bool:
-        """Whether all outputs are there, by their sizes."""
-        stamps = ((item, self.store.stamp(item.path)) for item in record.outputs)
+    def other_options(self, record: Record) -> str:
+        """What differs between the options of a record and those of now, in words; "" where nothing does."""
+        return other_options(record.options, self.options)
+
+    def is_whole(self, outputs: Iterable[Output]) -> bool:
+        """Whether all of these are there, by their sizes."""
+        stamps = ((item, self.store.stamp(item.path)) for item in outputs)
         return all(stamp is not None and stamp.size == item.size for item, stamp in stamps)
 
     def holds(self, item: Output) -> bool:
@@ -234,8 +240,8 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def options_digest(options: RestoreOptions, model: ModelInfo | None, *extras: str) -> str:
-    """Digest of all that decides the pixels: options, and the checksums of the model's graphs.
+def pixel_options(options: RestoreOptions, model: ModelInfo | None) -> dict[str, Any]:
+    """All that decides the pixels, as JSON can hold it: options, and a digest of the model's graphs.
 
     Device, backend, threads and the version of facemend are left out: they change the last bits at most, and
     half a million photos must not be done again because a program was updated in the middle.
@@ -243,11 +249,19 @@ def options_digest(options: RestoreOptions, model: ModelInfo | None, *extras: st
     Args:
         options: how photos are restored.
         model: the one that they name; None: a checkpoint file.
-        extras: names of further outputs of each photo, such as "compare".
     """
+    graphs = dict(model.sha256) if model else file_sha256(Path(options.model))
     what: dict[str, Any] = {name: getattr(options, name) for name in _PIXELS}
-    what["model"] = dict(model.sha256) if model else file_sha256(Path(options.model))
-    return digest(json.dumps(what | {"extras": sorted(extras)}, sort_keys=True).encode())
+    return what | {"model": digest(json.dumps(graphs, sort_keys=True).encode())}
+
+
+def other_options(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two sets of `pixel_options`, such as "w 0.5, now 0.7"; "" where nothing does."""
+    names = [name for name in sorted({*now, *was}) if was.get(name) != now.get(name)]
+    return ", ".join(
+        "another model" if name == "model" else f"{name} {was.get(name)}, now {now.get(name)}"
+        for name in names
+    )
 
 
 @contextmanager

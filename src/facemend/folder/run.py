@@ -34,7 +34,10 @@ MAX_JOBS = 4
 SMALL = 256
 """Side of the networks that may run several times at once unasked, pixels."""
 
+_CROPS = ("before", "after")
 _Result = TypeVar("_Result")
+Kept = dict[str, Output]
+"""Outputs of earlier runs that stay, by their paths in the records."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class FileReport:
         source: the input: a file, or a URL.
         output: what was written (or meant to be).
         error: one line naming the file and the fix, or None if all went well.
-        faces: box [x1, y1, x2, y2] in photo pixels and detector score of each restored face.
+        faces: number, box [x1, y1, x2, y2] in photo pixels and detector score of each restored face.
         skipped: the same of each face left as it was, with the reason.
         notes: what the user should know, such as that no face was found.
         seconds: time per part of the restoration, and the "total" with reading and encoding.
         done_before: an earlier run did it, from the same content and with the same options; now nothing was
             done.
+        other_options: in what the options differ with which an earlier run did it; now nothing was done, and
+            `error` says so.
     """
 
     source: Path | str
@@ -61,6 +66,7 @@ class FileReport:
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     done_before: bool = False
+    other_options: str = ""
 
 
 def share_cores(
@@ -101,8 +107,9 @@ def run_batch(
     """Work on the pictures of a run; a failure is reported, and the run goes on.
 
     Each of `jobs` threads takes one picture from reading to writing, so that never more than `jobs` pictures
-    are held. If the run is left early (the generator is closed, or Ctrl-C), pictures that were begun are
-    finished, and no others are begun.
+    are held. If the run is left early (the generator is closed), pictures that were begun are finished, and
+    no others are begun. Ctrl-C does not wait for them: those that are done are told, and KeyboardInterrupt
+    goes on while threads still work, which only the end of the process stops.
 
     Args:
         batch: what to do, see `plan_batch`.
@@ -116,23 +123,30 @@ def run_batch(
     Yields:
         A report for each job, in the order of the jobs, as soon as it and all before it are done.
     """
+    run = _Run(work, outputs, crops, compare, records)
 
-    def done(job: PhotoJob) -> FileReport:
-        return _reported(job, partial(_do_job, job, work, outputs, crops, compare, records))
+    def done(job: PhotoJob, kept: Kept) -> FileReport:
+        return _reported(job, partial(run.do, job, kept))
 
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="facemend")
     waiting: deque[Future[FileReport]] = deque()
+    wait = True
     try:
         for job in batch.jobs:
             # Outputs are claimed here, in order: which of two pictures gets a name must not depend on luck.
-            told = _reported(job, partial(_claim, job, outputs, crops, compare, records))
-            waiting.append(pool.submit(done, job) if told is None else _done(told))
+            told = _reported(job, partial(run.claim, job))
+            waiting.append(_done(told) if isinstance(told, FileReport) else pool.submit(done, job, told))
             if len(waiting) > 2 * jobs:  # enough to do for all while the oldest is slow
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except KeyboardInterrupt:
+        wait = False
+        pool.shutdown(wait, cancel_futures=True)
+        yield from (future.result() for future in waiting if future.done() and not future.cancelled())
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait, cancel_futures=True)
 
 
 def _done(report: FileReport) -> Future[FileReport]:
@@ -164,38 +178,95 @@ def _comparison(job: PhotoJob) -> Path:
     return job.output.with_name(f"{job.label or job.output.stem}_compare.jpg")
 
 
-def _claim(
-    job: PhotoJob, outputs: Outputs, crops: Path | None, compare: bool, records: Records[FolderStore] | None
-) -> FileReport | None:
-    """Take the names of a picture's outputs; a report if an earlier run has made them all."""
-    record = None
-    if records is not None:
-        output = _below(records, job.output)
-        stamp = FolderStore(job.source.parent).stamp(job.source.name)
-        record = records.find(output, stamp, partial(read_content, job.source))
-        if record is not None and not records.is_whole(record):  # killed among its outputs: begin again
-            for item in record.outputs:
-                path = records.store.root / item.path
-                # Whatever a record says, only what this picture can have made is ever looked at or removed.
-                if _is_own(job, path, crops) and not outputs.is_input(path) and records.holds(item):
-                    path.unlink(missing_ok=True)
-            record = None
-    outputs.claim(job.output, done=record is not None)
-    if compare:
-        outputs.claim(_comparison(job), done=record is not None)
-    return None if record is None else told_before(job.source, job.output, record)
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for all pictures of a run; see `run_batch`."""
 
+    work: Work
+    outputs: Outputs
+    crops: Path | None
+    compare: bool
+    records: Records[FolderStore] | None
 
-def _is_own(job: PhotoJob, path: Path, crops: Path | None) -> bool:
-    """Whether a path is of one of the outputs that a picture can have."""
-    real = path.resolve()
-    if real in (job.output.resolve(), _comparison(job).resolve()):
-        return True
-    return (
-        crops is not None
-        and real.parent == (crops / job.relative.parent).resolve()
-        and real.name.startswith(f"{_label(job)}_face")
-    )
+    def claim(self, job: PhotoJob) -> FileReport | Kept:
+        """Take the names of a picture's outputs.
+
+        Returns:
+            A report if there is nothing to do; else what earlier runs with the same options have made of the
+            picture and is still there: it stays, and what is missing is made.
+        """
+        kept: Kept = {}
+        if self.records is not None:
+            stamp = FolderStore(job.source.parent).stamp(job.source.name)
+            record = self.records.find(
+                self._below(job.output), stamp, lambda: digest(read_content(job.source))
+            )
+            if record is not None:
+                others = self.records.other_options(record)
+                if not others:
+                    wanted = {self._below(path) for path in self._paths(job, len(record.faces))}
+                    there = {item.path: item for item in record.outputs if item.path in wanted}
+                    if len(there) == len(wanted) and self.records.is_whole(there.values()):
+                        self._claim_names(job, there)
+                        return told_before(job.source, job.output, record)
+                    kept = {item.path: item for item in record.outputs if self.records.holds(item)}
+                elif not self.outputs.overwrite and self.records.is_whole(record.outputs[:1]):
+                    return made_otherwise(job.source, job.output, others)
+        self._claim_names(job, kept)
+        return kept
+
+    def _claim_names(self, job: PhotoJob, kept: Kept) -> None:
+        for path in (job.output, *([_comparison(job)] if self.compare else [])):
+            self.outputs.claim(path, done=self._below(path) in kept)
+
+    def _paths(self, job: PhotoJob, faces: int) -> Iterator[Path]:
+        """The outputs that are wanted of a picture with so many faces."""
+        yield job.output
+        if self.compare:
+            yield _comparison(job)
+        if self.crops is not None:
+            for number in range(1, faces + 1):
+                yield from (_crop_path(self.crops, job, number, name) for name in _CROPS)
+
+    def _below(self, path: Path) -> str:
+        """The path of an output as records name it."""
+        root = Path() if self.records is None else self.records.store.root
+        return Path(os.path.relpath(path, root)).as_posix()
+
+    def do(self, job: PhotoJob, kept: Kept) -> FileReport:
+        """Read, work, and write all but what is kept."""
+        start = perf_counter()
+        stamp = content = None
+        if self.records is not None:
+            stamp = FolderStore(job.source.parent).stamp(
+                job.source.name
+            )  # before the content: never too young
+            content = read_content(job.source)
+        picture, result = do_file(self.work, job.source, job.mask, content)
+        if result.picture is picture and format_of(job.output) == picture.format:
+            # Nothing is to be changed: not even its compression, or what a picture cannot hold.
+            made = {job.output: read_content(job.source) if content is None else content}
+            result = replace(result, notes=tuple(note for note in result.notes if note not in picture.notes))
+        else:
+            made = {job.output: encode_for(job.output, result.picture)}
+        if self.compare:
+            path = _comparison(job)
+            made[path] = encode_for(path, before_after(picture, result.picture))
+        if self.crops is not None:
+            for path, crop in _crops(job, result, self.crops):
+                self.outputs.claim(path, done=self._below(path) in kept)
+                made[path] = encode_for(path, crop)
+        report = make_report(job.source, job.output, result, perf_counter() - start)
+        files = {self._below(path): data for path, data in made.items()}
+        if self.records is not None and stamp is not None and content is not None:
+            options = self.records.options
+            record = make_record(report, job.relative.as_posix(), stamp, content, files, options)
+            items = {item.path: item for item in record.outputs} | kept
+            self.records.put(replace(record, outputs=tuple(items.values())))
+        for path, data in made.items():
+            if self._below(path) not in kept:
+                self.outputs.save_content(path, data)
+        return report
 
 
 def _label(job: PhotoJob) -> str:
@@ -203,57 +274,24 @@ def _label(job: PhotoJob) -> str:
     return job.relative.stem if job.label in ("", job.output.stem) else job.label
 
 
-def _below(records: Records[FolderStore], path: Path) -> str:
-    """The path of an output as records name it."""
-    return Path(os.path.relpath(path, records.store.root)).as_posix()
-
-
-def _do_job(
-    job: PhotoJob,
-    work: Work,
-    outputs: Outputs,
-    crops: Path | None,
-    compare: bool,
-    records: Records[FolderStore] | None,
-) -> FileReport:
-    start = perf_counter()
-    stamp = content = None
-    if records is not None:
-        stamp = FolderStore(job.source.parent).stamp(job.source.name)  # before the content: never too young
-        content = read_content(job.source)
-    picture, result = do_file(work, job.source, job.mask, content)
-    if result.picture is picture and format_of(job.output) == picture.format:
-        # Nothing is to be changed: not even its compression, or what a picture cannot hold.
-        made = {job.output: read_content(job.source) if content is None else content}
-        result = replace(result, notes=tuple(note for note in result.notes if note not in picture.notes))
-    else:
-        made = {job.output: encode_for(job.output, result.picture)}
-    if compare:
-        path = _comparison(job)
-        made[path] = encode_for(path, before_after(picture, result.picture))
-    if crops is not None:
-        for path, crop in _crops(job, result, crops):
-            outputs.claim(path)
-            made[path] = encode_for(path, crop)
-    report = make_report(job.source, job.output, result, perf_counter() - start)
-    if records is not None and stamp is not None and content is not None:
-        files = {_below(records, path): data for path, data in made.items()}
-        records.put(make_record(report, job.relative.as_posix(), stamp, content, files, records.options))
-    for path, data in made.items():
-        outputs.save_content(path, data)
-    return report
+def _crop_path(crops: Path, job: PhotoJob, number: int, name: str) -> Path:
+    return crops / job.relative.parent / f"{_label(job)}_face{number}_{name}.png"
 
 
 def _crops(job: PhotoJob, result: PhotoResult, crops: Path) -> Iterator[tuple[Path, Picture]]:
-    folder = crops / job.relative.parent
-    for number, face in enumerate(result.faces, 1):
-        for name, crop in (("before", face.crop), ("after", face.restored)):
+    for number, face in result.numbered():
+        for name, crop in zip(_CROPS, (face.crop, face.restored), strict=True):
             picture = replace(Picture.from_array(crop), icc=result.picture.in_rgb().icc)
-            yield folder / f"{_label(job)}_face{number}_{name}.png", picture
+            yield _crop_path(crops, job, number, name), picture
 
 
 def make_record(
-    report: FileReport, source: str, stamp: Stamp, content: bytes, files: Mapping[str, bytes], options: str
+    report: FileReport,
+    source: str,
+    stamp: Stamp,
+    content: bytes,
+    files: Mapping[str, bytes],
+    options: Mapping[str, Any],
 ) -> Record:
     """The record of a photo.
 
@@ -263,7 +301,7 @@ def make_record(
         stamp: of it.
         content: of it.
         files: what its outputs hold, the main one first, by their paths below the folder of outputs.
-        options: digest of the options.
+        options: those that decide the pixels.
     """
     made = tuple(Output(path, len(data), digest(data)) for path, data in files.items())
     told = (report.faces, report.skipped, report.notes, report.seconds)
@@ -274,6 +312,14 @@ def told_before(source: Path | str, output: Path | str, record: Record) -> FileR
     """The report of a photo that an earlier run has done."""
     told = (record.faces, record.skipped, record.notes, record.seconds)
     return FileReport(source, output, None, *told, done_before=True)
+
+
+def made_otherwise(source: Path | str, output: Path | str, others: str) -> FileReport:
+    """The report of a photo that an earlier run has done with other options; see `Records.other_options`."""
+    error = (
+        f"{output}: was made with other options ({others}): --overwrite makes it anew, or give another folder"
+    )
+    return FileReport(source, output, error, other_options=others)
 
 
 def make_report(source: Path | str, output: Path | str, result: PhotoResult, total: float) -> FileReport:
@@ -289,7 +335,7 @@ def make_report(source: Path | str, output: Path | str, result: PhotoResult, tot
     return FileReport(
         source,
         output,
-        faces=tuple(_face(restored.face) for restored in result.faces),
+        faces=tuple({"number": number, **_face(each.face)} for number, each in result.numbered()),
         skipped=tuple({**_face(skipped.face), "reason": skipped.reason} for skipped in result.skipped),
         notes=(*result.notes, *left_out(result.picture, format_of(output))),
         seconds={**seconds, "total": round(total, 4)},

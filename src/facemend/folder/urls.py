@@ -65,8 +65,9 @@ class UrlStore:
             found = self._files.find(self._root)
         except OSError as error:
             raise InputError(f"{self._url}: cannot be listed ({error.strerror or error})") from error
-        if not found and not self._files.isdir(self._root):
-            raise InputError(f"{self._url}: no such folder")
+        if not self._files.isdir(self._root):
+            fix = "is a file: give its folder" if found else "no such folder"
+            raise InputError(f"{self._url}: {fix}")
         return sorted(posixpath.relpath(path, self._root) for path in found)
 
     def stamp(self, path: str) -> Stamp | None:

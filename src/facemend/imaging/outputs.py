@@ -25,10 +25,13 @@ class Outputs:
     Args:
         inputs: files that are never written to.
         overwrite: whether files that were there before the run may be replaced.
+
+    Attributes:
+        overwrite: as given.
     """
 
     def __init__(self, inputs: Iterable[Path], *, overwrite: bool) -> None:
-        self._overwrite = overwrite
+        self.overwrite = overwrite
         self._inputs = {path.resolve() for path in inputs}
         self._claimed: set[Path] = set()
         self._lock = threading.Lock()
@@ -55,7 +58,7 @@ class Outputs:
                 raise OutputError(
                     f"{path}: another picture of this run has the same output; use another folder"
                 )
-            if not done and not self._overwrite and os.path.lexists(path):
+            if not done and not self.overwrite and os.path.lexists(path):
                 raise ExistsError(path)
             self._claimed.add(real)
 
@@ -85,7 +88,7 @@ class Outputs:
         """
         _make_folder(path.parent)
         try:
-            place(path, data, self._overwrite)
+            place(path, data, self.overwrite)
         except FileExistsError:
             raise ExistsError(path) from None
         except OSError as error:
@@ -109,7 +112,7 @@ class Outputs:
         if path.is_symlink():
             raise OutputError(f"{path}: is a link, which a report is not written through: remove it")
         try:
-            file = path.open(f"{'a' if append else 'w' if self._overwrite else 'x'}+b", buffering=0)
+            file = path.open(f"{'a' if append else 'w' if self.overwrite else 'x'}+b", buffering=0)
         except FileExistsError:
             raise ExistsError(path) from None
         except OSError as error:

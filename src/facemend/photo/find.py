@@ -28,11 +28,31 @@ class FoundFaces:
         aligned: the chosen faces, from left to right.
         skipped: the others, and why.
         notes: what the user should know.
+        chosen: their indices, where they were asked for by those.
     """
 
     aligned: tuple[AlignedFace, ...]
     skipped: tuple[SkippedFace, ...] = ()
     notes: tuple[str, ...] = ()
+    chosen: tuple[int, ...] | None = None
+
+    def only(self, indices: tuple[int, ...]) -> FoundFaces:
+        """The same with some of the faces; the others join those that are left alone.
+
+        Args:
+            indices: in `aligned`, in any order.
+
+        Raises:
+            InputError: there is no such face.
+        """
+        count, chosen = len(self.aligned), tuple(sorted(set(indices)))
+        if chosen[-1] >= count:
+            raise InputError(
+                f"there is no face {chosen[-1] + 1}: {count or 'none'} found, from left to right"
+            )
+        others = (SkippedFace(a.face, "not chosen") for i, a in enumerate(self.aligned) if i not in chosen)
+        aligned = tuple(self.aligned[index] for index in chosen)
+        return FoundFaces(aligned, (*self.skipped, *others), self.notes, chosen)
 
 
 def check_size(picture: Picture | Header, options: RestoreOptions) -> None:
@@ -63,7 +83,7 @@ def find_faces(
         done: what the note says of faces where none is left.
 
     Raises:
-        InputError: there is no detector.
+        InputError: there is no detector, or no face of an index that is asked for.
         BackendError: the detector failed.
     """
     if networks.detector is None:
@@ -79,7 +99,8 @@ def find_faces(
             except InputError as error:
                 skipped.append(SkippedFace(face, str(error)))
     notes = () if aligned else (_nothing_done(found, options.upscale, done),)
-    return FoundFaces(tuple(aligned), tuple(skipped), notes)
+    found_faces = FoundFaces(tuple(aligned), tuple(skipped), notes)
+    return found_faces.only(options.faces) if isinstance(options.faces, tuple) else found_faces
 
 
 def _choose(
@@ -99,7 +120,7 @@ def _choose(
             skipped.append(SkippedFace(face, f"{side:.0f} px is below the smallest size, {least:g} px"))
         else:
             candidates.append(face)
-    chosen = select(candidates, options.faces, size=size)
+    chosen = select(candidates, options.choice, size=size)
     others = [face for face in candidates if not any(face is other for other in chosen)]
     skipped += [SkippedFace(face, f"not the one asked for ({options.faces})") for face in others]
     return chosen, skipped

@@ -54,6 +54,10 @@ class Inpainter(PhotoTask):
         seen = [(face, hole_in_crop(hole, face.matrix, len(face.crop))) for face in found.aligned]
         hit = [(face, covered) for face, covered in seen if covered.any()]
         faces = self._filled(picture, hit, clock) if hit else ()
+        among = found.chosen or range(len(seen))
+        found = replace(
+            found, chosen=tuple(i for i, (_, covered) in zip(among, seen, strict=True) if covered.any())
+        )
         with clock("paste"):
             output, filled = self._pasted(picture, plain, hole, faces)
         return self._result(picture, output, found, faces, _left(found, int(hole.sum()), filled), clock)

@@ -26,7 +26,7 @@ class RestoreSettings(TypedDict, total=False):
     w: float
     upscale: int
     background: Background
-    faces: FaceChoice
+    faces: FaceChoice | tuple[int, ...]
     aligned: bool
     model: str
     threads: int
@@ -48,7 +48,8 @@ class RestoreOptions:
         upscale: 1, 2 or 4; output size = input size x upscale.
         background: what enlarges the photo outside the faces: lanczos (at once, as sharp as the photo), or
             realesrgan (a network that draws edges anew, some half a minute a megapixel on a CPU).
-        faces: which faces to restore: all, the largest one, or the one nearest to the centre.
+        faces: which faces to restore: all, the largest one, the one nearest to the centre; or indices of
+            those that `all` takes, from left to right and from 0 on, as `Restorer.redo` has them.
         aligned: the pictures are aligned face crops (any size): restore each as one face, paste nothing.
         model: name of a restoration model that ships with facemend, or the folder of another one.
         threads: CPU threads for the networks; 0 lets the runtime choose.
@@ -70,7 +71,7 @@ class RestoreOptions:
     w: float = 0.5
     upscale: int = 1
     background: Background = "lanczos"
-    faces: FaceChoice = "all"
+    faces: FaceChoice | tuple[int, ...] = "all"
     aligned: bool = False
     model: str = DEFAULT_MODEL
     threads: int = 0
@@ -89,7 +90,8 @@ class RestoreOptions:
             ("w", _is_number(self.w) and 0 <= self.w <= 1, "a number from 0 to 1"),
             ("upscale", _is_int(self.upscale) and self.upscale in UPSCALES, "1, 2 or 4"),
             ("background", self.background in get_args(Background), "lanczos or realesrgan"),
-            ("faces", self.faces in get_args(FaceChoice), "all, largest or center"),
+            ("faces", _are_faces(self.faces), "all, largest, center or a tuple of indices"),
+            ("faces", not (self.aligned and self.by_index), "all with aligned, which is one face each"),
             ("aligned", isinstance(self.aligned, bool), "True or False"),
             ("model", isinstance(self.model, str) and self.model != "", "the name of a model"),
             ("threads", _is_int(self.threads) and 0 <= self.threads <= 1024, "from 0 (automatic) to 1024"),
@@ -103,6 +105,16 @@ class RestoreOptions:
         ):
             if not ok:
                 raise ConfigError(f"{option} must be {wanted}, got {getattr(self, option)!r}")
+
+    @property
+    def choice(self) -> FaceChoice:
+        """How faces are chosen before those of single indices are taken."""
+        return "all" if isinstance(self.faces, tuple) else self.faces
+
+    @property
+    def by_index(self) -> bool:
+        """Whether single faces are asked for, which makes sense for one photo only."""
+        return isinstance(self.faces, tuple)
 
     @property
     def draws_background(self) -> bool:
@@ -133,6 +145,12 @@ def make_options(options: RestoreOptions | None, settings: Mapping[str, Any]) ->
 
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _are_faces(value: object) -> bool:
+    if isinstance(value, tuple):
+        return bool(value) and all(_is_int(index) and index >= 0 for index in value)
+    return value in get_args(FaceChoice)
 
 
 def _is_int(value: object) -> bool:

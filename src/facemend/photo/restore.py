@@ -151,7 +151,8 @@ class Restorer(PhotoTask):
             Prepared(picture, item.aligned, skipped=item.skipped, notes=item.notes, whole=whole)
             for picture, item in zip(pictures, found, strict=True)
         ]
-        return self._finish(self._encoded(prepared, clocks), self.options.w, clocks)
+        results = self._finish(self._encoded(prepared, clocks), self.options.w, clocks)
+        return [replace(result, chosen=item.chosen) for result, item in zip(results, found, strict=True)]
 
     def _encoded(self, prepared: Sequence[Prepared], clocks: Sequence[Clock]) -> list[Prepared]:
         """With what the network's heavy half says of the faces."""

@@ -52,6 +52,7 @@ class PhotoResult:
         seconds: time per part.
         model: name of the model.
         w: the fidelity weight used.
+        chosen: indices of the faces among those that there were to choose from; None: all were taken.
         inputs: files that it was made from, the photo first.
         untouched: nothing of the photo was to be changed.
     """
@@ -63,8 +64,14 @@ class PhotoResult:
     seconds: Mapping[str, float]
     model: str
     w: float
+    chosen: tuple[int, ...] | None = field(default=None, kw_only=True)
     inputs: tuple[Path, ...] = field(default=(), kw_only=True)
     untouched: bool = field(default=False, kw_only=True)
+
+    def numbered(self) -> Iterator[tuple[int, RestoredFace]]:
+        """The faces with their numbers, 1 the leftmost; a choice of some of them does not change these."""
+        indices = range(len(self.faces)) if self.chosen is None else self.chosen
+        return ((index + 1, face) for index, face in zip(indices, self.faces, strict=True))
 
     def save(self, path: AnyPath, *, overwrite: bool = False) -> Path:
         """Write the photo as `facemend restore` does: whole or not at all; the folder is made if needed.

@@ -86,6 +86,7 @@ class PhotoTask:
             seconds=MappingProxyType(clock.seconds),
             model=self.options.model,
             w=self.options.w,
+            chosen=found.chosen,
             untouched=output is picture,
         )
 

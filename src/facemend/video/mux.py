@@ -180,7 +180,7 @@ def join(
             kept, _ = _add_others(target, source, info, output)
             target.metadata.update(_metadata(source.metadata, _OF_THE_CONTAINER))
             target.set_chapters(_chapters(source, info, span, origin))
-            shown = _pictures(segments, info, origin)
+            shown = _ended(_pictures(segments, info, origin), segments[-1], info, origin)
             damaged = 0
             for packet, stream in _merged(shown, _copied(source, kept, info, span, origin), pictures):
                 packet.stream = stream
@@ -240,7 +240,7 @@ def _pictures(segments: Sequence[Segment], info: FilmInfo, origin: Fraction) -> 
     import av
 
     delay = max(segment.delay for segment in segments)
-    step = max(1, round(1 / (info.rate * info.time_base)))
+    step = _step(info)
     shift = round(origin / info.time_base)
     due: list[int] = []
     begin, place = 0, 0
@@ -255,10 +255,28 @@ def _pictures(segments: Sequence[Segment], info: FilmInfo, origin: Fraction) -> 
                 heapq.heappush(due, pts)
                 begin = pts if place == 0 else begin
                 dts = heapq.heappop(due) if place >= delay else begin - (delay - place) * step
-                packet.duration = segment.duration if pts == segment.times[-1] and segment.duration else step
+                packet.duration = step
                 packet.pts, packet.dts, packet.time_base = pts - shift, dts - shift, info.time_base
                 place += 1
                 yield packet
+
+
+def _ended(packets: Iterator[Packet], last: Segment, info: FilmInfo, origin: Fraction) -> Iterator[Packet]:
+    """The same; the last packet lasts to the end of the film, which containers take for its length."""
+    end = last.times[-1] + (last.duration or _step(info)) - round(origin / info.time_base)
+    held: Packet | None = None
+    for packet in packets:
+        if held is not None:
+            yield held
+        held = packet
+    if held is not None and held.pts is not None:
+        held.dts, held.duration = held.pts, end - held.pts  # nothing after it needs to be decoded earlier
+        yield held
+
+
+def _step(info: FilmInfo) -> int:
+    """From frame to frame, units of the film's time base."""
+    return max(1, round(1 / (info.rate * info.time_base)))
 
 
 def _copied(

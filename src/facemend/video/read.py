@@ -29,12 +29,15 @@ VIDEO_SUFFIXES = frozenset(
 )
 """Files that are taken for films by their names."""
 
+ANIMATIONS = frozenset((".gif", ".png", ".apng", ".webp"))
+"""Files that are pictures by their names, and may be animations, which films are made of where asked for."""
+
 MAX_PIXELS = 36_000_000
 """Largest frame, width x height: 8K."""
 
 # A file may claim to be a playlist, which would make the reader open other files and addresses: only
 # containers that hold their content themselves are read.
-_CONTAINERS = "asf,avi,dv,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,mxf,nut,ogg"
+_CONTAINERS = "apng,asf,avi,dv,flv,gif,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,mxf,nut,ogg"
 _TOO_DAMAGED = 0.1  # share of the packets
 _PQ = 16
 _USUAL_RATE, _RATES = Fraction(25), (1, 1000)
@@ -116,6 +119,11 @@ class FilmFrame:
     pixels: VideoFrame
 
 
+def is_film(path: Path | str) -> bool:
+    """Whether a file is taken for a film by its name."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
 def open_file(path: Path) -> InputContainer:
     """Open a film. Nothing but this file is read, whatever it says.
 
@@ -133,7 +141,11 @@ def open_file(path: Path) -> InputContainer:
             str(path.resolve()), "r", options={"max_pixels": str(MAX_PIXELS)}, container_options=closed
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{path}: no film that can be read ({one_line(error)})") from error
+        suffix = path.suffix.lower()
+        what = "animation" if suffix in ANIMATIONS else "film"
+        webp = "FFmpeg knows no animated WebP: make it an APNG"
+        reason = webp if suffix == ".webp" else one_line(error)
+        raise InputError(f"{path}: no {what} that can be read ({reason})") from error
 
 
 def probe(path: Path) -> FilmInfo:
@@ -231,7 +243,8 @@ def _checked(path: Path, frame: VideoFrame) -> tuple[str, ...]:
     notes = []
     if frame.interlaced_frame:
         notes.append("the film is interlaced: deinterlace it first, or moving faces keep their combs")
-    if frame.format.name.startswith(("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya")):
+    has_alpha = frame.format.name.startswith(("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya"))
+    if has_alpha and frame.to_ndarray(format="rgba")[..., 3].min() < 255:  # GIF always says that it has
         notes.append("transparency is left out")
     return tuple(notes)
 
@@ -331,7 +344,7 @@ def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iter
         packets += 1
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
+        except av.FFmpegError:  # invalid data, or arguments of the decoder that nothing valid has
             damaged += 1
             continue
         for frame in frames:

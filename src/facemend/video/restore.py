@@ -132,6 +132,8 @@ def restore_video(
 def _check_options(options: RestoreOptions, span: Span) -> None:
     if options.aligned:
         raise ConfigError("aligned goes with photos only: the faces of a film are found in its frames")
+    if options.by_index:
+        raise ConfigError("faces by number go with one photo only: they come and go in a film")
     if options.background != "lanczos":
         raise ConfigError(f"background must be lanczos with films, got {options.background}")
     start, end = span.start, span.end

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from facemend.errors import ExistsError, InputError, OutputError
-from facemend.files import move, unwritable
+from facemend.files import begin, move, unwritable
 from facemend.video.frames import FilmState
 from facemend.video.mux import Segment
 from facemend.video.state import load_state, save_state
@@ -39,6 +39,20 @@ class Done:
         return len(self.segment.times)
 
 
+def kept_frames(output: Path) -> int:
+    """How many frames of a film wait in its work folder; where there are none, that goes."""
+    folder = _folder(output)
+    said = (json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("[0-9]*.json"))
+    frames = sum(len(each["times"]) for each in said)
+    if not frames and (folder / _RUN).is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+    return frames
+
+
+def _folder(output: Path) -> Path:
+    return output.with_name(f"{output.name}.facemend")
+
+
 class WorkFolder:
     """Segments of one film, beside its output; made where it is missing.
 
@@ -54,7 +68,7 @@ class WorkFolder:
     """
 
     def __init__(self, output: Path, run: Mapping[str, Any], *, overwrite: bool) -> None:
-        self.path = output.with_name(f"{output.name}.facemend")
+        self.path = _folder(output)
         try:
             if overwrite and self._other(run):
                 self.remove()
@@ -102,7 +116,7 @@ class WorkFolder:
 
     def new_file(self, suffix: str = "") -> Path:
         """A name for a file that is in the making; what has such a name is removed by the next run."""
-        return self.path / f"{secrets.token_hex(6)}{suffix}{_PART}"
+        return begin(self.path / f"{secrets.token_hex(6)}{suffix}{_PART}")
 
     def finish(self, number: int, file: Path, done: Done, state: FilmState) -> Done:
         """Take a segment in.

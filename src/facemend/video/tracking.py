@@ -136,7 +136,7 @@ class FaceTracker:
         least = self._options.min_face
         large = [t for t in tracks if min(t.face.box.width, t.face.box.height) >= least]
         present = [t for t in large if t.missed <= PATIENCE]
-        chosen = {id(f) for f in select([t.face for t in present], self._options.faces, size=size)}
+        chosen = {id(f) for f in select([t.face for t in present], self._options.choice, size=size)}
         wanted = {t.number for t in present if id(t.face) in chosen}
         going = []
         for track in sorted(tracks, key=lambda t: t.face.box.x1):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +17,41 @@ import typer
 
 from facemend.cli._shared.console import plural, say, shown, warn
 from facemend.cli._shared.options import FilmOptions, PhotoOptions, SharedOptions, checked
+from facemend.cli._shared.photos import (
+    other_count,
+    tell_ignored,
+    tell_otherwise,
+    tell_places,
+    tell_unlisted,
+)
+from facemend.cli._shared.stopping import STOPPED, interruptible
 from facemend.cli._shared.weights import resolve_model
 from facemend.errors import FacemendError
+from facemend.files import file_sha256
 
 if TYPE_CHECKING:
+    from facemend.folder.plan import PhotoJob
+    from facemend.folder.records import FolderStore, Record, Records, Stamp
+    from facemend.imaging import Outputs
+    from facemend.photo.networks import Networks
+    from facemend.photo.options import RestoreOptions
     from facemend.video.restore import OnFrame, VideoOptions, VideoResult
+    from facemend.weights.models import ModelInfo
 
 _TIME = re.compile(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d+)?)")
 _PHOTOS_ONLY = ("compare", "crops", "report", "jobs", "aligned")
 
 
 def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
-    """Whether the inputs of `restore` are films: all of them or none.
+    """Whether `restore` is to make films of its inputs: of all of them or none.
 
     Raises:
         BadParameter: films and other inputs, or options that films do not have.
     """
-    films = [path for path in inputs if _is_film(path)]
+    from facemend.video.mux import FORMATS
+
+    to_film = given.output is not None and given.output.suffix.lower() in FORMATS
+    films = [path for path in inputs if _is_film(path, animations=to_film)]
     if films and len(films) < len(inputs):
         raise typer.BadParameter("films and photos do not go together: use a command for each")
     unfit = [f"--{name}" for name in _PHOTOS_ONLY if getattr(given, name)]
@@ -40,10 +60,10 @@ def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
     return bool(films)
 
 
-def _is_film(path: Path) -> bool:
-    from facemend.video.read import VIDEO_SUFFIXES
+def _is_film(path: Path, *, animations: bool) -> bool:
+    from facemend.video.read import ANIMATIONS, is_film
 
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
+    return not path.is_dir() and (is_film(path) or (animations and path.suffix.lower() in ANIMATIONS))
 
 
 def film_options(given: PhotoOptions) -> FilmOptions:
@@ -51,55 +71,152 @@ def film_options(given: PhotoOptions) -> FilmOptions:
     return FilmOptions(**{field.name: getattr(given, field.name) for field in fields(SharedOptions)})
 
 
-def run_films(films: Sequence[Path], given: FilmOptions, own: Mapping[str, Any]) -> None:
+def run_films(inputs: Sequence[Path], given: FilmOptions, own: Mapping[str, Any]) -> None:
     """Restore films one after the other, and tell of each; ends the command if one failed.
 
     Args:
-        films: files.
+        inputs: films, animations and folders of films; what is done in a folder is left out.
         given: what was asked for; the model may be a weight file, which is imported at its first use.
         own: further fields of `RestoreOptions`; w may be None for the default of films.
     """
-    from facemend.photo.networks import Networks
+    from facemend.folder.plan import FileKind, plan_batch
+    from facemend.folder.records import sole_run
+    from facemend.imaging import Outputs
     from facemend.photo.options import RestoreOptions
-    from facemend.video.restore import DEFAULT_W, restore_video
+    from facemend.video.mux import FORMATS
+    from facemend.video.read import VIDEO_SUFFIXES
+    from facemend.video.restore import DEFAULT_W
 
-    if photos := [shown(path) for path in films if not _is_film(path)]:
+    named = [path for path in inputs if not path.is_dir()]
+    if photos := [shown(path) for path in named if not _is_film(path, animations=True)]:
         raise typer.BadParameter(f"{photos[0]}: is no film by its name; photos go with `facemend restore`")
+    if given.indices:
+        raise typer.BadParameter(f"--faces {given.faces}: numbers go with one photo only")
     options = checked(RestoreOptions, **({"w": DEFAULT_W} | given.settings(**own)))
-    jobs = [(film, _output(film, given.output, several=len(films) > 1)) for film in films]
-    plans = [checked(_video_options, target, given) for _, target in jobs]
+    kind = FileKind("films", VIDEO_SUFFIXES, tuple(FORMATS), ".mkv")
+    batch = checked(plan_batch, inputs, given.output, kind=kind)
+    plans = [checked(_video_options, job.output, given) for job in batch.jobs]
     options, model = resolve_model(options)
-    networks: Networks | None = None
-    failed = False
-    for (film, target), video in zip(jobs, plans, strict=True):
-        try:
-            networks = networks or Networks.load(options, model=model)
-            with _progress(shown(film)) as on_frame:
-                result = restore_video(film, target, options, video, networks=networks, on_frame=on_frame)
-            _tell(film, result)
-        except FacemendError as error:
-            if len(films) == 1:
-                raise
-            warn(f"facemend: {error}")
-            failed = True
-        except KeyboardInterrupt:
-            warn("facemend: stopped; the same command goes on from there")
-            raise typer.Exit(130) from None
-    if failed:
+    films = _Films(options, model, batch.root, Outputs(batch.inputs, overwrite=True))
+    with nullcontext() if batch.root is None else sole_run(batch.root):
+        for number, (job, video) in enumerate(zip(batch.jobs, plans, strict=True)):
+            try:
+                films.do(job, video)
+            except FacemendError as error:
+                if len(batch.jobs) == 1:
+                    raise
+                warn(f"facemend: {error}")
+                films.failed += 1
+            except KeyboardInterrupt:
+                _tell_stop(job, len(batch.jobs) - number - 1)
+                raise typer.Exit(STOPPED) from None
+    tell_ignored(batch.ignored, "films")
+    tell_unlisted(batch)
+    if len(inputs) > len(named):
+        films.sum_up(batch.places)
+    if films.failed or films.otherwise or batch.unlisted or not batch.jobs:
         raise typer.Exit(1)
 
 
-def _output(film: Path, output: Path | None, *, several: bool) -> Path:
-    from facemend.video.mux import FORMATS
+@dataclass
+class _Films:
+    """A run over films.
 
-    name = film.with_suffix(film.suffix if film.suffix.lower() in FORMATS else ".mkv").name
-    if output is None:
-        return film.with_name(f"{Path(name).stem}_restored{Path(name).suffix}")
-    if output.suffix and not output.is_dir():
-        if several:
-            raise typer.BadParameter(f"{output}: several films need a folder to write to, not a file")
-        return output
-    return output / name
+    Attributes:
+        options: how faces are restored.
+        model: the one that they name.
+        root: the folder that films of a folder go to, with the records of what is done; None: it has none.
+        outputs: sees to it that no film replaces an input, or another film of the run.
+        networks: loaded once they are needed.
+        done: films that went well now.
+        before: films that an earlier run had done.
+        otherwise: how many an earlier run had done with which other options.
+        failed: the others.
+    """
+
+    options: RestoreOptions
+    model: ModelInfo | None
+    root: Path | None
+    outputs: Outputs
+    networks: Networks | None = None
+    done: int = 0
+    before: int = 0
+    otherwise: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+
+    def do(self, job: PhotoJob, video: VideoOptions) -> None:
+        """Restore a film and tell of it, unless that was done before."""
+        from facemend.folder.records import FolderStore
+        from facemend.photo.networks import Networks
+        from facemend.video.restore import restore_video
+
+        self.outputs.claim(job.output, done=True)
+        records = self._records(video)
+        stamp = FolderStore(job.source.parent).stamp(job.source.name)
+        if records is not None and self._is_done(job, records, stamp, overwrite=video.overwrite):
+            return
+        self.networks = self.networks or interruptible(partial(Networks.load, self.options, model=self.model))
+        with _progress(shown(job.source)) as on_frame:
+            work = partial(restore_video, job.source, job.output, self.options, video)
+            result = interruptible(partial(work, networks=self.networks, on_frame=on_frame))
+        if records is not None and stamp is not None:
+            records.put(interruptible(partial(_record, job, stamp, records)))
+        self.done += 1
+        _tell(job.source, result)
+
+    def _records(self, video: VideoOptions) -> Records[FolderStore] | None:
+        from facemend.folder.records import FolderStore, Records, pixel_options
+
+        if self.root is None:
+            return None
+        span = {side: None if value is None else str(value) for side, value in asdict(video.span).items()}
+        how = pixel_options(self.options, self.model) | asdict(video.coding) | span
+        return Records(FolderStore(self.root), how)
+
+    def _is_done(
+        self, job: PhotoJob, records: Records[FolderStore], stamp: Stamp | None, *, overwrite: bool
+    ) -> bool:
+        """Whether there is nothing to do, which is counted."""
+        name = job.output.relative_to(records.store.root).as_posix()
+        record = records.find(name, stamp, partial(file_sha256, job.source))
+        if record is None or not records.is_whole(record.outputs):
+            return False
+        others = records.other_options(record)
+        if others and overwrite:
+            return False
+        if others:
+            self.otherwise[others] += 1
+        else:
+            self.before += 1
+        return True
+
+    def sum_up(self, places: Sequence[Path]) -> None:
+        """Tell what became of the films of folders."""
+        tell_otherwise(self.otherwise, "film", places)
+        if not self.done + self.before + self.failed + sum(self.otherwise.values()):
+            warn("facemend: no films found")
+            return
+        others = other_count(self.otherwise)
+        say(f"{plural(self.done, 'film')} done, {self.before} done before{others}, {self.failed} failed")
+        tell_places(places)
+
+
+def _record(job: PhotoJob, stamp: Stamp, records: Records[FolderStore]) -> Record:
+    from facemend.folder.records import Output, Record
+
+    name = job.output.relative_to(records.store.root).as_posix()
+    made = Output(name, job.output.stat().st_size, file_sha256(job.output))
+    return Record(job.relative.as_posix(), stamp, file_sha256(job.source), records.options, (made,))
+
+
+def _tell_stop(job: PhotoJob, left: int) -> None:
+    from facemend.video.segments import kept_frames
+
+    frames = kept_frames(job.output)
+    kept = f"{plural(frames, 'frame')} of it are kept" if frames else "nothing of it is kept"
+    goes_on = "goes on from there" if frames else "begins it anew"
+    films = f", and {plural(left, 'film')} after it are left" if left else ""
+    warn(f"facemend: stopped in {shown(job.source)}: {kept}{films}; the same command {goes_on}")
 
 
 def _video_options(output: Path, given: FilmOptions) -> VideoOptions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -16,6 +17,7 @@ from facemend.photo.options import RestoreOptions
 
 DEFAULTS = RestoreOptions()
 MORE, SPEED, FILMS = "More", "Speed", "Films"
+_NUMBERS = re.compile(r"\d{1,9}(,\d{1,9})*")
 
 Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")]
 Upscale = Annotated[int, typer.Option(help="Output size: 1, 2 or 4 times the input.")]
@@ -41,7 +43,13 @@ class SharedOptions:
         Path | None,
         typer.Option("-o", "--output", help="File or folder to write; by default a new name beside each."),
     ] = None
-    faces: Annotated[str, typer.Option(help="Faces to work on: all, largest or center.")] = DEFAULTS.faces
+    faces: Annotated[
+        str,
+        typer.Option(
+            help="Faces to work on: all, largest, center; of one photo also numbers such as 2,5: "
+            "1 is the leftmost, as --report and --crops count them."
+        ),
+    ] = "all"
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing outputs (never an input).")
     ] = False
@@ -58,9 +66,24 @@ class SharedOptions:
     backend: Annotated[str, _speed("What runs the network: onnx or torch.")] = DEFAULTS.backend
     precision: Annotated[str, _speed("fp32; with --backend torch also bf16.")] = DEFAULTS.precision
 
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Those of the faces that were asked for by number; none where they were not.
+
+        Raises:
+            BadParameter: a number is 0.
+        """
+        if not _NUMBERS.fullmatch(self.faces):
+            return ()
+        numbers = [int(number) for number in self.faces.split(",")]
+        if 0 in numbers:
+            raise typer.BadParameter("--faces counts from 1, the leftmost")
+        return tuple(number - 1 for number in numbers)
+
     def settings(self, **more: Any) -> dict[str, Any]:
         """The fields of `RestoreOptions` among these and `more`; those that were not given are left out."""
         given = {field.name: getattr(self, field.name, None) for field in fields(RestoreOptions)} | more
+        given["faces"] = self.indices or self.faces
         return {name: value for name, value in given.items() if value is not None}
 
 

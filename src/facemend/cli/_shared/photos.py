@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -13,11 +14,11 @@ import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
 from facemend.cli._shared.options import PhotoOptions, checked
+from facemend.cli._shared.stopping import STOPPED, interruptible
 from facemend.cli._shared.weights import resolve_model
 
 if TYPE_CHECKING:
     from facemend.folder.plan import Batch
-    from facemend.folder.records import FolderStore, Records
     from facemend.folder.run import FileReport
     from facemend.imaging import Outputs
     from facemend.photo.options import RestoreOptions
@@ -52,12 +53,14 @@ def run_photos(
         naming: of the outputs, see `plan_batch`.
     """
     from facemend.folder.plan import REPORT, plan_batch
-    from facemend.folder.records import sole_run
+    from facemend.folder.records import FolderStore, Records, pixel_options, sole_run
     from facemend.folder.run import run_batch, share_cores
     from facemend.imaging import Outputs
-    from facemend.photo.networks import Networks
     from facemend.photo.task import task_options
 
+    into_folder = len(photos) > 1 or photos[0].is_dir()
+    if given.indices and into_folder:
+        raise typer.BadParameter(f"--faces {given.faces}: numbers go with one photo, as each has its own")
     options = checked(task_options, task.task, None, given.settings(**own or {}))
     batch = checked(plan_batch, photos, given.output, **naming)
     options, model = resolve_model(options, task.task)
@@ -65,34 +68,30 @@ def run_photos(
     outputs = Outputs(batch.inputs, overwrite=given.overwrite)
     if given.report is not None:
         outputs.claim(given.report)
-    worker = task(options, networks=Networks.load(options, task.task, model))
-    for note in worker.notes:
-        warn(f"facemend: {note}")
+    worker = _loaded(task, options, model)
     root = batch.root if resumes and batch.jobs else None
     how: dict[str, Any] = {"crops": given.crops, "compare": given.compare, "jobs": jobs}
-    how["records"] = None if root is None else _records(root, options, model, given)
-    lasting = None if root is None else root / REPORT
+    if root is not None:
+        how["records"] = Records(FolderStore(root), pixel_options(options, model))
+    told: dict[str, Any] = {"batch": batch, "notes": worker.notes, "done": task.done}
+    told["lasting"] = None if root is None else root / REPORT
+    told["places"] = batch.places if into_folder else ()
     with nullcontext() if root is None else sole_run(root, *([given.crops] if given.crops else [])):
         reports = run_batch(batch, partial(work, worker), outputs, **how)
-        all_well = follow(
-            reports, len(batch.jobs), options, given.report, outputs, lasting, batch, worker.notes, task.done
-        )
-    tell_ignored(batch.ignored)
-    for folder in batch.unlisted:
-        warn(f"facemend: {shown(folder)}: cannot be listed, its photos are left out: check its permissions")
-    if batch.root is not None and batch.jobs:
-        say(f"-> {shown(batch.root)}")
+        all_well = follow(reports, len(batch.jobs), options, given.report, outputs, **told)
+    tell_unlisted(batch)
     if not all_well or batch.unlisted:
         raise typer.Exit(1)
 
 
-def _records(
-    root: Path, options: RestoreOptions, model: ModelInfo | None, given: PhotoOptions
-) -> Records[FolderStore]:
-    from facemend.folder.records import FolderStore, Records, options_digest
+def _loaded(task: type[PhotoTask], options: RestoreOptions, model: ModelInfo | None) -> PhotoTask:
+    """What does the work; tells what the user should know of how its networks run."""
+    from facemend.photo.networks import Networks
 
-    extras = [name for name in ("compare", "crops") if getattr(given, name)]
-    return Records(FolderStore(root), options_digest(options, model, *extras))
+    worker = task(options, networks=interruptible(partial(Networks.load, options, task.task, model)))
+    for note in worker.notes:
+        warn(f"facemend: {note}")
+    return worker
 
 
 def follow(
@@ -101,6 +100,8 @@ def follow(
     options: RestoreOptions,
     report: Path | None,
     outputs: Outputs,
+    *,
+    places: Sequence[Path | str] = (),
     lasting: Path | None = None,
     batch: Batch | None = None,
     notes: Sequence[str] = (),
@@ -114,6 +115,7 @@ def follow(
         options: how they are restored.
         report: file for it, claimed already; None: none is wanted.
         outputs: writes it.
+        places: the folders that the results go to, to be named at the end.
         lasting: the report of lines that every run into a folder adds to.
         batch: the photos, for a report in one piece.
         notes: what was told for all photos.
@@ -151,12 +153,14 @@ def follow(
                     _tell(item, notes)
         except KeyboardInterrupt:
             stopped = True
-            warn(f"facemend: stopped after {totals.count} of {plural(count, 'photo')}")
+            _tell_stop(totals.count, count, resumes=lasting is not None)
     if whole is not None and batch is not None:
         outputs.save_text(whole, report_text(kept, batch, options))
-    _summary(totals, done)
+    if batch is not None:
+        tell_ignored(batch.ignored)
+    _summary(totals, count, done, places)
     if stopped:
-        raise typer.Exit(130)
+        raise typer.Exit(STOPPED)
     return bool(totals.count) and not totals.failed
 
 
@@ -168,6 +172,7 @@ class Totals:
         done: photos that went well now.
         before: photos that an earlier run had done.
         failed: the others.
+        otherwise: how many of these an earlier run had done with which other options.
         faces: worked on now.
         lines: one for each of the first that went well.
     """
@@ -175,6 +180,7 @@ class Totals:
     done: int = 0
     before: int = 0
     failed: int = 0
+    otherwise: Counter[str] = field(default_factory=Counter)
     faces: int = 0
     lines: list[str] = field(default_factory=list)
 
@@ -187,6 +193,8 @@ class Totals:
         """Count one more."""
         if item.error is not None:
             self.failed += 1
+            if item.other_options:
+                self.otherwise[item.other_options] += 1
         elif item.done_before:
             self.before += 1
         else:
@@ -199,30 +207,85 @@ class Totals:
 
 def _tell(item: FileReport, told: Sequence[str]) -> None:
     """Say what is wrong with one file, apart from what was told for all."""
-    if item.error is not None:
+    if item.error is not None and not item.other_options:  # of these there may be thousands
         warn(f"facemend: {item.error}")
-        return
-    if item.done_before:
+    if item.error is not None or item.done_before:
         return
     for note in item.notes:
         if note not in told:
             warn(f"{shown(item.source)}: {note}")
 
 
-def _summary(totals: Totals, done_word: str) -> None:
+def _tell_stop(done: int, count: int, *, resumes: bool) -> None:
+    if count == 1:
+        warn("facemend: stopped before the photo was done")
+        return
+    rest = "goes on from there" if resumes else "does these"
+    warn(
+        f"facemend: stopped after {done} of {plural(count, 'photo')}: {count - done} are left, "
+        f"and the same command {rest}"
+    )
+
+
+def tell_otherwise(counts: Counter[str], noun: str, places: Sequence[Path | str]) -> None:
+    """Say how many photos or films were there already, made with which other options."""
+    where = "".join(f"{shown(place)}: " for place in places[:1])
+    for others, count in counts.items():
+        were, them = ("was", "it") if count == 1 else ("were", "them")
+        warn(
+            f"facemend: {where}{plural(count, noun)} {were} made with other options ({others}): "
+            f"--overwrite makes {them} anew, or give another folder"
+        )
+
+
+def other_count(counts: Counter[str]) -> str:
+    """The same as a part of a summary."""
+    count = sum(counts.values())
+    return f", {count} with other options" if count else ""
+
+
+def tell_places(places: Sequence[Path | str]) -> None:
+    """Say in which folders the results are."""
+    if places:
+        more = f" and {plural(len(places) - FEW, 'more folder')}" if len(places) > FEW else ""
+        say(f"-> {', '.join(shown(place) for place in places[:FEW])}{more}")
+
+
+def _summary(totals: Totals, count: int, done_word: str, places: Sequence[Path | str]) -> None:
+    tell_otherwise(totals.otherwise, "photo", places)
     for line in totals.lines if totals.done <= FEW else []:
         say(line)
-    if not totals.count:
+    if not count:
         warn("facemend: no photos found")
     elif totals.count > 1 or totals.before:
         faces = f"({plural(totals.faces, 'face')} {done_word})"
         before = f", {totals.before} done before" if totals.before else ""
-        say(f"{plural(totals.done, 'photo')} done {faces}{before}, {totals.failed} failed")
+        failed = totals.failed - sum(totals.otherwise.values())
+        others = other_count(totals.otherwise)
+        say(f"{plural(totals.done, 'photo')} done {faces}{before}{others}, {failed} failed")
+    if totals.count:
+        tell_places(places)
 
 
-def tell_ignored(files: Sequence[Path | str]) -> None:
-    """Name some of the files in folders that are no pictures, if there are any."""
-    if files:
-        names = ", ".join(shown(path) for path in files[:5])
-        more = f" and {len(files) - 5} more" if len(files) > 5 else ""
-        warn(f"skipped {plural(len(files), 'file')} that are no pictures: {names}{more}")
+def tell_ignored(files: Sequence[Path | str], noun: str = "pictures") -> None:
+    """Name some of the files in folders that were left out, if there are any; films apart from the rest."""
+    from facemend.video.read import is_film
+
+    films = [path for path in files if noun == "pictures" and is_film(path)]
+    others = [path for path in files if path not in films]
+    if films:
+        count, them = plural(len(films), "film"), "it" if len(films) == 1 else "them"
+        warn(f"{count} left out (`facemend video FOLDER` restores {them}): {_some(films)}")
+    if others:
+        warn(f"skipped {plural(len(others), 'file')} that are no {noun}: {_some(others)}")
+
+
+def tell_unlisted(batch: Batch) -> None:
+    """Name the folders that cannot be listed."""
+    for folder in batch.unlisted:
+        warn(f"facemend: {shown(folder)}: cannot be listed, what is in it is left out: check its permissions")
+
+
+def _some(files: Sequence[Path | str]) -> str:
+    more = f" and {len(files) - FEW} more" if len(files) > FEW else ""
+    return ", ".join(shown(path) for path in files[:FEW]) + more

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ def run_cluster(photos: Sequence[Path], given: PhotoOptions, own: Mapping[str, A
     from facemend.folder.urls import UrlStore, as_url
     from facemend.imaging import Outputs
 
+    others = {"--compare": given.compare, "--crops": given.crops, f"--faces {given.faces}": given.indices}
+    if named := [name for name, value in others.items() if value]:
+        raise typer.BadParameter(f"{', '.join(named)}: not with --engine ray")
     options = checked(RestoreOptions, **given.settings(**own))
     if len(photos) != 1 or given.output is None:
         raise typer.BadParameter("--engine ray takes one folder (a path or URL), and an --output")
@@ -50,19 +53,21 @@ def run_cluster(photos: Sequence[Path], given: PhotoOptions, own: Mapping[str, A
         cluster = Cluster(given.jobs, "cpu" if options.device == "auto" else options.device)
         reports = spread(rows, source, target, options, cluster, model=model, overwrite=given.overwrite)
         lasting = None if root is None else root / REPORT
-        all_well = follow(reports, len(rows), options, given.report, outputs, lasting)
+        with closing(reports):  # Ctrl-C, too, ends the cluster in good order
+            places = [target if root is None else root]
+            all_well = follow(
+                reports, len(rows), options, given.report, outputs, places=places, lasting=lasting
+            )
     tell_ignored(ignored)
     if not all_well:
         raise typer.Exit(1)
 
 
-def check_engine(engine: str, others: dict[str, object]) -> None:
-    """Refuse options that a cluster has no use for.
+def check_engine(engine: str) -> None:
+    """Refuse an engine that there is not.
 
     Raises:
-        typer.BadParameter: an unknown engine, or such an option.
+        typer.BadParameter: it is one.
     """
     if engine not in ("local", "ray"):
         raise typer.BadParameter(f"--engine must be local or ray, not {engine}")
-    if engine == "ray" and (named := [name for name, value in others.items() if value]):
-        raise typer.BadParameter(f"{', '.join(named)}: not with --engine ray")
