@@ -22,7 +22,7 @@ FacesOption = Annotated[
     Path | None,
     typer.Option(
         "--faces",
-        help="Folder of aligned faces, or one that `facemend data prepare` made [those that the config names].",
+        help="Folder of aligned faces, or of `facemend data prepare` [those that the config names].",
     ),
 ]
 SetOption = Annotated[
