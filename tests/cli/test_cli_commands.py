@@ -38,6 +38,7 @@ def test_help_lists_every_command():
 def test_every_command_explains_itself(command):
     result = run(command, "--help")
     assert result.exit_code == 0
+    assert "completion" not in result.stdout
     assert f"facemend {command}" in " ".join(result.stdout.split()) or f"{command} [OPTIONS]" in result.stdout
 
 

@@ -9,7 +9,7 @@ from time import perf_counter
 
 import typer
 
-from facemend.cli._shared.console import say
+from facemend.cli._shared.console import plural, say
 from facemend.errors import EXTRAS, FacemendError, missing, one_line
 from facemend.imaging import readable_suffixes
 from facemend.photo.options import DEFAULT_MODEL
@@ -113,7 +113,8 @@ def _verify() -> list[str]:
     except FacemendError as error:
         problems.append(str(error))
     if not problems:
-        say(f"weights: {len(ASSETS)} helper files and {len(shipped)} models, checksums right")
+        files, networks = plural(len(ASSETS), "helper file"), plural(len(shipped), "model")
+        say(f"weights: {files} and {networks}, checksums right")
     return problems
 
 

@@ -28,7 +28,8 @@ def quantize(
 ) -> None:
     """Quantise a model to int8 (static, QDQ): half the bytes of float16. Takes about a minute.
 
-    Use the result with `facemend restore PHOTO --model OUT`; `facemend evaluate` says what it costs in quality.
+    Use the result with `facemend restore PHOTO --model OUT`; `facemend evaluate` says what it costs in
+    quality.
     """
     require_extra("quantize", "quantize")
     from facemend.convert.int8 import quantize_model

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from facemend.errors import ModelNotFoundError, WeightsError
 from facemend.files import file_sha256
-from facemend.weights.catalog import Sha256, Text, assets_folder, find_published, published_for
+from facemend.weights.catalog import PUBLISHED, Sha256, Text, assets_folder, find_published, published_for
 from facemend.weights.packages import cache_dir
 
 DESCRIPTION_FILE = "model.json"
@@ -341,6 +341,8 @@ def _at(path: Path, given: str, task: str) -> ModelInfo:
         if found is None:
             raise ModelNotFoundError(f"{path}: not imported yet; do it with `facemend models import {path}`")
         return found
+    if given in PUBLISHED:
+        raise ModelNotFoundError(f"{given}: not here yet; fetch it with `facemend models get {given}`")
     names = ", ".join(model.name for model in (*models(), *cached_models()[0])) or "none"
     raise ModelNotFoundError(
         f"no model {given!r}; there are: {names} (or give a folder with {DESCRIPTION_FILE}, or a weight file)"
