@@ -123,7 +123,8 @@ def test_faces_may_be_named_on_the_command_line(config, tmp_path, prepared):
 def test_faces_that_are_not_there(config, tmp_path):
     result = run("stage1", "-c", config, "--faces", tmp_path / "nowhere")
     assert result.exit_code == 1
-    assert result.stderr == f"facemend: {tmp_path / 'nowhere'}: no such folder, or no pictures in it\n"
+    said = "no such folder, or no pictures in it; --faces DIR names a folder of aligned ones"
+    assert result.stderr == f"facemend: {tmp_path / 'nowhere'}: {said}\n"
     assert not (tmp_path / "run").exists()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
-from facemend.errors import ExistsError
+from facemend.errors import ConfigError, ExistsError, InputError
 
 if TYPE_CHECKING:
     from facemend.networks.codeformer.checkpoint import Checkpoint
@@ -142,8 +142,6 @@ def _require_extra() -> None:
 
 
 def _train(stage: str, path: Path, changes: list[str], faces: Path | None) -> None:
-    from facemend.errors import ConfigError
-
     _require_extra()
     from facemend.data.faces import pictures_in
     from facemend.training import train
@@ -153,7 +151,10 @@ def _train(stage: str, path: Path, changes: list[str], faces: Path | None) -> No
     if config.stage != stage:
         raise ConfigError(f'{path}: has stage = "{config.stage}"; run `facemend train {config.stage}`')
     for folder in config.data.folders:
-        pictures_in(folder.path)
+        try:
+            pictures_in(folder.path)
+        except InputError as error:
+            raise InputError(f"{error}; --faces DIR names a folder of aligned ones") from None
     warn(f"{stage}: previews, log and state go to {config.out} (the same command resumes a stopped run)")
     try:
         checkpoint = train(config, _show)
