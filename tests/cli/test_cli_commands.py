@@ -120,7 +120,13 @@ def test_demo_needs_no_input_and_writes_its_pictures(tmp_path):
 def test_doctor_finds_this_installation_well():
     result = run("doctor")
     assert result.exit_code == 0, result.output
-    for word in ("onnxruntime", "checksums right", "speed: one face in", "all well"):
+    for word in (
+        "onnxruntime",
+        "photos read here: .apng .avif",
+        "checksums right",
+        "speed: one face in",
+        "all well",
+    ):
         assert word in result.stdout
 
 
