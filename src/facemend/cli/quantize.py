@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facemend.cli._shared.console import say, shown, warn
+from facemend.cli._shared.console import plural, say, shown, warn
 from facemend.errors import require_extra
 
 app = typer.Typer()
@@ -47,7 +47,8 @@ def quantize(
         overwrite=overwrite,
     )
     warn(
-        f"{report.bytes_before / 1e6:.1f} -> {report.bytes_after / 1e6:.1f} MB; on {report.faces} other "
-        f"faces {report.codes:.1%} equal codes, mean difference {report.mean * 255:.1f} of 255"
+        f"{report.bytes_before / 1e6:.1f} -> {report.bytes_after / 1e6:.1f} MB; on "
+        f"{plural(report.faces, 'other face')} {report.codes:.1%} equal codes, "
+        f"mean difference {report.mean * 255:.1f} of 255"
     )
     say(str(out))
