@@ -11,7 +11,6 @@ import typer
 
 from facemend.cli._shared.console import plural, say
 from facemend.errors import EXTRAS, FacemendError, missing, one_line
-from facemend.imaging import readable_suffixes
 from facemend.photo.options import DEFAULT_MODEL
 
 app = typer.Typer()
@@ -22,6 +21,8 @@ BASE = ("numpy", "pillow", "opencv-python-headless", "onnxruntime", "typer", "py
 @app.command()
 def doctor() -> None:
     """Check the installation: versions, shipped weights, optional extras, speed."""
+    from facemend.imaging import readable_suffixes
+
     say(f"facemend {_version('facemend')}, Python {platform.python_version()}, {platform.platform()}")
     say(", ".join(f"{name} {_version(name)}" for name in BASE))
     _onnxruntime()
