@@ -16,19 +16,38 @@ The message names the file or setting and the fix, in one line, so that a caller
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+
+@dataclass(frozen=True)
+class Extra:
+    """Packages that the base install leaves out.
+
+    Attributes:
+        purpose: what they are for, a few words for users.
+        modules: their names, as Python imports them.
+    """
+
+    purpose: str
+    modules: tuple[str, ...]
+
+
 EXTRAS = {
-    "train": ("torch", "safetensors", "tensorboard"),
-    "export": ("torch", "safetensors", "onnx", "onnxscript"),
-    "quantize": ("onnx",),
-    "heif": ("pillow_heif",),
-    "serve": ("fastapi", "uvicorn", "python_multipart"),
-    "video": ("av",),
-    "ray": ("ray", "fsspec"),
+    "train": Extra("facemend train", ("torch", "safetensors", "tensorboard", "jinja2")),
+    "eval": Extra("facemend evaluate", ("torch", "safetensors", "jinja2", "onnx")),
+    "heif": Extra("HEIC photos", ("pillow_heif",)),
+    "serve": Extra("facemend serve", ("fastapi", "uvicorn", "python_multipart")),
+    "export": Extra(
+        "facemend export, weights in .pth and .safetensors files, --backend torch",
+        ("torch", "safetensors", "onnx", "onnxscript"),
+    ),
+    "quantize": Extra("facemend quantize", ("onnx",)),
+    "video": Extra("films", ("av",)),
+    "ray": Extra("--engine ray", ("ray", "fsspec")),
 }
-"""What each extra is asked for, by the names that Python imports."""
+"""The extras of the install by name."""
 
 
 class FacemendError(Exception):
@@ -83,7 +102,7 @@ class ConfigError(FacemendError):
 
 def missing(extra: str) -> list[str]:
     """Packages of an extra that are not installed."""
-    return [name for name in EXTRAS[extra] if find_spec(name) is None]
+    return [name for name in EXTRAS[extra].modules if find_spec(name) is None]
 
 
 def require_extra(feature: str, extra: str) -> None:

@@ -1,8 +1,11 @@
 """The other commands."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ import facemend
 from facemend.cli.app import COMMANDS, app
 from facemend.cli.demo import PORTRAIT
 from facemend.degradations import Plan
+from facemend.errors import EXTRAS, Extra
 from facemend.imaging import read_picture, write_picture
 from facemend.weights.catalog import assets_folder
 
@@ -34,6 +38,7 @@ def test_help_lists_every_command():
 def test_every_command_explains_itself(command):
     result = run(command, "--help")
     assert result.exit_code == 0
+    assert "completion" not in result.stdout
     assert f"facemend {command}" in " ".join(result.stdout.split()) or f"{command} [OPTIONS]" in result.stdout
 
 
@@ -115,8 +120,51 @@ def test_demo_needs_no_input_and_writes_its_pictures(tmp_path):
 def test_doctor_finds_this_installation_well():
     result = run("doctor")
     assert result.exit_code == 0, result.output
-    for word in ("onnxruntime", "checksums right", "speed: one face in", "all well"):
+    for word in (
+        "onnxruntime",
+        "photos read here: .apng .avif",
+        "checksums right",
+        "speed: one face in",
+        "all well",
+    ):
         assert word in result.stdout
+
+
+def test_doctor_knows_every_extra():
+    project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())["project"]
+    wanted = {
+        name: {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in lines}
+        for name, lines in project["optional-dependencies"].items()
+    }
+    assert list(EXTRAS) == list(wanted)
+    for name, packages in wanted.items():
+        assert packages <= set(EXTRAS[name].modules), name
+
+
+def test_doctor_says_what_extras_are_for_and_which_do_not_work(monkeypatch, tmp_path):
+    (tmp_path / "half_there.py").write_text("raise OSError('libx.so:\\ncannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    extras = {
+        "heif": EXTRAS["heif"],
+        "good": Extra("films", ("json",)),
+        "bad": Extra("sounds", ("half_there",)),
+        "part": Extra("smells", ("json", "nowhere_to_be_found")),
+        "none": Extra("tastes", ("nowhere_to_be_found",)),
+    }
+    monkeypatch.setattr("facemend.cli.doctor.EXTRAS", extras)
+    monkeypatch.setattr("facemend.errors.EXTRAS", extras)
+    monkeypatch.setattr("facemend.cli.doctor._verify", list)
+    result = run("doctor")
+    assert result.exit_code == 1
+    for line in (
+        "extra good, for films: works",
+        "extra bad, for sounds: does not work",
+        'extra part, for smells: lacks nowhere_to_be_found (pip install "facemend[part]")',
+        'extra none, for tastes: not installed (pip install "facemend[none]")',
+        "problems: 1",
+    ):
+        assert line in result.stdout.splitlines()
+    assert "extra bad: half_there cannot be imported (libx.so: cannot open)" in result.stderr
 
 
 def test_doctor_names_a_missing_default_model(monkeypatch):

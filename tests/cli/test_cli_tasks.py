@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
+from facemend.files import file_sha256
 from facemend.imaging import Picture, luma, read_picture, write_picture
 from facemend.weights.models import cached_models
 
@@ -137,7 +138,7 @@ def test_an_unusable_mask_is_one_line(photo, tmp_path, filler):
     mask = tmp_path / "mask.png"
     mask.write_text("text")
     result = run("inpaint", photo, "--mask", mask, "--model", filler, "-o", tmp_path / "out.png")
-    assert f"{mask}: not a picture" in problem(result, 0)
+    assert f"{mask}: not a picture" in problem(result, 1)
     assert not (tmp_path / "out.png").exists()
 
 
@@ -160,7 +161,7 @@ def test_aligned_faces(tmp_path, portrait, hole, colours, filler):
 )
 def test_without_a_model_the_way_to_one_is_told(photo, tiny_model, tmp_path, whole_graph, words, task):
     line = problem(run(*words, photo))
-    assert line.startswith(f"facemend: no model is there for {task}: bring the published file and use ")
+    assert line.startswith(f"facemend: no model is there for {task}: bring the published file (https://")
     assert f"`facemend models import codeformer_{task}.pth`" in line
     line = problem(run(*words, photo, "--model", "compact-256"))
     assert line.startswith(
@@ -182,6 +183,8 @@ def test_a_weight_file_is_imported_for_the_task_of_the_command(photo, mask, tmp_
         result = run("inpaint", photo, *words)
         assert result.exit_code == 0, result.output
         assert ("importing" in result.stderr) == (name == "a")
+        told = f"network: net, from net.onnx, sha256 {file_sha256(graph)}; licence: not stated"
+        assert told in result.stderr.splitlines()
     assert [(model.name, model.task) for model in cached_models()[0]] == [("net", "inpainting")]
     line = problem(run("colorize", photo, "--model", graph))
     assert "is for inpainting, and a model for colorization is needed" in line

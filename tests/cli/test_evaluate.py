@@ -208,7 +208,7 @@ def test_a_missing_extra_is_named(faces, tmp_path, package):
         [*command, str(faces), "-o", str(tmp_path / "out")], capture_output=True, text=True, check=False
     )
     assert said.returncode == 1
-    assert said.stderr == f"facemend: evaluation needs {package}: {install_line('eval')}\n"
+    assert said.stderr == f"facemend: evaluation needs extra packages: {install_line('eval')}\n"
     assert not (tmp_path / "out").exists()
     # To see what there is needs no extra.
     said = subprocess.run([*command, "--protocol", "list"], capture_output=True, text=True, check=True)

@@ -237,11 +237,17 @@ def toy(server, monkeypatch):
         "a toy",
     )
     monkeypatch.setattr("facemend.weights.catalog.PUBLISHED", {"toy": item})
+    monkeypatch.setattr("facemend.weights.models.PUBLISHED", {"toy": item})
     return item
 
 
+def test_a_model_of_the_catalogue_that_is_not_here_can_be_got(toy, photo):
+    line = problem(run("restore", photo, "--model", "toy"))
+    assert line == "facemend: toy: not here yet; fetch it with `facemend models get toy`"
+
+
 def test_get_asks_for_the_licence_once(toy, server, cache):
-    assert "toy: read its licence and pass --accept-licence" in problem(run("models", "get", "toy"))
+    assert "toy: read its licence (https://" in problem(run("models", "get", "toy"))
     assert server.asked == []
     got = run("models", "get", "toy", "--accept-licence")
     assert got.exit_code == 0, got.output

@@ -1,6 +1,7 @@
 """`facemend train`: config file, changed settings, and what it says when it cannot."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -99,6 +100,33 @@ def test_missing_config_or_faces(config, tmp_path):
         result = run("stage1", "-c", given)
         assert result.exit_code == 1
         assert message in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_faces_may_be_named_on_the_command_line(config, tmp_path, prepared):
+    """Beside what the config says of other pictures, which does not fit these."""
+    config.write_text(config.read_text().replace("holdout", 'table = "none.csv"\nturned = 3\nholdout'))
+    given = tmp_path / "mine"
+    folder = given / "faces" if prepared else given
+    shutil.copytree(tmp_path / "faces", folder)
+    shutil.rmtree(tmp_path / "faces")
+    if prepared:
+        (given / "manifest.csv").write_text("folder,file,yaw,source\nfaces,a.png,0.5,museum\n")
+    result = run("stage1", "-c", config, "--faces", given)
+    assert result.exit_code == 0, result.output
+    kept = json.loads((tmp_path / "run/config.json").read_text())["data"]
+    assert [Path(row["path"]) for row in kept["folders"]] == [folder]
+    assert (kept["table"] and Path(kept["table"])) == (given / "manifest.csv" if prepared else None)
+    assert (kept["turned"], kept["holdout"]) == (1, 1)
+
+
+def test_faces_that_are_not_there(config, tmp_path):
+    result = run("stage1", "-c", config, "--faces", tmp_path / "nowhere")
+    assert result.exit_code == 1
+    said = "no such folder, or no pictures in it; --faces DIR names a folder of aligned ones"
+    assert result.stderr == f"facemend: {tmp_path / 'nowhere'}: {said}\n"
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("package", ["torch", "tensorboard", "safetensors"])

@@ -38,6 +38,13 @@ def test_rows_stand_in_order_with_their_pictures(options, own_faces, tiny_model)
     assert not np.array_equal(*ours)
 
 
+def test_faces_smaller_than_the_model_come_out_as_large_as_they_are(options):
+    entries, groups = opened(chosen := options(models=("compact-256",), ws=(1, 0)))
+    case = load_case(entries[0], chosen)
+    shapes = [picture.shape for picture in groups[-1].run(entries[0], case)]
+    assert shapes == [case.lq.shape] * 2 == [(192, 192, 3)] * 2
+
+
 def test_rows_carry_the_hashes_of_what_they_compute_with(options, own_faces, tiny_model):
     (own_faces / "sub").mkdir()
     shutil.copy(own_faces / "obama.png", own_faces / "sub/biden.png")

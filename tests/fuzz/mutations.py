@@ -20,6 +20,9 @@ from film_files import make_film, panning
 from picture_files import SRGB, Metadata, exif_block, make_file, xmp_packet
 
 EVERYTHING = Metadata(SRGB, exif_block(6), xmp_packet(6))
+CASES = Path(__file__).parents[1] / "data/cases"
+FROM_USERS = ("ultrahdr.jpg", "noeoi.jpg", "gray16_trns.png")
+"""Files of kinds that only cameras and other programs make: a gain map behind MPF, no end marker ..."""
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
@@ -52,10 +55,24 @@ def _tiff_with_thumbnail(rgb: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def _dng(rgb: np.ndarray, photometric: str) -> bytes:
+    """A preview with the picture in a SubIFD, as in a DNG: developed, or a sensor's samples (refused)."""
+    buffer = io.BytesIO()
+    version = [(50706, "B", 4, bytes((1, 4, 0, 0)), True)]
+    with tifffile.TiffWriter(buffer) as file:
+        options = {"subfiletype": 1, "subifds": 2, "extratags": version, "metadata": None}
+        file.write(rgb[::4, ::4], photometric="rgb", **options)
+        file.write(rgb if photometric == "rgb" else rgb[..., 0], photometric=photometric, metadata=None)
+        file.write(rgb[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)
+    return buffer.getvalue()
+
+
 def _texts() -> PngImagePlugin.PngInfo:
     texts = PngImagePlugin.PngInfo()
     texts.add_text("parameters", "a face " * 30, zip=True)
+    texts.add_text("Comment", " " * 3000 + "\n" * 1000 + "end")
     texts.add_itxt("Title", "Gr\u00f6\u00dfe", "de")
+    texts.add_itxt("XML:com.adobe.xmp", xmp_packet(6).decode().replace(" ", " " * 2000, 2))
     return texts
 
 
@@ -105,14 +122,23 @@ def seeds() -> dict[str, bytes]:
         "tif-tiles-alpha": _tiff(
             rgba, tile=(16, 16), extrasamples=["unassalpha"], compression="lzw", predictor=2
         ),
-        "tif-white-big": _tiff(gray[..., 0], photometric="miniswhite", byteorder=">", bigtiff=True),
+        "tif-white-big": _tiff(gray[..., 0], photometric="miniswhite", bigtiff=True),
+        "tif-other-end": _tiff(deep[..., 0], photometric="miniswhite", byteorder=">"),
         "tif-thumbnail": _tiff_with_thumbnail(rgb),
+        "tif-pages-16": _tiff(np.stack([deep[..., :3], deep[::-1, :, :3]])),
+        "tif-planar-pages": _tiff(
+            np.stack([rgb, rgb[::-1]]).transpose(0, 3, 1, 2), planarconfig="separate", compression="zlib"
+        ),
+        "tif-dng": _dng(rgb, "rgb"),
+        "tif-dng-sensor": _dng(rgb, "cfa"),
         "jpg-iptc": _saved(image, "jpeg", extra=iptc_segment(b"\x1c\x02\x78\0\4here" * 40), dpi=(300, 300)),
         "jpg-blanks": make_file("jpeg", rgb, Metadata(xmp=xmp_packet(6).replace(b" ", b" " * 2000, 2))),
         "png-texts": _saved(image, "png", pnginfo=_texts(), dpi=(300, 300)),
     }
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
         files[f"tif-{compression}"] = make_file("tiff", rgb, compression=compression)
+    for path in map(CASES.joinpath, FROM_USERS):
+        files[f"{path.suffix[1:]}-{path.stem}"] = path.read_bytes()
     return files
 
 

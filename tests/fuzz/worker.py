@@ -112,6 +112,8 @@ def watched(
         return {"outcome": "restored"}
     if left:
         return {"problem": f"refused ({error}), but written"}
+    if "not enough memory" in error or "cannot be written" in error:
+        return {"problem": error}
     if "\n" in error or source.name not in error:
         return {"problem": f"not one line that names the file: {error!r}"}
     return {"outcome": "refused", "error": error}

@@ -45,6 +45,15 @@ def test_iptc_is_kept_byte_by_byte(format: str) -> None:
     assert read_picture(encode_picture(read_picture(source), format)).iptc == block
 
 
+def test_exif_of_a_bigtiff_is_kept() -> None:
+    buffer = io.BytesIO()
+    rgb = np.zeros((8, 8, 3), np.uint8)
+    tifffile.imwrite(buffer, rgb, photometric="rgb", bigtiff=True, software="scanner", metadata=None)
+    for format in ("tiff", "png"):
+        again = opened(encode_picture(read_picture(buffer.getvalue()), format))
+        assert again.getexif()[305] == "scanner"
+
+
 def test_iptc_as_whole_numbers() -> None:
     """As early versions of one program wrote it, and others after it."""
     block = b"\x1c\x02\x78\x00\x04here\x00\x00\x00"

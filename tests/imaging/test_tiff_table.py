@@ -160,6 +160,15 @@ def test_a_raw_file_is_refused() -> None:
         read_picture(buffer.getvalue(), name="x.dng")
 
 
+def test_a_bigtiff_that_pillow_cannot_read_is_refused_as_such() -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, bigtiff=True, byteorder=">") as file:
+        page(file, 16, 10)
+    for read in (read_picture, read_header):
+        with pytest.raises(InputError, match="a big-endian BigTIFF is not supported: save it as an ordinary"):
+            read(buffer.getvalue())
+
+
 @pytest.mark.parametrize("loops", [False, True])
 def test_directories_that_lie(loops: bool) -> None:
     """An endless chain of pages, and strips that are not there."""

@@ -18,6 +18,7 @@ from facemend.imaging import Picture, encode_picture, read_picture
 from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.runner import FakeRunner
 from facemend.server.app import create_app
+from picture_files import make_file
 
 
 def pixels(answer) -> np.ndarray:
@@ -45,6 +46,23 @@ def job(client, jpeg) -> dict:
 
 
 # --- asking and waiting ---
+
+
+def test_what_this_server_cannot_read_is_not_offered_and_refused_with_the_reason(client, monkeypatch):
+    formats = set(client.get("/api/info").json()["formats"])
+    assert formats >= {".heic", ".avif"}
+    heic = make_file("heif", np.zeros((64, 64, 3), np.uint8))
+    avif = make_file("avif", np.zeros((64, 64, 3), np.uint8))
+    monkeypatch.setattr("facemend.errors.find_spec", lambda name: None)
+    monkeypatch.setattr("facemend.imaging.reading.features.check", lambda name: name != "avif")
+    assert formats - set(client.get("/api/info").json()["formats"]) == {".heic", ".heif", ".hif", ".avif"}
+    answer = client.post("/api/jobs", files={"photo": ("a.heic", heic)})
+    assert answer.status_code == 415
+    assert answer.json()["detail"].startswith("not installed on this server: a.heic: reading HEIC needs")
+    known = "bmp, gif, jpeg, jpeg2000, mpo, png, ppm, tiff, webp"
+    monkeypatch.setattr("PIL.AvifImagePlugin.SUPPORTED", False)
+    answer = client.post("/api/jobs", files={"photo": ("a.avif", avif)})
+    assert answer.json()["detail"] == f"a.avif: not a picture that can be read (known: {known})"
 
 
 def test_info_says_what_the_page_needs(client):

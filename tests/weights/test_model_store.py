@@ -188,7 +188,11 @@ def test_a_weight_file_is_found_by_its_content(tmp_path):
 @pytest.mark.parametrize("task", ["colorization", "inpainting"])
 def test_the_way_to_a_model_for_a_task(task, monkeypatch):
     """The published file, a row of the catalogue, or what is there."""
-    file = rf"bring the published file and use `facemend models import codeformer_{task}\.pth`"
+    url = rf"https://github\.com/.*/codeformer_{task}\.pth"
+    file = (
+        rf"bring the published file \({url}, S-Lab License 1\.0 \(non-commercial use only\)\) "
+        rf"and use `facemend models import codeformer_{task}\.pth`"
+    )
     with pytest.raises(ModelNotFoundError, match=f"no model is there for {task}: {file}"):
         sole_model(task)
     with pytest.raises(

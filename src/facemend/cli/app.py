@@ -54,6 +54,8 @@ class LazyGroup(TyperGroup):
             return None
         command = get_command(import_module(f"facemend.cli.{cmd_name}").app)
         command.name = cmd_name
+        # What completes words is a matter of `facemend` as a whole; Typer offers it for each part.
+        command.params = [param for param in command.params if "completion" not in (param.name or "")]
         return command  # type: ignore[return-value]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -12,7 +12,11 @@ app = typer.Typer()
 @app.command()
 @takes(PhotoOptions)
 def colorize(photos: Photos, given: PhotoOptions) -> None:
-    """Colour the faces in gray photos; light and detail stay the photo's."""
+    """Colour the faces in gray photos; light and detail stay the photo's.
+
+    The network is not facemend's: import one first, see docs/tasks.md
+    (`facemend models import codeformer_colorization.pth`).
+    """
     from facemend.cli._shared.photos import run_photos
     from facemend.photo.colorize import Colorizer
 

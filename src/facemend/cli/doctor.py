@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
+import warnings
+from importlib import import_module, metadata
 from time import perf_counter
 
 import typer
 
-from facemend.cli._shared.console import say
-from facemend.errors import EXTRAS, FacemendError, install_line, missing
+from facemend.cli._shared.console import plural, say
+from facemend.errors import EXTRAS, FacemendError, install_line, missing, one_line
 from facemend.photo.options import DEFAULT_MODEL
 
 app = typer.Typer()
@@ -20,14 +21,13 @@ BASE = ("numpy", "pillow", "opencv-python-headless", "onnxruntime", "typer", "py
 @app.command()
 def doctor() -> None:
     """Check the installation: versions, shipped weights, optional extras, speed."""
+    from facemend.imaging import readable_suffixes
+
     say(f"facemend {_version('facemend')}, Python {platform.python_version()}, {platform.platform()}")
     say(", ".join(f"{name} {_version(name)}" for name in BASE))
     _onnxruntime()
-    for extra in EXTRAS:
-        what = f"not installed ({install_line(extra)})" if missing(extra) else "installed"
-        say(f"extra {extra}: {what}")
-    say(f"torch: {_version('torch')}")
-    problems = _verify()
+    say(f"photos read here: {' '.join(sorted(readable_suffixes()))}")
+    problems = [*_extras(), *_verify()]
     for problem in problems:
         typer.echo(f"facemend: {problem}", err=True)
     if not problems:
@@ -42,6 +42,36 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _extras() -> list[str]:
+    """What is wrong with the extras that are installed; tells of each."""
+    problems = []
+    for name, extra in EXTRAS.items():
+        lacking = missing(name)
+        state = "works"
+        if lacking:
+            what = "not installed" if set(lacking) == set(extra.modules) else f"lacks {', '.join(lacking)}"
+            state = f"{what} ({install_line(name)})"
+        elif problem := _broken(extra.modules):
+            state = "does not work"
+            again = install_line(name).replace("install", "install --force-reinstall", 1)
+            problems.append(f"extra {name}: {problem}; {again}")
+        say(f"extra {name}, for {extra.purpose}: {state}")
+    say(f"torch: {_version('torch')}")
+    return problems
+
+
+def _broken(modules: tuple[str, ...]) -> str | None:
+    """What an installed package says that cannot be imported."""
+    for module in modules:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import_module(module)
+        except Exception as error:  # a half-installed package may raise anything
+            return f"{module} cannot be imported ({one_line(error)})"
+    return None
 
 
 def _onnxruntime() -> None:
@@ -85,7 +115,8 @@ def _verify() -> list[str]:
     except FacemendError as error:
         problems.append(str(error))
     if not problems:
-        say(f"weights: {len(ASSETS)} helper files and {len(shipped)} models, checksums right")
+        files, networks = plural(len(ASSETS), "helper file"), plural(len(shipped), "model")
+        say(f"weights: {files} and {networks}, checksums right")
     return problems
 
 

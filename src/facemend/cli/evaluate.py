@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
-from facemend.errors import ConfigError, install_line
+from facemend.errors import ConfigError, require_extra
 
 if TYPE_CHECKING:
     from facemend.evaluation.options import EvaluationOptions
@@ -97,14 +97,11 @@ def evaluate(
         return
     if faces is None:
         raise typer.BadParameter("give the folder of faces")
-    try:
-        from facemend.evaluation.suite import REPORT, RESULTS
-        from facemend.evaluation.suite import evaluate as run
-    except ModuleNotFoundError as error:
-        warn(f"facemend: evaluation needs {error.name}: {install_line('eval')}")
-        raise typer.Exit(1) from None
+    require_extra("evaluation", "eval")
     from facemend.cli._shared.weights import resolve_model
     from facemend.evaluation.options import EvaluationOptions
+    from facemend.evaluation.suite import REPORT, RESULTS
+    from facemend.evaluation.suite import evaluate as run
     from facemend.photo.options import DEFAULT_MODEL, RestoreOptions
 
     settings: dict[str, Any] = {"faces": faces, "out": output, "reference": not no_reference, "lq": lq}

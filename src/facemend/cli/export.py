@@ -31,9 +31,11 @@ def export(
 
     require_extra("export", "export")
     from facemend.convert.export import ExportOptions, export_model
+    from facemend.convert.quiet import quiet
 
     options = ExportOptions(name, precision, adain, description, licence, overwrite)
-    parity = export_model(checkpoint, out, options, card)
+    with quiet():
+        parity = export_model(checkpoint, out, options, card)
     warn(
         f"parity with the network: {parity.codes:.2%} equal codes; largest difference {parity.largest:.2e} "
         f"given the same codes, mean {parity.mean:.2e} in all; w from 0 to 1 changes {parity.w_effect:.3f}"

@@ -30,7 +30,11 @@ def inpaint(
         typer.Option("-w", "--w", min=0, max=1, help="Fidelity to the rest of the face; 1 as published."),
     ] = 1.0,
 ) -> None:
-    """Fill in what a mask covers of the faces in photos; nothing else is touched."""
+    """Fill in what a mask covers of the faces in photos; nothing else is touched.
+
+    The network is not facemend's: import one first, see docs/tasks.md
+    (`facemend models import codeformer_inpainting.pth`).
+    """
     from facemend.cli._shared.photos import run_photos
     from facemend.photo.inpaint import Inpainter
 

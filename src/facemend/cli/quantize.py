@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facemend.cli._shared.console import say, shown, warn
+from facemend.cli._shared.console import plural, say, shown, warn
 from facemend.errors import require_extra
 
 app = typer.Typer()
@@ -28,7 +28,8 @@ def quantize(
 ) -> None:
     """Quantise a model to int8 (static, QDQ): half the bytes of float16. Takes about a minute.
 
-    Use the result with `facemend restore --model OUT`; `facemend evaluate` says what it costs in quality.
+    Use the result with `facemend restore PHOTO --model OUT`; `facemend evaluate` says what it costs in
+    quality.
     """
     require_extra("quantize", "quantize")
     from facemend.convert.int8 import quantize_model
@@ -46,7 +47,8 @@ def quantize(
         overwrite=overwrite,
     )
     warn(
-        f"{report.bytes_before / 1e6:.1f} -> {report.bytes_after / 1e6:.1f} MB; on {report.faces} other "
-        f"faces {report.codes:.1%} equal codes, mean difference {report.mean * 255:.1f} of 255"
+        f"{report.bytes_before / 1e6:.1f} -> {report.bytes_after / 1e6:.1f} MB; on "
+        f"{plural(report.faces, 'other face')} {report.codes:.1%} equal codes, "
+        f"mean difference {report.mean * 255:.1f} of 255"
     )
     say(str(out))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
-from facemend.errors import ExistsError
+from facemend.errors import ConfigError, ExistsError, InputError
 
 if TYPE_CHECKING:
     from facemend.networks.codeformer.checkpoint import Checkpoint
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Train the network; report on a run.")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="TOML file of settings; see configs/.")]
+FacesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--faces",
+        help="Folder of aligned faces, or of `facemend data prepare` [those that the config names].",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a setting: KEY=VALUE, e.g. optim.lr=1e-4. Repeatable."),
@@ -25,21 +32,21 @@ SetOption = Annotated[
 
 
 @app.command()
-def stage1(config: ConfigOption, change: SetOption = None) -> None:
+def stage1(config: ConfigOption, faces: FacesOption = None, change: SetOption = None) -> None:
     """Learn the codebook and decoder from HQ faces."""
-    _train("stage1", config, change or [])
+    _train("stage1", config, change or [], faces)
 
 
 @app.command()
-def stage2(config: ConfigOption, change: SetOption = None) -> None:
+def stage2(config: ConfigOption, faces: FacesOption = None, change: SetOption = None) -> None:
     """Learn to predict the codes of degraded faces."""
-    _train("stage2", config, change or [])
+    _train("stage2", config, change or [], faces)
 
 
 @app.command()
-def stage3(config: ConfigOption, change: SetOption = None) -> None:
+def stage3(config: ConfigOption, faces: FacesOption = None, change: SetOption = None) -> None:
     """Learn controllable feature transformation."""
-    _train("stage3", config, change or [])
+    _train("stage3", config, change or [], faces)
 
 
 @app.command()
@@ -134,16 +141,20 @@ def _require_extra() -> None:
     require_extra("training", "train")
 
 
-def _train(stage: str, path: Path, changes: list[str]) -> None:
-    from facemend.errors import ConfigError
-
+def _train(stage: str, path: Path, changes: list[str], faces: Path | None) -> None:
     _require_extra()
+    from facemend.data.faces import pictures_in
     from facemend.training import train
     from facemend.training.config import load_config
 
-    config = load_config(path, changes)
+    config = load_config(path, changes, faces)
     if config.stage != stage:
         raise ConfigError(f'{path}: has stage = "{config.stage}"; run `facemend train {config.stage}`')
+    for folder in config.data.folders:
+        try:
+            pictures_in(folder.path)
+        except InputError as error:
+            raise InputError(f"{error}; --faces DIR names a folder of aligned ones") from None
     warn(f"{stage}: previews, log and state go to {config.out} (the same command resumes a stopped run)")
     try:
         checkpoint = train(config, _show)

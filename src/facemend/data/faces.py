@@ -137,9 +137,9 @@ def read_faces(
     names: list[str] = []
     weights: list[float] = []
     for folder, weight, without in folders:
-        found = _pictures(folder)
+        found = pictures_in(folder)
         if without is not None:
-            taken = {file.name for file in _pictures(without)}
+            taken = {file.name for file in pictures_in(without)}
             found = [file for file in found if file.name not in taken]
             if not found:
                 raise InputError(f"{folder}: nothing is left of it without the pictures in {without}")
@@ -151,7 +151,12 @@ def read_faces(
     return FaceSet(tuple(names), tuple(files), sides, np.array(weights), size, FaceCache(cache_mb << 20))
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, sorted; nothing below it.
+
+    Raises:
+        InputError: no such folder, or no pictures in it.
+    """
     files = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     if not files:
         raise InputError(f"{folder}: no such folder, or no pictures in it")
@@ -179,7 +184,10 @@ def split(faces: FaceSet, holdout: int) -> tuple[FaceSet, FaceSet]:
         range(len(faces)), key=lambda i: (coarse[i], hashlib.sha256(faces.names[i].encode()).digest())
     )
     if holdout >= len(faces):
-        raise ConfigError(f"data.holdout = {holdout} leaves no training faces: there are {len(faces)}")
+        raise ConfigError(
+            f"data.holdout = {holdout} leaves no training faces: there are {len(faces)}; bring more, or give "
+            f"--set data.holdout={max(1, len(faces) // 8)}"
+        )
     return faces.part(sorted(order[holdout:])), faces.part(order[:holdout])
 
 

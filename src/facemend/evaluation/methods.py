@@ -15,6 +15,7 @@ from facemend.evaluation.options import EvaluationOptions
 from facemend.evaluation.peers import open_peer
 from facemend.files import file_sha256
 from facemend.imaging import Picture, from_float, to_float
+from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer
 from facemend.weights.models import find_model
@@ -81,13 +82,15 @@ def open_groups(options: EvaluationOptions, entries: Sequence[Entry]) -> list[Gr
 
 def _model(name: str, ws: Sequence[float]) -> Group:
     info = find_model(name)
-    restorer = Restorer(RestoreOptions(model=name, aligned=True, w=ws[0]))
+    how = RestoreOptions(model=name, aligned=True, w=ws[0])
+    networks = Networks.load(how, model=info)
     weights = {
         path.name: info.sha256[graph] for graph, path in (("encode", info.encode), ("decode", info.decode))
     }
     note = f"{info.description}; {info.image_size} px"
 
     def run(entry: Entry, case: Case) -> list[Pixels]:
+        restorer = Restorer(how, networks=networks, size=len(case.lq))  # as large as what it is compared with
         result = restorer.restore(Picture.from_array(case.lq))
         return [_bytes(result.picture), *(_bytes(restorer.redo(result, w).picture) for w in ws[1:])]
 

@@ -21,7 +21,15 @@ from facemend.imaging.kinds import AnyPath, AnyPicture, as_picture, to_pillow
 from facemend.imaging.limits import MAX_PIXELS
 from facemend.imaging.outputs import Outputs
 from facemend.imaging.picture import Picture
-from facemend.imaging.reading import SUFFIXES, Header, largest_file, read_content, read_header, read_picture
+from facemend.imaging.reading import (
+    SUFFIXES,
+    Header,
+    largest_file,
+    read_content,
+    read_header,
+    read_picture,
+    readable_suffixes,
+)
 from facemend.imaging.resize import ResizeKind, resize
 from facemend.imaging.writing import encode_for, encode_picture, format_of, write_picture
 
@@ -54,6 +62,7 @@ __all__ = [
     "read_picture",
     "read_rgb",
     "read_size",
+    "readable_suffixes",
     "resize",
     "rgb_to_ycbcr",
     "take_chroma",

@@ -102,6 +102,7 @@ def _cleaned(exif: Image.Exif, *, is_tiff: bool = False) -> bytes | None:
             del exif[tag]
     for tag in _PIXEL_SIZE:
         details.pop(tag, None)
+    exif.bigtiff = False  # what it was read from; EXIF itself is never one
     return exif.tobytes() if len(exif) else None
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError, features
 
-from facemend.errors import FacemendError, InputError, one_line
+from facemend.errors import FacemendError, InputError, missing, one_line
 from facemend.imaging import heif, sixteen_bit, xmp
 from facemend.imaging.coding import av1_bits, coding_of, nclx_of, tiff_coding
 from facemend.imaging.color import Pixels
@@ -37,9 +37,26 @@ _ANY = frozenset(name.lower() for name in READABLE) | {"heif", "mpo"}  # Pillow 
 
 SUFFIXES = frozenset(suffix for name in _ANY for suffix in FORMATS[name].suffixes)
 """Lower-case suffixes of files that `read_picture` may be able to read, HEIC with its extra."""
+_OPTIONAL = {"avif": "avif", "webp": "webp", "jpeg2000": "jpg_2000"}
+"""Formats that Pillow may have been built without, and what it calls their decoders."""
 
 _SRGB_POINTS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue
 _SRGB_LIKE = frozenset({0, 1, 2, 4, 5, 6, 13})  # primaries, transfers (ITU-T H.273): near enough, or not told
+
+
+def readable_suffixes() -> frozenset[str]:
+    """Those of `SUFFIXES` whose decoders are installed."""
+    return frozenset(suffix for name in _readable() for suffix in FORMATS[name].suffixes)
+
+
+def _readable() -> list[str]:
+    """Names of the formats whose decoders are installed, sorted."""
+
+    def is_here(name: str) -> bool:
+        extra, decoder = FORMATS[name].extra, _OPTIONAL.get(name)
+        return not (extra and missing(extra)) and (decoder is None or bool(features.check(decoder)))
+
+    return sorted(filter(is_here, _ANY))
 
 
 def read_picture(
@@ -159,7 +176,7 @@ def _why_unknown(data: bytes) -> str:
         return "this kind of TIFF is not supported (float, or more than 16 bits?): save it as 16-bit integers"
     if b"<svg" in data[:1024].lower():
         return "SVG is a drawing, not a photo: export it as PNG"
-    return f"not a picture that can be read (known: {', '.join(sorted(_ANY))})"
+    return f"not a picture that can be read (known: {', '.join(_readable())})"
 
 
 @contextmanager

@@ -59,8 +59,10 @@ def full_picture(data: bytes, name: str) -> tuple[bytes, Directory, tuple[str, .
         name: what messages call it.
 
     Raises:
-        InputError: it is a camera's raw file, or holds no picture.
+        InputError: it is a camera's raw file, holds no picture, or is of a kind that Pillow does not read.
     """
+    if data[:4] == b"MM\0+":
+        raise InputError(f"{name}: a big-endian BigTIFF is not supported: save it as an ordinary TIFF")
     directories = _directories(data)
     if not directories:
         raise InputError(f"{name}: damaged or cut off (a TIFF without a picture)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from facemend.errors import BackendError, FacemendError, WeightsError, one_line
+from facemend.errors import BackendError, FacemendError, MissingExtraError, WeightsError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -21,4 +21,6 @@ def for_clients(error: FacemendError) -> str:
     if isinstance(error, WeightsError | BackendError):
         logger.error("%s", error)
         return "the server's networks failed; its log says why"
+    if isinstance(error, MissingExtraError):
+        return f"not installed on this server: {one_line(str(error), None)}"
     return one_line(str(error), None)

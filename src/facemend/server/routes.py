@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from facemend import __version__
 from facemend.errors import FacemendError
-from facemend.imaging import SUFFIXES, WRITABLE
+from facemend.imaging import WRITABLE, readable_suffixes
 from facemend.photo.options import DEFAULT_MODEL, UPSCALES, RestoreOptions, make_options
 from facemend.server.jobs import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.limits import COOKIE, is_token
@@ -58,7 +58,7 @@ def info(shared: Shared) -> InfoOut:
     settings = shared.settings
     return InfoOut(
         version=__version__,
-        formats=sorted(SUFFIXES),
+        formats=sorted(readable_suffixes()),
         max_bytes=settings.max_bytes,
         max_pixels=settings.max_pixels,
         keep_seconds=settings.keep_seconds,

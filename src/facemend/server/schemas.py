@@ -96,7 +96,9 @@ class InfoOut(BaseModel):
     """What this server can do, and its limits."""
 
     version: str
-    formats: list[str] = Field(description="Suffixes of files that can be read.")
+    formats: list[str] = Field(
+        description="Suffixes of files that this server can read; .heic and .avif where their decoders are."
+    )
     max_bytes: int
     max_pixels: int = Field(description="Largest output: width x height x upscale^2.")
     keep_seconds: float

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from facemend.data.prepare import FACES, MANIFEST
 from facemend.errors import ConfigError
 from facemend.networks.codeformer.config import PRESETS as NETWORKS
 from facemend.networks.codeformer.config import CodeFormerConfig, changed, preset
@@ -168,21 +169,30 @@ class Stage3Config(RunConfig):
     adversary: AdversaryConfigs = (AdversaryConfig(weight=0.1),)
 
 
+_OF_PICTURES = ("folders", "table", "turned", "sources")
+"""Settings of `data` that mean certain pictures."""
 AnyConfig = Annotated[Stage1Config | Stage2Config | Stage3Config, Field(discriminator="stage")]
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Stage1Config | Stage2Config | Stage3Config:
+def load_config(
+    path: Path, overrides: Sequence[str] = (), faces: Path | None = None
+) -> Stage1Config | Stage2Config | Stage3Config:
     """Read a TOML file of settings, over those of the file that its key `base` names (relative to it).
 
     Args:
         path: the file. All other relative paths inside it are taken from the working directory.
         overrides: "key.sub=value" with a TOML value, for instance "optim.lr=1e-4".
+        faces: a folder of aligned faces, or one that `facemend data prepare` made; it takes the place of the
+            config's folders and of what the config says about the pictures in them.
 
     Raises:
         ConfigError: a file is missing or not TOML, bases go in a circle, or a setting is unknown or out of
             range; all are named.
     """
     values = _read(path)
+    if faces is not None:
+        kept = {name: value for name, value in values.get("data", {}).items() if name not in _OF_PICTURES}
+        values["data"] = kept | _data_of(faces)
     for override in overrides:
         _override(values, override)
     try:
@@ -191,6 +201,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Stage1Config | Sta
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {lines}") from None
+
+
+def _data_of(faces: Path) -> dict[str, Any]:
+    """Settings that name the pictures of that folder, and the manifest where it was prepared."""
+    manifest = faces / MANIFEST
+    if manifest.is_file():
+        return {"folders": [{"path": faces / FACES}], "table": manifest}
+    return {"folders": [{"path": faces}]}
 
 
 def _read(path: Path, readers: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from facemend.errors import ModelNotFoundError, WeightsError
 from facemend.files import file_sha256
-from facemend.weights.catalog import Sha256, Text, assets_folder, published_for
+from facemend.weights.catalog import PUBLISHED, Sha256, Text, assets_folder, find_published, published_for
 from facemend.weights.packages import cache_dir
 
 DESCRIPTION_FILE = "model.json"
@@ -113,6 +113,14 @@ class ModelInfo:
     def graphs(self) -> dict[str, Path]:
         """The graph files by name: encode and decode, or the one that is both."""
         return {"encode": self.encode} | ({} if self.io else {"decode": self.decode})
+
+    @property
+    def origin(self) -> str:
+        """Where its weights come from, for people: the imported file, else its folder; the licence."""
+        source = self.details.get("source")
+        told = isinstance(source, dict) and {"file", "sha256"} <= source.keys()
+        where = f"{source['file']}, sha256 {source['sha256']}" if told and source else str(self.folder)
+        return f"{where}; licence: {self.licence}"
 
     def verify(self) -> None:
         """Check the graphs against their checksums.
@@ -308,9 +316,11 @@ def _other_model(task: str) -> str:
     item = published_for(task)
     if item is not None:
         return f"fetch one with `facemend models get {item.name}`"
+    release = find_published("codeformer")  # beside it lie those for the other tasks, under the same licence
+    file = f"codeformer_{task}.pth"
     return (
-        f"bring the published file and use `facemend models import codeformer_{task}.pth` "
-        f"(another file: --task {task})"
+        f"bring the published file ({release.url.rpartition('/')[0]}/{file}, {release.licence}) and use "
+        f"`facemend models import {file}` (another file: --task {task})"
     )
 
 
@@ -331,6 +341,8 @@ def _at(path: Path, given: str, task: str) -> ModelInfo:
         if found is None:
             raise ModelNotFoundError(f"{path}: not imported yet; do it with `facemend models import {path}`")
         return found
+    if given in PUBLISHED:
+        raise ModelNotFoundError(f"{given}: not here yet; fetch it with `facemend models get {given}`")
     names = ", ".join(model.name for model in (*models(), *cached_models()[0])) or "none"
     raise ModelNotFoundError(
         f"no model {given!r}; there are: {names} (or give a folder with {DESCRIPTION_FILE}, or a weight file)"

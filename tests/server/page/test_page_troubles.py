@@ -19,6 +19,24 @@ def test_a_text_file_is_refused_in_plain_words(page):
     assert page.is_visible("#welcome")
 
 
+def test_only_what_this_server_reads_is_offered(page):
+    lacking = {".heic", ".heif", ".hif", ".avif"}
+
+    def without(route):
+        said = route.fetch().json()
+        route.fulfill(json=said | {"formats": [each for each in said["formats"] if each not in lacking]})
+
+    offered = [set(page.get_attribute("#file", "accept").split(","))]
+    assert "HEIC, AVIF" in page.inner_text("#formats")
+    page.route("**/api/info", without)
+    page.reload()
+    page.wait_for_selector("#options:not([hidden])")
+    offered.append(set(page.get_attribute("#file", "accept").split(",")))
+    assert offered[0] - offered[1] == lacking
+    assert ".jpg" in offered[1]
+    assert page.inner_text("#formats").startswith("JPEG, PNG, WebP, TIFF")
+
+
 def test_a_file_over_the_limit_is_not_even_sent(page):
     sent = []
     page.on("request", lambda request: sent.append(request.method))

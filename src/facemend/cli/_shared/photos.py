@@ -65,6 +65,8 @@ def run_photos(
     batch = checked(plan_batch, photos, given.output, **naming)
     options, model = resolve_model(options, task.task)
     options, jobs = share_cores(options, model, len(batch.jobs), given.jobs)
+    if model is not None and task.task != "restoration":  # facemend has none of its own for these
+        warn(f"network: {model.name}, from {model.origin}")
     outputs = Outputs(batch.inputs, overwrite=given.overwrite)
     if given.report is not None:
         outputs.claim(given.report)

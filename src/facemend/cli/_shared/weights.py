@@ -76,7 +76,10 @@ def ask_licence(item: Published, accept: bool) -> bool:
     warn(f"licence: {item.licence}, {item.licence_url}")
     if not accept:
         if not _at_terminal():
-            raise ConfigError(f"{item.name}: read its licence and pass --accept-licence to `facemend models`")
+            raise ConfigError(
+                f"{item.name}: read its licence ({item.licence_url}) and give --accept-licence to "
+                "`facemend models get` or `import`"
+            )
         if not typer.confirm("Do you accept this licence?", err=True):
             raise ConfigError(f"{item.name}: its licence was not accepted, so it is not used")
     accept_licence(item)

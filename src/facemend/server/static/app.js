@@ -8,7 +8,7 @@ import { askForToken } from "./login.js";
 import { defaults, renderOptions, startOptions } from "./options.js";
 import { habits, renderPanel } from "./panel.js";
 import { add, items, onItem, recall } from "./queue.js";
-import { formatNames, info, isHere, learn } from "./server.js";
+import { accepted, formatNames, info, isHere, learn } from "./server.js";
 import { renderStage } from "./stage.js";
 import { facts } from "./words.js";
 
@@ -123,6 +123,7 @@ async function start() {
   }
   $("trouble").hidden = true;
   isKnown = true;
+  $("file").accept = accepted();
   startOptions();
   renderTexts();
   render();

@@ -12,6 +12,9 @@ export async function learn() {
   Object.assign(info, await getInfo());
 }
 
+/** What a file chooser is to offer. */
+export const accepted = () => info.formats.join(",");
+
 /** JPEG, PNG ...: the kinds of photos that can be read. */
 export function formatNames() {
   return Object.keys(NAMES).filter((suffix) => info.formats.includes(suffix)).map((suffix) => NAMES[suffix]);
