@@ -106,7 +106,9 @@ def test_an_empty_folder_is_a_failure(cli, tmp_path):
     [
         (("-w", "1.5"), 2, "-w"),
         (("-w", "much"), 2, "-w"),
-        (("--upscale", "3"), 2, "upscale must be 1, 2 or 4"),
+        (("--upscale", "3"), 2, "upscale must be 1, 2, 4 or auto, got '3'"),
+        (("--strength", "2"), 2, "strength"),
+        (("--strength", "nan"), 2, "strength must be a number from 0 to 1"),
         (("--faces", "some"), 2, "faces must be"),
         (("--weight", "0.5"), 2, "--weight"),
         (("--crf", "20"), 2, "--crf"),  # has `facemend video`

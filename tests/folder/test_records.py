@@ -98,6 +98,8 @@ def test_what_decides_the_pixels_is_in_the_digest(tiny_model):
     known = options_digest(options, model)
     assert options_digest(replace(options, w=0.6), model) != known
     assert options_digest(replace(options, faces="largest"), model) != known
+    assert options_digest(replace(options, strength=0.5), model) != known
+    assert options_digest(replace(options, upscale=1), model) != known
     assert options_digest(options, model, "compare") != known
     assert options_digest(options, find_named(options)) != known
     assert options_digest(replace(options, model="x", threads=3, max_pixels=10**6), model) == known

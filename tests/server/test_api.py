@@ -62,7 +62,7 @@ def test_info_says_what_the_page_needs(client):
         "licence": "Apache-2.0",
         "task": "restoration",
     }
-    assert said["upscales"] == [1, 2, 4]
+    assert said["upscales"] == ["auto", 1, 2, 4]
     assert "lanczos" in said["backgrounds"]
     assert said["token"] is False
 
@@ -315,7 +315,7 @@ def test_wrong_parameters_are_422_in_one_line(client, job):
     [
         ({"w": "2"}, "w"),
         ({"w": "nan"}, "w"),
-        ({"upscale": "3"}, "upscale must be 1, 2 or 4"),
+        ({"upscale": "3"}, "upscale must be 1, 2, 4 or auto"),
         ({"model": "nobody"}, "no model 'nobody'; there are: compact-256, tiny"),
         ({"model": "../models/tiny"}, "no model"),
         ({"background": "magic"}, "background must be lanczos or realesrgan"),

@@ -134,6 +134,7 @@ class Record:
         skipped: the same of those left alone, with the reason.
         notes: what the user should know.
         seconds: time per part.
+        factor: how many times as large the photo became.
     """
 
     source: str
@@ -145,6 +146,7 @@ class Record:
     skipped: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    factor: int = 1
 
     def to_bytes(self) -> bytes:
         """As JSON."""
@@ -246,6 +248,8 @@ def options_digest(options: RestoreOptions, model: ModelInfo | None, *extras: st
         extras: names of further outputs of each photo, such as "compare".
     """
     what: dict[str, Any] = {name: getattr(options, name) for name in _PIXELS}
+    if options.strength != 1:  # at 1 the pixels are those of the records that know no strength
+        what["strength"] = options.strength
     what["model"] = dict(model.sha256) if model else file_sha256(Path(options.model))
     return digest(json.dumps(what | {"extras": sorted(extras)}, sort_keys=True).encode())
 

@@ -42,7 +42,8 @@ def restore(x: Any, *, out: AnyPath | None = None, overwrite: bool = False, **op
             floats in [0, 1]; bytes of a file; or a `Picture`.
         out: only with a path: file to write.
         overwrite: whether `out` may replace a file (never the input).
-        options: fields of `RestoreOptions`, such as `w=0.7`, `upscale=2`, `aligned=True`.
+        options: fields of `RestoreOptions`, such as `w=0.7`, `aligned=True`, or `upscale=1` for a picture of
+            the same size: by default (`upscale="auto"`) photos with small faces are enlarged.
 
     Returns:
         The kind that went in: a path with `out` gives the path written, without it a Pillow image; an array

@@ -27,7 +27,7 @@ class RestoredFace:
     Attributes:
         face: where it is in the photo.
         crop: (S, S, 3) float32 RGB [0, 1], aligned, as it was.
-        restored: the same, restored.
+        restored: the same, restored, as the network draws it: `strength` counts in the photo only.
         matrix: 2x3, photo pixels -> crop pixels.
     """
 
@@ -49,6 +49,7 @@ class PhotoResult:
         seconds: time per part.
         model: name of the model.
         w: the fidelity weight used.
+        factor: how many times as large as the input the photo was made; an aligned crop may come out larger.
     """
 
     picture: Picture
@@ -58,6 +59,7 @@ class PhotoResult:
     seconds: Mapping[str, float]
     model: str
     w: float
+    factor: int
 
 
 class Clock:

@@ -169,6 +169,7 @@ class Totals:
         before: photos that an earlier run had done.
         failed: the others.
         faces: worked on now.
+        enlarged: photos that became larger now.
         lines: one for each of the first that went well.
     """
 
@@ -176,6 +177,7 @@ class Totals:
     before: int = 0
     failed: int = 0
     faces: int = 0
+    enlarged: int = 0
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -192,9 +194,11 @@ class Totals:
         else:
             self.done += 1
             self.faces += len(item.faces)
+            self.enlarged += item.factor > 1
             if self.done <= FEW:
                 faces = plural(len(item.faces), "face")
-                self.lines.append(f"{shown(item.output)}: {faces}, {item.seconds['total']:.1f} s")
+                larger = f", {item.factor} times as large" if item.factor > 1 else ""
+                self.lines.append(f"{shown(item.output)}: {faces}{larger}, {item.seconds['total']:.1f} s")
 
 
 def _tell(item: FileReport, told: Sequence[str]) -> None:
@@ -215,7 +219,8 @@ def _summary(totals: Totals, done_word: str) -> None:
     if not totals.count:
         warn("facemend: no photos found")
     elif totals.count > 1 or totals.before:
-        faces = f"({plural(totals.faces, 'face')} {done_word})"
+        larger = f", {plural(totals.enlarged, 'photo')} enlarged" if totals.enlarged else ""
+        faces = f"({plural(totals.faces, 'face')} {done_word}{larger})"
         before = f", {totals.before} done before" if totals.before else ""
         say(f"{plural(totals.done, 'photo')} done {faces}{before}, {totals.failed} failed")
 
