@@ -105,6 +105,13 @@ def test_what_decides_the_pixels_is_in_the_digest(tiny_model):
     assert options_digest(replace(options, model="x", threads=3, max_pixels=10**6), model) == known
 
 
+def test_records_that_know_no_strength_still_hold(tiny_model):
+    options, model = RestoreOptions(upscale=1), read_model(tiny_model)
+    names = ("w", "upscale", "background", "faces", "aligned", "precision", "min_face", "max_faces", "size")
+    told = {name: getattr(options, name) for name in names} | {"model": dict(model.sha256), "extras": []}
+    assert options_digest(options, model) == digest(json.dumps(told, sort_keys=True).encode())
+
+
 def test_the_digest_of_a_weight_file_is_its_content(tmp_path):
     weights = tmp_path / "model.safetensors"
     digests = []
