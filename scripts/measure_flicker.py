@@ -118,7 +118,7 @@ def _compressed(frames: Sequence[np.ndarray], crf: int) -> list[np.ndarray]:
 
 def by_frame(clip: Clip, options: RestoreOptions, networks: Networks) -> list[FloatImage]:
     """Each frame restored by itself."""
-    restorer = Restorer(options, networks=networks)
+    restorer = Restorer(options, networks=networks, upscale=1)
     return [to_float(restorer.restore(Picture(frame)).picture.pixels) for frame in clip.film]
 
 

@@ -6,7 +6,7 @@ Example::
 
     facemend.restore("old.jpg", out="new.jpg", w=0.5)
 
-    restorer = facemend.Restorer(w=0.7, upscale=2)  # loads the networks once
+    restorer = facemend.Restorer(w=0.7, upscale=1)  # loads the networks once
     result = restorer.restore("old.jpg")  # the picture, its faces, what was skipped and why
     restorer.redo(result, w=1.0).save("closer.jpg")  # another w costs little
 """

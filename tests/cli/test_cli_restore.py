@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +46,28 @@ def test_file_to_file(cli, photo, tmp_path):
     assert read_picture(tmp_path / "new/out.png").pixels.shape == (800, 640, 3)
     assert cli(photo).exit_code == 0
     assert (tmp_path / "photo_restored.jpg").is_file()
+
+
+def test_small_faces_make_the_photo_larger_and_it_is_told(portrait, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, scale in (("small.png", 0.5), ("large.png", 2)):
+        write_picture(tmp_path / "in" / name, portrait.resized(scale))
+    words = ["restore", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--strength", "0"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "small.png: 1 face, 4 times as large" in " ".join(result.stdout.split())
+    assert "2 photos done (2 faces restored, 1 photo enlarged)" in result.stdout
+    assert "enlarged 4 times" in result.stderr
+    lines = (tmp_path / "out/facemend.jsonl").read_text().splitlines()[1:]
+    assert {Path(line["output"]).name: line["factor"] for line in map(json.loads, lines)} == {
+        "small.png": 4,
+        "large.png": 1,
+    }
+    assert read_picture(tmp_path / "out/small.png").width == 640
+    # Of strength 0 nothing is left but the size.
+    assert (tmp_path / "out/large.png").read_bytes() == (tmp_path / "in/large.png").read_bytes()
+    again = CliRunner().invoke(app, words)
+    assert "2 done before" in again.stdout
 
 
 def test_folder_report_crops_and_compare(cli, photo, tmp_path):
@@ -123,7 +146,9 @@ def test_an_empty_folder_is_a_failure(cli, tmp_path):
     [
         (("-w", "1.5"), 2, "-w"),
         (("-w", "much"), 2, "-w"),
-        (("--upscale", "3"), 2, "upscale must be 1, 2 or 4"),
+        (("--upscale", "3"), 2, "upscale must be 1, 2, 4 or auto, got '3'"),
+        (("--strength", "2"), 2, "strength"),
+        (("--strength", "nan"), 2, "strength"),
         (("--faces", "some"), 2, "faces must be"),
         (("--faces", "0,1"), 2, "--faces counts from 1"),
         (("--faces", "1", "--aligned"), 2, "faces must be all with aligned"),

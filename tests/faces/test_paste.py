@@ -148,6 +148,24 @@ def test_blurred_photo_takes_the_restored_detail(side: int) -> None:
     assert gradient(canvas, there) > 0.9 * gradient(limit, there)
 
 
+@pytest.mark.parametrize("side", [40, 300])
+def test_the_change_is_as_strong_as_asked_for(side: int) -> None:
+    photo = portrait(side)
+    aligned = align(photo, face_in(side), SIZE)
+    restored = np.clip(aligned.crop[:, ::-1] * 1.2, 0, 1)
+
+    def blended(**strength: float) -> np.ndarray:
+        canvas = photo.copy()
+        blend_face(canvas, aligned.crop, restored, aligned.matrix, ellipse_mask(SIZE), **strength)
+        return canvas
+
+    full = blended()
+    assert np.array_equal(blended(strength=1.0), full)
+    assert np.array_equal(blended(strength=0.0), photo)
+    assert np.abs(full - photo).max() > 0.1
+    np.testing.assert_allclose(blended(strength=0.3) - photo, 0.3 * (full - photo), atol=1e-6)
+
+
 @pytest.mark.parametrize("damage", ["noise", "dots"])
 def test_noise_is_not_taken_for_detail(damage: str) -> None:
     clean = portrait(256)

@@ -117,7 +117,7 @@ class Counting:
     def restore(self, picture):
         if self.together is not None:
             self.together.wait()  # passes only when so many are worked on at once
-        return RestoreResult(replace(picture), (), (), (), {}, "none", 0.5, None)
+        return RestoreResult(replace(picture), (), (), (), {}, "none", 0.5, 1, None)
 
     def save(self, path, picture):
         time.sleep(0.02 if path.name == "00.png" else 0)

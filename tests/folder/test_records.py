@@ -105,6 +105,8 @@ def test_what_decides_the_pixels(tiny_model):
     known = pixel_options(options, model)
     assert pixel_options(replace(options, w=0.6), model) != known
     assert pixel_options(replace(options, faces="largest"), model) != known
+    assert pixel_options(replace(options, strength=0.5), model) != known
+    assert pixel_options(replace(options, upscale=1), model) != known
     assert pixel_options(options, find_named(options)) != known
     assert pixel_options(replace(options, model="x", threads=3, max_pixels=10**6), model) == known
     assert json.loads(json.dumps(known)) == known

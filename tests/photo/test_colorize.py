@@ -83,6 +83,7 @@ def test_w_is_0(rng):
     [
         ({"w": 0.5}, "w must be 0 with colorize"),
         ({"upscale": 2}, "upscale must be 1 with colorize"),
+        ({"strength": 0.5}, "strength must be 1 with colorize"),
         ({"fidelity": 0.5}, "unknown option 'fidelity'"),
         ({"min_face": -1}, "min_face must be"),
     ],

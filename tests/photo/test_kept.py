@@ -27,7 +27,7 @@ def family(portrait) -> Picture:
 
 @pytest.fixture(scope="module")
 def restorer() -> Restorer:
-    return Restorer(threads=1, min_face=30)
+    return Restorer(threads=1, min_face=30, upscale=1)
 
 
 @pytest.fixture(scope="module")

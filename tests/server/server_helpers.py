@@ -20,6 +20,7 @@ OUTCOME = {
     "input_height": 6,
     "width": 16,
     "height": 12,
+    "factor": 2,
     "suffix": ".png",
     "faces": [{"index": 0, "box": [1.0, 2.0, 3.0, 4.0], "restored": True, "reason": None}],
     "notes": ["a note"],

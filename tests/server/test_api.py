@@ -80,7 +80,7 @@ def test_info_says_what_the_page_needs(client):
         "licence": "Apache-2.0",
         "task": "restoration",
     }
-    assert said["upscales"] == [1, 2, 4]
+    assert said["upscales"] == ["auto", 1, 2, 4]
     assert "lanczos" in said["backgrounds"]
     assert said["token"] is False
 
@@ -174,6 +174,27 @@ def test_another_w_is_what_the_library_gives(client, portrait, upscale):
     np.testing.assert_array_equal(pixels(answer), wanted.pixels)
 
 
+def test_auto_and_strength(client, portrait):
+    small = portrait.resized(0.35)
+    job = restored(client, encode_picture(small, "png"), model="compact-256", strength=0.5)
+    assert (job["upscale"], job["factor"], job["strength"]) == ("auto", 4, 0.5)
+    assert any("enlarged 4 times" in note for note in job["notes"])
+
+    def result(query=""):
+        return pixels(client.get(f"/api/jobs/{job['id']}/result{query}"))
+
+    wanted = {
+        strength: facemend.restore(small, model="compact-256", strength=strength, threads=1).pixels
+        for strength in (0.5, 1)
+    }
+    assert wanted[1].shape[:2] == (4 * small.height, 4 * small.width) == (job["height"], job["width"])
+    np.testing.assert_array_equal(result(), wanted[0.5])
+    np.testing.assert_array_equal(result("?strength=1"), wanted[1])
+    np.testing.assert_array_equal(result("?strength=0"), small.resized(4).pixels)
+    looks = [client.get(f"/api/jobs/{job['id']}/preview?strength={strength}").content for strength in (0, 1)]
+    assert looks[0] != looks[1]
+
+
 def test_faces_can_be_chosen(client, portrait):
     two = Picture(np.concatenate([portrait.pixels, portrait.pixels], axis=1))
     job = restored(client, encode_picture(two, "png"), w=0)
@@ -230,7 +251,7 @@ def test_a_background_drawn_by_a_network_is_drawn_once(settings, portrait, monke
         there = pixels(client.get(f"/api/jobs/{job['id']}/result?w=0.3"))
         assert np.abs(here - there).max() <= 1
         assert len(runs) == drawn
-        plain = restored(client, png, background="realesrgan")
+        plain = restored(client, png, upscale=1, background="realesrgan")
         assert any("does nothing" in note for note in plain["notes"])
 
 
@@ -333,7 +354,9 @@ def test_wrong_parameters_are_422_in_one_line(client, job):
     [
         ({"w": "2"}, "w"),
         ({"w": "nan"}, "w"),
-        ({"upscale": "3"}, "upscale must be 1, 2 or 4"),
+        ({"strength": "2"}, "strength"),
+        ({"strength": "nan"}, "strength"),
+        ({"upscale": "3"}, "upscale must be 1, 2, 4 or auto"),
         ({"model": "nobody"}, "no model 'nobody'; there are: compact-256, tiny"),
         ({"model": "../models/tiny"}, "no model"),
         ({"background": "magic"}, "background must be lanczos or realesrgan"),

@@ -41,8 +41,11 @@ def test_first_come_first_served(opened):
     assert jobs.states() == {"queued": 0, "running": 3, "done": 0, "failed": 0}
 
 
-def test_an_order_comes_back_as_it_was(opened):
-    options = RestoreOptions(w=0.25, aligned=True, background="realesrgan", upscale=4, model="tiny")
+@pytest.mark.parametrize("upscale", [4, "auto"])
+def test_an_order_comes_back_as_it_was(opened, upscale):
+    options = RestoreOptions(
+        w=0.25, strength=0.5, aligned=True, background="realesrgan", upscale=upscale, model="tiny"
+    )
     opened().add(order("a", options=options, name="ü.png"))
     job = opened().get("a")
     assert (job.options, job.name, job.input_width, job.status) == (options, "ü.png", 8, "queued")

@@ -127,6 +127,23 @@ def test_films_of_all_kinds(tmp_path, rng, suffix, settings):
         assert out.streams.video[0].codec_context.pix_fmt == wanted
 
 
+def test_strength_is_the_share_of_the_change_and_auto_keeps_the_size(tmp_path, film):
+    none, half, full = (
+        shown(
+            restore(
+                film,
+                tmp_path / f"{strength}.mp4",
+                options=RestoreOptions(w=0.2, strength=strength),
+                coding=LOSSLESS,
+            ).output
+        )[5][1].astype(int)
+        for strength in (0, 0.5, 1)
+    )
+    assert np.array_equal(none, shown(film)[5][1])
+    assert np.abs(full - none).max() > 12
+    assert np.abs((half - none) - (full - none) / 2).max() <= 4  # chroma is stored coarsely
+
+
 def test_odd_sides_are_handled(tmp_path, rng):
     frames = panning(rng, 3, height=121, width=161)
     film = make_film(tmp_path / "film.mkv", frames, codec="ffv1", options={})

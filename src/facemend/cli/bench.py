@@ -53,7 +53,8 @@ def bench(
 
     try:
         options = BenchOptions(
-            restore=RestoreOptions(device=device, backend=(backend or ["onnx"])[0]),  # type: ignore[arg-type]
+            # The same pixels for every model, whatever its size.
+            restore=RestoreOptions(device=device, backend=(backend or ["onnx"])[0], upscale=1),  # type: ignore[arg-type]
             models=tuple(model or ()),
             backends=tuple(backend or ["onnx"]),
             precisions=tuple(precision or ["fp32"]),

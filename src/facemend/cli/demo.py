@@ -43,7 +43,7 @@ def demo(
     side = min(original.width, original.height)
     blur = GaussianBlur(radius=5, sigma_x=1.5, sigma_y=1.5, rotation=0.0)
     before, _ = degraded(original, Plan(size=side, blur=blur, down=2.0, noise_sigma=6.0, jpeg_quality=50))
-    restorer = Restorer(w=w)
+    restorer = Restorer(w=w, upscale=1)
     result = restorer.restore(before)
     dial = [restorer.redo(result, value).faces[0].restored for value in DIAL]
     outputs.save(paths["degraded.png"], before)

@@ -9,7 +9,8 @@ import typer
 from facemend.cli._shared import films as video
 from facemend.cli._shared import ray as cluster
 from facemend.cli._shared.console import warn
-from facemend.cli._shared.options import DEFAULTS, SPEED, PhotoOptions, Photos, Upscale, takes
+from facemend.cli._shared.options import DEFAULTS, SPEED, PhotoOptions, Photos, Strength, takes
+from facemend.photo.options import read_upscale
 
 app = typer.Typer()
 
@@ -29,7 +30,15 @@ def restore(
             help="Fidelity: 0 = best looking face, 1 = closest to the photo; default: 0.5, films 0.7.",
         ),
     ] = None,
-    upscale: Upscale = DEFAULTS.upscale,
+    strength: Strength = DEFAULTS.strength,
+    upscale: Annotated[
+        str,
+        typer.Option(
+            help="Output size: 1, 2 or 4 times the input. auto: the smallest of these at which the largest "
+            "face is nearly as large as the model draws it, up to 6,000 pixels a side; 1 without a face, "
+            "with --aligned, and for films."
+        ),
+    ] = "auto",
     background: Annotated[
         str, typer.Option(help="What enlarges the rest of the photo: lanczos, or realesrgan (sharper, slow).")
     ] = DEFAULTS.background,
@@ -45,7 +54,7 @@ def restore(
     from facemend.cli._shared.photos import run_photos
     from facemend.photo.restore import Restorer
 
-    own = {"w": w, "upscale": upscale, "background": background}
+    own = {"w": w, "strength": strength, "upscale": read_upscale(upscale), "background": background}
     cluster.check_engine(engine)
     if engine == "ray" and not all(path.is_file() for path in photos):  # one file needs no cluster
         cluster.run_cluster(photos, given, own)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facemend.cli._shared import films as shared
-from facemend.cli._shared.options import DEFAULTS, FilmOptions, Upscale, takes
+from facemend.cli._shared.options import DEFAULTS, FilmOptions, Strength, takes
 
 app = typer.Typer()
 
@@ -26,7 +26,8 @@ def video(
             "-w", min=0, max=1, help="Fidelity: 0 = best looking face, 1 = closest to the film; default: 0.7."
         ),
     ] = None,
-    upscale: Upscale = DEFAULTS.upscale,
+    strength: Strength = DEFAULTS.strength,
+    upscale: Annotated[int, typer.Option(help="Output size: 1, 2 or 4 times the input.")] = 1,
 ) -> None:
     """Restore the faces in films; sound, subtitles, chapters and tags are kept."""
-    shared.run_films(films, given, {"w": w, "upscale": upscale})
+    shared.run_films(films, given, {"w": w, "strength": strength, "upscale": upscale})

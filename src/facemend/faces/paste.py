@@ -82,6 +82,8 @@ def blend_face(
     restored: FloatImage,
     matrix: Matrix23,
     mask: NDArray[np.float32],
+    *,
+    strength: float = 1.0,
 ) -> Box | None:
     """Put a restored face into the canvas, in place: colours matched in a ring, the photo's real detail kept.
 
@@ -96,6 +98,7 @@ def blend_face(
         restored: (S, S, 3) float32 RGB [0, 1].
         matrix: 2x3, canvas pixels -> crop pixels.
         mask: (S, S) float32 in [0, 1].
+        strength: share of the change that is made, [0, 1]; with 0 the canvas stays bit-exact.
 
     Returns:
         The box that was worked on, in canvas pixels; None if the crop lies outside the canvas.
@@ -115,7 +118,8 @@ def blend_face(
         if finest.any():
             beyond = patch - crop_onto(aligned, onto, patch.shape)
             new = new + mask_onto(finest, onto, patch.shape)[..., None] * beyond
-    return _blend(canvas, where, new, mask_there)
+    # Colours and detail were matched in the whole mask: only the change itself is scaled.
+    return _blend(canvas, where, new, mask_there * np.float32(strength))
 
 
 def blend_into_pixels(
@@ -125,6 +129,7 @@ def blend_into_pixels(
     matrix: Matrix23,
     mask: NDArray[np.float32],
     *,
+    strength: float = 1.0,
     gray: bool = False,
 ) -> Box | None:
     """`blend_face` on integer pixels, in place: only the part of the photo under the crop becomes floats.
@@ -135,6 +140,7 @@ def blend_into_pixels(
         restored: see `blend_face`.
         matrix: 2x3, photo pixels -> crop pixels.
         mask: see `blend_face`.
+        strength: see `blend_face`.
         gray: keep the three channels equal.
 
     Returns:
@@ -147,7 +153,7 @@ def blend_into_pixels(
     part = pixels[where]
     canvas = to_float(part)
     shift = np.array([[1, 0, where[1].start], [0, 1, where[0].start]], np.float64)
-    blend_face(canvas, aligned, restored, compose(matrix, shift), mask)
+    blend_face(canvas, aligned, restored, compose(matrix, shift), mask, strength=strength)
     if gray:
         canvas[...] = luma(canvas)[..., None]
     part[...] = from_float(canvas, np.uint16 if pixels.dtype == np.uint16 else np.uint8)

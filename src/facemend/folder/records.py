@@ -30,7 +30,18 @@ logger = logging.getLogger(__name__)
 
 RECORDS = ".facemend"
 """Folder of the records, below the outputs."""
-_PIXELS = ("w", "upscale", "background", "faces", "aligned", "precision", "min_face", "max_faces", "size")
+_PIXELS = (
+    "w",
+    "strength",
+    "upscale",
+    "background",
+    "faces",
+    "aligned",
+    "precision",
+    "min_face",
+    "max_faces",
+    "size",
+)
 _LARGEST = 2**22
 _PART = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # as `place` names them
 
@@ -134,6 +145,7 @@ class Record:
         skipped: the same of those left alone, with the reason.
         notes: what the user should know.
         seconds: time per part.
+        factor: how many times as large the photo became.
     """
 
     source: str
@@ -145,6 +157,7 @@ class Record:
     skipped: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    factor: int = 1
 
     def to_bytes(self) -> bytes:
         """As JSON."""

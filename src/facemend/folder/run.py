@@ -52,6 +52,7 @@ class FileReport:
         skipped: the same of each face left as it was, with the reason.
         notes: what the user should know, such as that no face was found.
         seconds: time per part of the restoration, and the "total" with reading and encoding.
+        factor: how many times as large the photo became.
         done_before: an earlier run did it, from the same content and with the same options; now nothing was
             done.
         other_options: in what the options differ with which an earlier run did it; now nothing was done, and
@@ -65,6 +66,7 @@ class FileReport:
     skipped: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    factor: int = 1
     done_before: bool = False
     other_options: str = ""
 
@@ -304,13 +306,13 @@ def make_record(
         options: those that decide the pixels.
     """
     made = tuple(Output(path, len(data), digest(data)) for path, data in files.items())
-    told = (report.faces, report.skipped, report.notes, report.seconds)
+    told = (report.faces, report.skipped, report.notes, report.seconds, report.factor)
     return Record(source, stamp, digest(content), options, made, *told)
 
 
 def told_before(source: Path | str, output: Path | str, record: Record) -> FileReport:
     """The report of a photo that an earlier run has done."""
-    told = (record.faces, record.skipped, record.notes, record.seconds)
+    told = (record.faces, record.skipped, record.notes, record.seconds, record.factor)
     return FileReport(source, output, None, *told, done_before=True)
 
 
@@ -339,6 +341,7 @@ def make_report(source: Path | str, output: Path | str, result: PhotoResult, tot
         skipped=tuple({**_face(skipped.face), "reason": skipped.reason} for skipped in result.skipped),
         notes=(*result.notes, *left_out(result.picture, format_of(output))),
         seconds={**seconds, "total": round(total, 4)},
+        factor=result.factor,
     )
 
 

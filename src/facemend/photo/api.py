@@ -52,7 +52,8 @@ def restore(
             floats in [0, 1] or bool, or what numpy takes as one; bytes of a file; or a `Picture`.
         out: only with a path: file to write.
         overwrite: whether `out` may replace a file (never the input).
-        options: fields of `RestoreOptions`, such as `w=0.7`, `upscale=2`, `aligned=True`.
+        options: fields of `RestoreOptions`, such as `w=0.7`, `aligned=True`, or `upscale=1` for a picture of
+            the same size: by default (`upscale="auto"`) photos with small faces are enlarged.
 
     Returns:
         The kind that went in: a path with `out` gives the path written, without it a Pillow image; an array

@@ -41,7 +41,7 @@ CROWD_SIZE, CROWD_FACES = (4000, 3000), (5, 4)
 STEPS = ("encode", "decode", "decode_w0", "whole")
 NETWORK_PARTS = ("detect", "encode", "decode")
 INPUT, OUTPUT = "{input}", "{output}"
-_OURS = (sys.executable, "-m", "facemend", "restore", INPUT, "-o", OUTPUT)
+_OURS = (sys.executable, "-m", "facemend", "restore", INPUT, "-o", OUTPUT, "--upscale", "1")
 _PACKAGES = ("facemend", "numpy", "onnxruntime", "opencv-python-headless", "torch")
 Result = TypeVar("Result")
 

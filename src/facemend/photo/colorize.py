@@ -23,7 +23,7 @@ PROFILE_LEFT_OUT = "the photo's gray colour profile does not fit a photo in colo
 class Colorizer(PhotoTask):
     """Colours the faces of photos; loads the networks once. May be used from several threads.
 
-    Arguments and errors are those of `PhotoTask`; `w` and `upscale` may be nothing but 0 and 1.
+    Arguments and errors are those of `PhotoTask`; `w` may be nothing but 0, `upscale` and `strength` 1.
     """
 
     task, done = "colorization", "coloured"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,13 +11,18 @@ from facemend.errors import InputError, TooLargeError
 from facemend.faces.align import align
 from facemend.faces.select import select
 from facemend.faces.template import template_points
-from facemend.faces.warp import resize_matrix
+from facemend.faces.warp import resize_matrix, scale_of
 from facemend.imaging import Header, Picture, is_gray, is_toned, resize
 from facemend.photo.networks import Networks
-from facemend.photo.options import RestoreOptions
+from facemend.photo.options import UPSCALES, RestoreOptions
 from facemend.photo.prepared import SkippedFace
 from facemend.photo.result import Clock
 from facemend.types import AlignedFace, Box, Face, FloatImage
+
+LARGE = 0.7
+"""Share of the model's size from which a face is large enough: more pixels would hold no more of it."""
+LONGEST = 6000
+"""Longest side up to which `upscale=auto` enlarges, pixels: 36 megapixels at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +34,13 @@ class FoundFaces:
         skipped: the others, and why.
         notes: what the user should know.
         chosen: their indices, where they were asked for by those.
+        factor: how many times as large the output shall be.
     """
 
     aligned: tuple[AlignedFace, ...]
     skipped: tuple[SkippedFace, ...] = ()
     notes: tuple[str, ...] = ()
+    factor: int = 1
     chosen: tuple[int, ...] | None = None
 
     def only(self, indices: tuple[int, ...]) -> FoundFaces:
@@ -52,16 +59,16 @@ class FoundFaces:
             )
         others = (SkippedFace(a.face, "not chosen") for i, a in enumerate(self.aligned) if i not in chosen)
         aligned = tuple(self.aligned[index] for index in chosen)
-        return FoundFaces(aligned, (*self.skipped, *others), self.notes, chosen)
+        return replace(self, aligned=aligned, skipped=(*self.skipped, *others), chosen=chosen)
 
 
 def check_size(picture: Picture | Header, options: RestoreOptions) -> None:
-    """Refuse a photo whose output would be larger than the options allow.
+    """Refuse a photo whose output would be larger than the options allow; auto keeps to them by itself.
 
     Raises:
         TooLargeError: it would.
     """
-    upscale, limit = options.upscale, options.max_pixels
+    upscale, limit = options.least_upscale, options.max_pixels
     pixels = picture.width * picture.height * upscale**2
     if pixels > limit:
         raise TooLargeError(
@@ -70,10 +77,38 @@ def check_size(picture: Picture | Header, options: RestoreOptions) -> None:
         )
 
 
+def take_factor(size: tuple[int, int], aligned: Sequence[AlignedFace], options: RestoreOptions) -> int:
+    """How many times as large a photo becomes: as asked for; with auto it is decided here.
+
+    auto takes the smallest of 1, 2 and 4 at which the largest of these faces is written at `LARGE` of the
+    model's size or more (4 if it never is), but none with which a side is longer than `LONGEST` or the photo
+    has more than `max_pixels`. Without a face it takes 1.
+
+    Args:
+        size: (width, height) of the photo, pixels.
+        aligned: its faces that are to be restored.
+        options: what is asked for.
+    """
+    if options.upscale != "auto":
+        return options.upscale
+    if not aligned:
+        return 1
+    # The scale of a matrix is the model's size over the face's: of the largest face it is the least.
+    needed = LARGE * min(scale_of(face.matrix) for face in aligned)
+    wanted = next((factor for factor in UPSCALES if factor >= needed), UPSCALES[-1])
+    width, height = size
+    fit = [
+        factor
+        for factor in UPSCALES
+        if max(size) * factor <= LONGEST and width * height * factor**2 <= options.max_pixels
+    ]
+    return max((factor for factor in fit if factor <= wanted), default=1)
+
+
 def find_faces(
     image: FloatImage, networks: Networks, options: RestoreOptions, clock: Clock, *, done: str
 ) -> FoundFaces:
-    """Find, choose and align the faces of a photo.
+    """Find, choose and align the faces of a photo, and say how large the photo shall be.
 
     Args:
         image: the photo, (H, W, 3) float32 RGB [0, 1].
@@ -98,9 +133,16 @@ def find_faces(
                 aligned.append(align(image, face, networks.restorer.image_size, template=networks.template))
             except InputError as error:
                 skipped.append(SkippedFace(face, str(error)))
-    notes = () if aligned else (_nothing_done(found, options.upscale, done),)
-    found_faces = FoundFaces(tuple(aligned), tuple(skipped), notes)
-    return found_faces.only(options.faces) if isinstance(options.faces, tuple) else found_faces
+    found_faces = FoundFaces(tuple(aligned), tuple(skipped))
+    if isinstance(options.faces, tuple):
+        found_faces = found_faces.only(options.faces)
+    factor = take_factor((image.shape[1], image.shape[0]), found_faces.aligned, options)
+    notes: tuple[str, ...] = ()
+    if not aligned:
+        notes = (_nothing_done(found, factor, done),)
+    elif options.upscale == "auto" and factor > 1:
+        notes = (f"enlarged {factor} times, as its faces are small: upscale 1 keeps the size",)
+    return replace(found_faces, notes=notes, factor=factor)
 
 
 def _choose(
@@ -126,17 +168,18 @@ def _choose(
     return chosen, skipped
 
 
-def _nothing_done(found: Sequence[Face], upscale: int, done: str) -> str:
+def _nothing_done(found: Sequence[Face], factor: int, done: str) -> str:
     what = f"no face was {done}" if found else "no face found"
-    return f"{what}: the photo was {'only enlarged' if upscale > 1 else 'left as it is'}"
+    return f"{what}: the photo was {'only enlarged' if factor > 1 else 'left as it is'}"
 
 
-def whole_crop(image: FloatImage, networks: Networks) -> FoundFaces:
+def whole_crop(image: FloatImage, networks: Networks, options: RestoreOptions) -> FoundFaces:
     """A picture that is one aligned crop of any size, as the network wants it.
 
     Args:
         image: (H, W, 3) float32 RGB [0, 1].
         networks: for the size and the template.
+        options: for the factor; auto is 1, as the crop is its own size.
     """
     height, width = image.shape[:2]
     side = networks.restorer.image_size
@@ -145,7 +188,7 @@ def whole_crop(image: FloatImage, networks: Networks) -> FoundFaces:
     crop = resize(image, (side, side), "lanczos")
     notes = () if width == height else ("an aligned crop should be square: it was squeezed for the model",)
     aligned = AlignedFace(crop, resize_matrix(side / width, side / height), face)
-    return FoundFaces((aligned,), notes=notes)
+    return FoundFaces((aligned,), notes=notes, factor=options.least_upscale)
 
 
 def is_monochrome(picture: Picture, crop: FloatImage) -> bool:

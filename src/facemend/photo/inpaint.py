@@ -22,7 +22,8 @@ from facemend.types import AlignedFace, FloatImage
 class Inpainter(PhotoTask):
     """Fills holes in the faces of photos; loads the networks once. May be used from several threads.
 
-    Arguments and errors are those of `PhotoTask`; by default w = 1, and `upscale` may be nothing but 1.
+    Arguments and errors are those of `PhotoTask`; by default w = 1. `upscale` and `strength` may be nothing
+    but 1.
     """
 
     task, done = "inpainting", "filled in"

@@ -22,7 +22,7 @@ from facemend.photo.prepared import Prepared, SkippedFace
 from facemend.predictors.restorer import EncodedFaces
 from facemend.types import AlignedFace, Box, Face
 
-_VERSION = 1
+_VERSION = 2
 _ENCODED = "encoded_"
 _HALF_MAX = 60_000.0  # float16 ends at 65,504
 _Arrays = Mapping[str, NDArray[Any]]
@@ -73,6 +73,7 @@ def _arrays(prepared: Prepared) -> dict[str, NDArray[Any]]:
         "monochrome": [bool(value) for value in prepared.monochrome],
         "reasons": [each.reason for each in prepared.skipped],
         "notes": list(prepared.notes),
+        "factor": prepared.factor,
         "whole": prepared.whole,
     }
     arrays: dict[str, NDArray[Any]] = {
@@ -128,6 +129,7 @@ def _prepared(arrays: _Arrays, picture: Picture) -> Prepared:
         monochrome=tuple(said["monochrome"]),
         skipped=tuple(map(SkippedFace, faces[count:], said["reasons"])),
         notes=tuple(said["notes"]),
+        factor=said["factor"],
         whole=said["whole"],
         background=_background(arrays, picture),
     )

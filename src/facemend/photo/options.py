@@ -24,7 +24,8 @@ class RestoreSettings(TypedDict, total=False):
     """Single fields of `RestoreOptions`, so that editors and type checkers know them where they are given."""
 
     w: float
-    upscale: int
+    strength: float
+    upscale: int | Literal["auto"]
     background: Background
     faces: FaceChoice | tuple[int, ...]
     aligned: bool
@@ -45,7 +46,10 @@ class RestoreOptions:
 
     Attributes:
         w: fidelity weight in [0, 1]: 0 trusts the model's idea of a good face, 1 stays closest to the photo.
-        upscale: 1, 2 or 4; output size = input size x upscale.
+        strength: how much of a restored face is shown, in [0, 1]; the rest is the photo's own face.
+        upscale: 1, 2 or 4; output size = input size x upscale. auto: for each photo the smallest of these at
+            which its largest restored face is nearly as large as the model draws it (see
+            `photo.find.take_factor`); 1 without a face, for aligned crops, films, and all but restoration.
         background: what enlarges the photo outside the faces: lanczos (at once, as sharp as the photo), or
             realesrgan (a network that draws edges anew, some half a minute a megapixel on a CPU).
         faces: which faces to restore: all, the largest one, the one nearest to the centre; or indices of
@@ -69,7 +73,8 @@ class RestoreOptions:
     """
 
     w: float = 0.5
-    upscale: int = 1
+    strength: float = 1.0
+    upscale: int | Literal["auto"] = "auto"
     background: Background = "lanczos"
     faces: FaceChoice | tuple[int, ...] = "all"
     aligned: bool = False
@@ -88,7 +93,8 @@ class RestoreOptions:
         precisions = get_args(Precision) if self.backend == "torch" else ("fp32",)
         for option, ok, wanted in (
             ("w", _is_number(self.w) and 0 <= self.w <= 1, "a number from 0 to 1"),
-            ("upscale", _is_int(self.upscale) and self.upscale in UPSCALES, "1, 2 or 4"),
+            ("strength", _is_number(self.strength) and 0 <= self.strength <= 1, "a number from 0 to 1"),
+            ("upscale", _is_upscale(self.upscale), "1, 2, 4 or auto"),
             ("background", self.background in get_args(Background), "lanczos or realesrgan"),
             ("faces", _are_faces(self.faces), "all, largest, center or a tuple of indices"),
             ("faces", not (self.aligned and self.by_index), "all with aligned, which is one face each"),
@@ -118,14 +124,24 @@ class RestoreOptions:
 
     @property
     def draws_background(self) -> bool:
-        """Whether a network enlarges the photo: it was asked for, and there is something to enlarge."""
-        return self.background != "lanczos" and self.upscale > 1 and not self.aligned
+        """Whether a network enlarges photos: it was asked for, and there may be something to enlarge."""
+        return self.background != "lanczos" and self.upscale != 1 and not self.aligned
+
+    @property
+    def least_upscale(self) -> int:
+        """`upscale` where no face decides: what auto is at least."""
+        return 1 if self.upscale == "auto" else self.upscale
 
     @property
     def checkpoint(self) -> Path | None:
         """The file of weights, where `model` is one that backend torch reads itself."""
         path = Path(self.model)
         return path if self.backend == "torch" and path.suffix == ".safetensors" and path.is_file() else None
+
+
+def read_upscale(text: str) -> int | str:
+    """`upscale` of a command or a form; what is none of its values stays text, and is then refused."""
+    return next((factor for factor in UPSCALES if text == str(factor)), text)
 
 
 def make_options(options: RestoreOptions | None, settings: Mapping[str, Any]) -> RestoreOptions:
@@ -151,6 +167,10 @@ def _are_faces(value: object) -> bool:
     if isinstance(value, tuple):
         return bool(value) and all(_is_int(index) and index >= 0 for index in value)
     return value in get_args(FaceChoice)
+
+
+def _is_upscale(value: object) -> bool:
+    return value == "auto" or (_is_int(value) and value in UPSCALES)
 
 
 def _is_int(value: object) -> bool:

@@ -31,6 +31,7 @@ class Prepared:
         monochrome: for each of them: its chroma is the photo's.
         skipped: faces that stay as they are.
         notes: what the user should know.
+        factor: how many times as large the output shall be.
         whole: the picture is one aligned crop.
         background: the photo enlarged, where that took a network.
     """
@@ -41,6 +42,7 @@ class Prepared:
     monochrome: tuple[bool, ...] = ()
     skipped: tuple[SkippedFace, ...] = ()
     notes: tuple[str, ...] = ()
+    factor: int = 1
     whole: bool = False
     background: Picture | None = None
 
@@ -74,7 +76,7 @@ class Prepared:
         )
 
     def onto(self, picture: Picture) -> Prepared:
-        """The same faces on the photo in another size, such as one that is enlarged already.
+        """The same faces on the photo in another size, such as one that is enlarged already: the factor is 1.
 
         Boxes and landmarks stay those of the photo as it was.
 
@@ -84,4 +86,4 @@ class Prepared:
         resized = resize_matrix(picture.width / self.picture.width, picture.height / self.picture.height)
         back = invert(resized)
         aligned = (replace(each, matrix=compose(each.matrix, back)) for each in self.aligned)
-        return replace(self, picture=picture, aligned=tuple(aligned), background=None)
+        return replace(self, picture=picture, aligned=tuple(aligned), factor=1, background=None)

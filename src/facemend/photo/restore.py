@@ -32,7 +32,7 @@ _NO_BACKGROUND = "background realesrgan does nothing here: it enlarges photos, a
 
 @dataclass(frozen=True, eq=False)
 class RestoreResult(PhotoResult):
-    """A restored photo, `upscale` times the size of the input, and what was done.
+    """A restored photo, `factor` times the size of the input, and what was done.
 
     Attributes:
         prepared: what another w starts from, see `Restorer.redo`.
@@ -90,8 +90,8 @@ class Restorer(PhotoTask):
         """Restore an aligned face crop of any size; arguments and errors are those of `restore`.
 
         The crop is resized to the model's size and from there to the output's: `size`, or `upscale` times
-        that of the crop and at least the model's. Where it is larger than the model's crop, its real
-        detail is kept.
+        that of the crop (auto: 1) and at least the model's. Where it is larger than the model's crop, its
+        real detail is kept.
         """
         return self._one(picture, on_part, whole=True)
 
@@ -115,24 +115,32 @@ class Restorer(PhotoTask):
         return [from_files(result, given) for result, given in zip(results, pictures, strict=True)]
 
     def redo(
-        self, result: RestoreResult | Prepared, w: float, faces: Iterable[int] | None = None
+        self,
+        result: RestoreResult | Prepared,
+        w: float,
+        faces: Iterable[int] | None = None,
+        *,
+        strength: float | None = None,
     ) -> RestoreResult:
-        """The same photo with another fidelity weight: only the decoder runs again, and the paste.
+        """The same photo with another w or strength: only the decoder runs again, and the paste.
+
+        The output is as large as the first, whatever these options say.
 
         Args:
             result: from a restorer of this model, or what it keeps (`result.prepared`).
             w: fidelity weight in [0, 1].
             faces: indices of the faces to restore, in the first result; default: all. The others stay as
                 they are.
+            strength: in [0, 1]; default: that of the options.
 
         Raises:
-            ConfigError: `w` is out of range, or there is no such face.
+            ConfigError: `w` or `strength` is out of range, or there is no such face.
         """
-        make_options(self.options, {"w": w})
+        options = make_options(self.options, {"w": w} if strength is None else {"w": w, "strength": strength})
         prepared = result if isinstance(result, Prepared) else result.prepared
         chosen = prepared if faces is None else prepared.only(faces)
         inputs = () if isinstance(result, Prepared) else result.inputs
-        return replace(self._finish([chosen], w, [Clock()])[0], prepared=prepared, inputs=inputs)
+        return replace(self._finish([chosen], options, [Clock()])[0], prepared=prepared, inputs=inputs)
 
     def _one(self, picture: AnyPicture, on_part: OnPart, *, whole: bool) -> RestoreResult:
         return do_picture(lambda taken: self._restore([taken], [Clock(on_part)], whole=whole)[0], picture)
@@ -148,10 +156,12 @@ class Restorer(PhotoTask):
             for picture, clock in zip(pictures, clocks, strict=True)
         ]
         prepared = [
-            Prepared(picture, item.aligned, skipped=item.skipped, notes=item.notes, whole=whole)
-            for picture, item in zip(pictures, found, strict=True)
+            Prepared(
+                picture, each.aligned, skipped=each.skipped, notes=each.notes, factor=each.factor, whole=whole
+            )
+            for picture, each in zip(pictures, found, strict=True)
         ]
-        results = self._finish(self._encoded(prepared, clocks), self.options.w, clocks)
+        results = self._finish(self._encoded(prepared, clocks), self.options, clocks)
         return [replace(result, chosen=item.chosen) for result, item in zip(results, found, strict=True)]
 
     def _encoded(self, prepared: Sequence[Prepared], clocks: Sequence[Clock]) -> list[Prepared]:
@@ -172,7 +182,9 @@ class Restorer(PhotoTask):
             for each, part in zip(prepared, encoded, strict=True)
         ]
 
-    def _finish(self, prepared: Sequence[Prepared], w: float, clocks: Sequence[Clock]) -> list[RestoreResult]:
+    def _finish(
+        self, prepared: Sequence[Prepared], options: RestoreOptions, clocks: Sequence[Clock]
+    ) -> list[RestoreResult]:
         """Decode and paste."""
         backed, enlarged = [], []
         for each, clock in zip(prepared, clocks, strict=True):
@@ -183,29 +195,35 @@ class Restorer(PhotoTask):
         decoded: Iterator[FloatImage] = iter(())
         if encoded:
             with together(clocks, "decode"):
-                decoded = iter(self._networks.restorer.decode(join(encoded), w))
+                decoded = iter(self._networks.restorer.decode(join(encoded), options.w))
         return [
-            self._assembled(each, output, list(islice(decoded, len(each.aligned))), w, clock)
+            self._assembled(each, output, list(islice(decoded, len(each.aligned))), options, clock)
             for each, output, clock in zip(backed, enlarged, clocks, strict=True)
         ]
 
     def _scale(self, prepared: Prepared) -> float:
         """Of the output to the photo; a crop comes out at least as large as the network draws it."""
         if not prepared.whole:
-            return self.options.upscale
+            return prepared.factor
         side = max(prepared.picture.width, prepared.picture.height)
         least = self._networks.restorer.image_size
-        return (self.options.size or max(side * self.options.upscale, least)) / side
+        return (self.options.size or max(side * prepared.factor, least)) / side
 
     def _assembled(
-        self, prepared: Prepared, output: Picture, decoded: Sequence[FloatImage], w: float, clock: Clock
+        self,
+        prepared: Prepared,
+        output: Picture,
+        decoded: Sequence[FloatImage],
+        options: RestoreOptions,
+        clock: Clock,
     ) -> RestoreResult:
         faces = tuple(
             RestoredFace(a.face, a.crop, true_colours(crop, a.crop, mono), a.matrix)
             for a, crop, mono in zip(prepared.aligned, decoded, prepared.monochrome, strict=True)
         )
-        if faces:
-            output = (self._fill if prepared.whole else self._paste)(output, faces, clock)
+        if faces and options.strength:  # with 0 the photo itself is what comes out, unchanged
+            blend = self._fill if prepared.whole else partial(self._paste, factor=prepared.factor)
+            output = blend(output, faces, float(options.strength), clock)
         return RestoreResult(
             picture=output,
             faces=faces,
@@ -213,7 +231,8 @@ class Restorer(PhotoTask):
             notes=(*self.notes, *prepared.picture.notes, *prepared.notes),
             seconds=MappingProxyType(clock.seconds),
             model=self.options.model,
-            w=w,
+            w=options.w,
+            factor=prepared.factor,
             prepared=prepared,
             untouched=output is prepared.picture,
         )
@@ -221,38 +240,43 @@ class Restorer(PhotoTask):
     def _with_background(self, prepared: Prepared, clock: Clock) -> Prepared:
         """With the photo as a network enlarges it, if one does: kept, as that takes long."""
         upscaler = self._networks.upscaler if self.options.draws_background else None
-        if upscaler is None or prepared.whole or prepared.background is not None:
+        if upscaler is None or prepared.whole or prepared.factor == 1 or prepared.background is not None:
             return prepared
         on_tile = partial(clock.still, "background")
-        background = upscaler.enlarge(prepared.picture, self.options.upscale, on_tile=on_tile)
+        background = upscaler.enlarge(prepared.picture, prepared.factor, on_tile=on_tile)
         return replace(prepared, background=background)
 
-    def _paste(self, output: Picture, faces: Sequence[RestoredFace], clock: Clock) -> Picture:
+    def _paste(
+        self, output: Picture, faces: Sequence[RestoredFace], strength: float, clock: Clock, *, factor: int
+    ) -> Picture:
         """The enlarged photo with the restored faces blended into it."""
         masker, template = self._networks.masker, self._networks.template
         assert masker is not None
-        back = invert(resize_matrix(self.options.upscale, self.options.upscale))
+        back = invert(resize_matrix(factor, factor))
         pixels = output.pixels.copy()
         for face in faces:
             with clock("mask"):
                 mask = masker.mask(face.restored, template=template)
             with clock("paste"):
                 matrix = compose(face.matrix, back)
-                blend_into_pixels(pixels, face.crop, face.restored, matrix, mask, gray=output.gray)
+                blend_into_pixels(
+                    pixels, face.crop, face.restored, matrix, mask, strength=strength, gray=output.gray
+                )
         return replace(output, pixels=pixels)
 
-    def _fill(self, output: Picture, faces: Sequence[RestoredFace], clock: Clock) -> Picture:
+    def _fill(self, output: Picture, faces: Sequence[RestoredFace], strength: float, clock: Clock) -> Picture:
         """The restored crop at the size of the output; of a larger crop the real detail is kept."""
         (face,) = faces
         side = len(face.restored)
         with clock("paste"):
             original_side = max(face.face.box.width, face.face.box.height) + 1
-            if original_side <= side:
-                return output.with_pixels(resize(face.restored, (output.width, output.height), "lanczos"))
             canvas = output.as_float()
+            if original_side <= side:
+                new = resize(face.restored, (output.width, output.height), "lanczos")
+                return output.with_pixels(strength * new + (1 - strength) * canvas)
             everywhere = np.ones((side, side), np.float32)
             matrix = resize_matrix(side / output.width, side / output.height)
-            blend_face(canvas, face.crop, face.restored, matrix, everywhere)
+            blend_face(canvas, face.crop, face.restored, matrix, everywhere, strength=strength)
             return output.with_pixels(canvas)
 
 

@@ -30,7 +30,7 @@ class RestoredFace:
     Attributes:
         face: where it is in the photo.
         crop: (S, S, 3) float32 RGB [0, 1], aligned, as it was.
-        restored: the same, restored.
+        restored: the same, restored, as the network draws it: `strength` counts in the photo only.
         matrix: 2x3, photo pixels -> crop pixels.
     """
 
@@ -55,6 +55,7 @@ class PhotoResult:
         chosen: indices of the faces among those that there were to choose from; None: all were taken.
         inputs: files that it was made from, the photo first.
         untouched: nothing of the photo was to be changed.
+        factor: how many times as large as the input the photo was made; an aligned crop may come out larger.
     """
 
     picture: Picture
@@ -64,6 +65,7 @@ class PhotoResult:
     seconds: Mapping[str, float]
     model: str
     w: float
+    factor: int
     chosen: tuple[int, ...] | None = field(default=None, kw_only=True)
     inputs: tuple[Path, ...] = field(default=(), kw_only=True)
     untouched: bool = field(default=False, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Unpack
 
@@ -59,7 +60,7 @@ class PhotoTask:
     def _find(self, image: FloatImage, clock: Clock, *, whole: bool) -> FoundFaces:
         """The faces of a photo, (H, W, 3) RGB [0, 1]; or that it is one aligned crop as a whole."""
         if whole:
-            return whole_crop(image, self._networks)
+            return whole_crop(image, self._networks, self.options)
         return find_faces(image, self._networks, self.options, clock, done=self.done)
 
     def _decoded(self, crops: Sequence[FloatImage], clock: Clock) -> NDArray[np.float32]:
@@ -86,6 +87,7 @@ class PhotoTask:
             seconds=MappingProxyType(clock.seconds),
             model=self.options.model,
             w=self.options.w,
+            factor=1,
             chosen=found.chosen,
             untouched=output is picture,
         )
@@ -113,6 +115,10 @@ def task_options(task: str, options: RestoreOptions | None, settings: Mapping[st
     command = COMMANDS[task]
     if task == "colorization" and options.w != 0:
         raise ConfigError(f"w must be 0 with {command}, got {options.w:g}: its networks know no other")
-    if options.upscale != 1:
+    if options.least_upscale != 1:
         raise ConfigError(f"upscale must be 1 with {command}, got {options.upscale}: restore enlarges")
-    return options
+    if options.strength != 1:
+        raise ConfigError(
+            f"strength must be 1 with {command}, got {options.strength:g}: it goes with restore"
+        )
+    return replace(options, upscale=1)

@@ -20,7 +20,7 @@ from typing import Any
 from facemend.errors import ConfigError, FacemendError
 from facemend.photo.options import RestoreOptions
 
-VERSION = 1
+VERSION = 2
 ATTEMPTS = 3
 """A job whose worker died this often is not tried again: it may be what kills them."""
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
@@ -30,11 +30,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL DEFAULT 'queued',
     name TEXT NOT NULL, format TEXT NOT NULL, input_width INTEGER NOT NULL, input_height INTEGER NOT NULL,
-    w REAL NOT NULL, upscale INTEGER NOT NULL, model TEXT NOT NULL, background TEXT NOT NULL,
+    w REAL NOT NULL, strength REAL NOT NULL, upscale NOT NULL, model TEXT NOT NULL, background TEXT NOT NULL,
     aligned INTEGER NOT NULL, created REAL NOT NULL, expires REAL NOT NULL,
     worker TEXT, lease REAL, attempts INTEGER NOT NULL DEFAULT 0,
     part TEXT, progress REAL NOT NULL DEFAULT 0, error TEXT, suffix TEXT NOT NULL DEFAULT '',
-    width INTEGER, height INTEGER,
+    width INTEGER, height INTEGER, factor INTEGER,
     faces TEXT NOT NULL DEFAULT '[]', notes TEXT NOT NULL DEFAULT '[]', seconds TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, seq);
@@ -91,6 +91,7 @@ class Job(Order):
         suffix: of the result's file, with the dot.
         width: of the output, pixels; None before it is done.
         height: the same.
+        factor: how many times as large the photo became; None before it is done.
         faces: see the API.
         notes: what the user should know.
         seconds: time per part.
@@ -107,13 +108,14 @@ class Job(Order):
     suffix: str = ""
     width: int | None = None
     height: int | None = None
+    factor: int | None = None
     faces: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-_OPTIONS = ("w", "upscale", "model", "background", "aligned")
-"""Fields of `RestoreOptions` that clients choose; each has a column."""
+_OPTIONS = ("w", "strength", "upscale", "model", "background", "aligned")
+"""Fields of `RestoreOptions` that clients choose; each has a column, `upscale` one of numbers and text."""
 _ORDER = tuple(item.name for item in fields(Order) if item.name != "options")
 _COLUMNS = ", ".join([*(item.name for item in fields(Job) if item.name != "options"), *_OPTIONS])
 
@@ -317,7 +319,7 @@ class Jobs:
         Args:
             id: the job.
             worker: who did it.
-            outcome: input_width, input_height, width, height, suffix, faces, notes, seconds of `Job`.
+            outcome: input_width, input_height, width, height, factor, suffix, faces, notes, seconds of `Job`.
         """
         sets = ", ".join(f"{name} = :{name}" for name in outcome)
         values = {name: json.dumps(v) if name in _JSON else v for name, v in outcome.items()}

@@ -47,7 +47,7 @@ def known_backgrounds() -> tuple[Background, ...]:
 
 
 class JobRestorer:
-    """Restores the photos of jobs, and shows them with other weights.
+    """Restores the photos of jobs, and shows them: also with another w or strength, if the job says so.
 
     Args:
         settings: threads, device, limits.
@@ -98,29 +98,27 @@ class JobRestorer:
             "input_height": picture.height,
             "width": result.picture.width,
             "height": result.picture.height,
+            "factor": result.factor,
             "suffix": suffix,
             "faces": _faces(result),
             "notes": list(result.notes),
             "seconds": {part: round(value, 4) for part, value in result.seconds.items()},
         }
 
-    def result(self, job: Job, w: float, faces: Iterable[int] | None) -> bytes:
-        """The restored photo with another w or some of the faces, as a file of its format.
+    def result(self, job: Job, faces: Iterable[int] | None) -> bytes:
+        """The restored photo of a job that is done, or some of its faces, as a file of its format.
 
         Raises:
             ConfigError: there is no such face.
             FacemendError: see `restore`.
         """
-        return self._encoded(self._redo(job, w, faces).picture)
+        return self._encoded(self._redo(job, faces).picture)
 
-    def preview(
-        self, job: Job, w: float, faces: Iterable[int] | None, side: int
-    ) -> tuple[bytes, dict[str, float]]:
+    def preview(self, job: Job, faces: Iterable[int] | None, side: int) -> tuple[bytes, dict[str, float]]:
         """The same shrunk for a page, as WebP; and seconds per part.
 
         Args:
             job: one that is done.
-            w: fidelity weight in [0, 1].
             faces: indices of the faces to restore; None: all.
             side: longest side at most, pixels.
 
@@ -128,21 +126,21 @@ class JobRestorer:
             ConfigError: there is no such face.
             FacemendError: see `restore`.
         """
-        result = self._redo(job, w, faces)
+        result = self._redo(job, faces)
         return _for_page(result.picture, side), dict(result.seconds)
 
     def before(self, job: Job, side: int) -> bytes:
         """The photo as it was in the size of the output, shrunk for a page, as WebP."""
         return _for_page(self._look(job).picture, side)
 
-    def crop(self, job: Job, face: int, when: Literal["before", "after"], w: float) -> bytes:
+    def crop(self, job: Job, face: int, when: Literal["before", "after"]) -> bytes:
         """An aligned face as PNG.
 
         Raises:
             ConfigError: there is no such face.
             FacemendError: see `restore`.
         """
-        chosen = self._redo(job, w, [face]).faces[0]
+        chosen = self._redo(job, [face]).faces[0]
         return encode_picture(Picture.from_array(chosen.crop if when == "before" else chosen.restored), "png")
 
     def forget_others(self, known: Container[str]) -> None:
@@ -150,9 +148,9 @@ class JobRestorer:
         for job in [job for job in self._looks if job not in known]:
             del self._looks[job]
 
-    def _redo(self, job: Job, w: float, faces: Iterable[int] | None) -> RestoreResult:
+    def _redo(self, job: Job, faces: Iterable[int] | None) -> RestoreResult:
         # The photo in a look is enlarged already.
-        return self._restorer(replace(job.options, upscale=1)).redo(self._look(job), w, faces)
+        return self._restorer(replace(job.options, upscale=1)).redo(self._look(job), job.options.w, faces)
 
     def _read(self, job: Job) -> Picture:
         limit = self._settings.max_pixels
@@ -199,9 +197,7 @@ class JobRestorer:
         return self._looks[job.id]
 
     def _remember(self, job: Job, prepared: Prepared) -> None:
-        self._looks[job.id] = prepared.onto(
-            prepared.background or prepared.picture.resized(job.options.upscale)
-        )
+        self._looks[job.id] = prepared.onto(prepared.background or prepared.picture.resized(prepared.factor))
         self._looks.move_to_end(job.id)
         limit = self._settings.cache_mb * 1_000_000
         # The last one stays whatever its size: it is being looked at.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from facemend import __version__
 from facemend.errors import FacemendError
 from facemend.imaging import WRITABLE, readable_suffixes
-from facemend.photo.options import DEFAULT_MODEL, UPSCALES, RestoreOptions, make_options
+from facemend.photo.options import DEFAULT_MODEL, UPSCALES, RestoreOptions, make_options, read_upscale
 from facemend.server.jobs import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.limits import COOKIE, is_token
 from facemend.server.metrics import CONTENT_TYPE, exposition
@@ -41,6 +42,9 @@ router = APIRouter(prefix="/api", responses=_errors(408, 413, 503))
 operations = APIRouter()
 JobId = Annotated[str, Path(max_length=100, description="As `POST /api/jobs` gave it.")]
 W = Annotated[float | None, Query(ge=0, le=1, description="Fidelity weight; default: the job's.")]
+Strength = Annotated[
+    float | None, Query(ge=0, le=1, description="How much of the restored faces; default: the job's.")
+]
 Side = Annotated[int, Query(ge=16, le=4096, description="Longest side at most, pixels.")]
 Faces = Annotated[
     str | None,
@@ -72,7 +76,7 @@ def info(shared: Shared) -> InfoOut:
             )
             for model in known_models()
         ],
-        upscales=list(UPSCALES),
+        upscales=["auto", *UPSCALES],
         backgrounds=list(shared.backgrounds),
         token=bool(settings.token),
     )
@@ -111,9 +115,18 @@ def add(
     w: Annotated[
         float, Form(ge=0, le=1, description="0: best looking face, 1: closest to the photo.")
     ] = RestoreOptions().w,
+    strength: Annotated[
+        float,
+        Form(ge=0, le=1, description="How much of the restored faces, 0 to 1."),
+    ] = RestoreOptions().strength,
     upscale: Annotated[
-        int, Form(json_schema_extra={"enum": list(UPSCALES)}, description="Output size: times the input.")
-    ] = 1,
+        str,
+        Form(
+            max_length=10,
+            json_schema_extra={"enum": ["auto", *map(str, UPSCALES)]},
+            description="Output size: times the input; auto: by the size of the faces.",
+        ),
+    ] = "auto",
     model: Annotated[str, Form(max_length=100, description="A name of `/api/info`.")] = DEFAULT_MODEL,
     background: Annotated[
         str, Form(max_length=100, description="What enlarges the photo; a name of `/api/info`.")
@@ -121,9 +134,9 @@ def add(
     aligned: Annotated[bool, Form(description="The photo is an aligned face crop.")] = False,
 ) -> JobOut:
     """Queue a photo."""
-    wanted = {"w": w, "upscale": upscale, "model": model, "background": background, "aligned": aligned}
+    wanted = {"w": w, "strength": strength, "upscale": read_upscale(upscale), "model": model}
     try:
-        options = make_options(None, wanted)
+        options = make_options(None, wanted | {"background": background, "aligned": aligned})
         job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, options)
     except FacemendError as error:
         answer = as_http(error)
@@ -155,29 +168,39 @@ def delete(shared: Shared, id: JobId) -> Response:
     response_class=Response,
     responses={200: _content(*_PICTURES), **_LOOK},
 )
-async def result(request: Request, shared: Shared, id: JobId, w: W = None, faces: Faces = None) -> Response:
+async def result(
+    request: Request, shared: Shared, id: JobId, w: W = None, strength: Strength = None, faces: Faces = None
+) -> Response:
     """The restored photo, in the format of the input where that can be written, else PNG."""
     job = await run_in_threadpool(_done, shared, id)
     media = f"image/{WRITABLE[job.suffix]}"
     headers = {"Content-Disposition": attachment(result_name(job))}
-    if faces is None and w in (None, job.options.w):
+    looked = _looked(job, w, strength)
+    if faces is None and looked == job:
         path = shared.store.result(job.id, job.suffix)
         if not await run_in_threadpool(path.is_file):
             raise as_http(GoneError())
         return FileResponse(path, media_type=media, headers=headers)
-    data = await ask(request, shared.worker, lambda: shared.restorer.result(job, _w(job, w), _indices(faces)))
+    data = await ask(request, shared.worker, lambda: shared.restorer.result(looked, _indices(faces)))
     return Response(data, media_type=media, headers=headers)
 
 
 @router.get("/jobs/{id}/preview", response_class=Response, responses={200: _content("image/webp"), **_LOOK})
 async def preview(
-    request: Request, shared: Shared, id: JobId, w: W = None, faces: Faces = None, side: Side = 1280
+    request: Request,
+    shared: Shared,
+    id: JobId,
+    w: W = None,
+    strength: Strength = None,
+    faces: Faces = None,
+    side: Side = 1280,
 ) -> Response:
     """The same shrunk for a page; answers at once for any w, as only the network's light half runs."""
     start = perf_counter()
     job = await run_in_threadpool(_done, shared, id)
+    looked = _looked(job, w, strength)
     data, seconds = await ask(
-        request, shared.worker, lambda: shared.restorer.preview(job, _w(job, w), _indices(faces), side)
+        request, shared.worker, lambda: shared.restorer.preview(looked, _indices(faces), side)
     )
     total = perf_counter() - start
     await run_in_threadpool(_count_preview, shared, total)
@@ -207,9 +230,10 @@ async def crop(
     when: Literal["before", "after"],
     w: W = None,
 ) -> Response:
-    """An aligned face, before or after."""
+    """An aligned face, before or after, at full strength."""
     job = await run_in_threadpool(_done, shared, id)
-    data = await ask(request, shared.worker, lambda: shared.restorer.crop(job, face, when, _w(job, w)))
+    looked = _looked(job, w, None)
+    data = await ask(request, shared.worker, lambda: shared.restorer.crop(looked, face, when))
     return Response(data, media_type="image/png")
 
 
@@ -236,8 +260,11 @@ def _done(shared: Services, id: str) -> Job:
     return job
 
 
-def _w(job: Job, w: float | None) -> float:
-    return job.options.w if w is None else w
+def _looked(job: Job, w: float | None, strength: float | None) -> Job:
+    """The job as if it had been asked for with these."""
+    given = {"w": w, "strength": strength}
+    changed = {name: value for name, value in given.items() if value is not None}
+    return replace(job, options=make_options(job.options, changed))
 
 
 def _indices(faces: str | None) -> list[int] | None:

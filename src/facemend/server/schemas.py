@@ -23,7 +23,9 @@ _JOB: dict[str, Any] = {
     "input_height": 600,
     "format": "jpeg",
     "w": 0.5,
-    "upscale": 2,
+    "strength": 1.0,
+    "upscale": "auto",
+    "factor": 2,
     "model": "compact-256",
     "faces": [_FACE],
     "notes": [],
@@ -68,7 +70,9 @@ class JobOut(BaseModel):
     input_height: int
     format: str
     w: float
-    upscale: int
+    strength: float
+    upscale: int | Literal["auto"] = Field(description="As asked for.")
+    factor: int | None = Field(description="What auto took: times the input; null before it is done.")
     model: str
     faces: list[FaceOut]
     notes: list[str]
@@ -100,10 +104,10 @@ class InfoOut(BaseModel):
         description="Suffixes of files that this server can read; .heic and .avif where their decoders are."
     )
     max_bytes: int
-    max_pixels: int = Field(description="Largest output: width x height x upscale^2.")
+    max_pixels: int = Field(description="Largest output: width x height x factor^2.")
     keep_seconds: float
     models: list[ModelOut]
-    upscales: list[int]
+    upscales: list[int | Literal["auto"]]
     backgrounds: list[str]
     token: bool = Field(description="Whether a token is needed.")
 

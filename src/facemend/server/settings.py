@@ -41,7 +41,7 @@ class ServerSettings:
         token: what clients must show; empty: no token.
         store: folder for the queue and the photos; empty: a temporary one that goes when the server ends.
         max_mb: largest upload, in millions of bytes.
-        max_pixels: largest output of a job: width x height x upscale^2.
+        max_pixels: largest output of a job: width x height x factor^2.
         keep: minutes until a photo and its result are deleted, counted from the end of its job.
         queue: most jobs that wait.
         threads: CPU threads of one process; 0: the usable cores divided by the workers.

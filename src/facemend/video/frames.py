@@ -93,7 +93,8 @@ class FrameRestorer:
             memory = faces[track.number].memory
             onto = compose(memory.matrix, self._back(frame, canvas))
             mask = memory.mask * np.float32(track.strength)
-            blend_into_pixels(canvas, face.crop, memory.restored, onto, mask)
+            strength = self._options.strength
+            blend_into_pixels(canvas, face.crop, memory.restored, onto, mask, strength=strength)
         return FilmState(scene, faces), len(faces)
 
     def _aligned(self, scene: Scene, image: FloatImage) -> tuple[list[Track], list[AlignedFace]]:

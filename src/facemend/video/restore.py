@@ -87,7 +87,7 @@ def restore_video(
     Args:
         source: the film.
         output: .mp4, .mov, .mkv or .webm; appears whole or not at all.
-        options: how to restore; default `RestoreOptions(w=DEFAULT_W)`.
+        options: how to restore; default `RestoreOptions(w=DEFAULT_W)`. Upscale auto is 1 here.
         video: which part, and how it is encoded.
         networks: those that are loaded already; by default those that the options name.
         segment: frames of a segment.
@@ -154,10 +154,10 @@ def _check_whole(info: FilmInfo, span: Span) -> None:
 
 
 def _form(info: FilmInfo, options: RestoreOptions, video: VideoOptions) -> tuple[Form, tuple[str, ...]]:
-    form, notes = output_form(info, options.upscale, video.coding.pixel_formats())
+    form, notes = output_form(info, options.least_upscale, video.coding.pixel_formats())
     if form.width * form.height > min(MAX_PIXELS, options.max_pixels):
         raise TooLargeError(
-            f"{info.path}: {info.width}x{info.height} at upscale {options.upscale} is too large: "
+            f"{info.path}: {info.width}x{info.height} at upscale {options.least_upscale} is too large: "
             "use a smaller upscale"
         )
     if form.deep and video.coding.codec == "h264":
@@ -228,7 +228,7 @@ class _Run:
             for frame in frames:
                 picture = stored(frame.pixels, form)
                 canvas = upright_rgb(picture, form)
-                small = canvas if self.options.upscale == 1 else upright_rgb(frame.pixels, form)
+                small = canvas if self.options.least_upscale == 1 else upright_rgb(frame.pixels, form)
                 restored = canvas.copy()
                 state, faces = restorer.step(state, small, restored, float(frame.pts * info.time_base))
                 if faces:

@@ -276,3 +276,23 @@ def test_a_photo_without_faces_is_left(page):
     assert page.inner_text("#facts-title") == "No face found"
     assert page.is_hidden("#look")
     assert page.is_visible("#download")
+
+
+def test_strength_is_live_and_auto_is_the_size_unless_another_is_chosen(page, server):
+    assert page.get_attribute("#upscale [value=auto]", "aria-pressed") == "true"
+    assert page.locator("#upscale button").all_inner_texts() == ["Auto", "Same", f"2{TIMES}", f"4{TIMES}"]
+    job = restored(page)
+    assert server.client.get(f"/api/jobs/{job}").json()["upscale"] == "auto"
+    settle(page)
+    full = page.eval_on_selector("#after", PIXELS)
+    page.focus("#strength")
+    page.keyboard.press("Home")
+    assert page.inner_text("#strength-value") == "0 %"
+    wait(page, "last => document.getElementById('after').toDataURL() !== last", full)
+    assert (pixels_of(page, "#after") == pixels_of(page, "#before")).all()
+    page.get_by_role("button", name=f"2{TIMES}").click()
+    wait_done(page)
+    assert f"(2{TIMES})" in page.inner_text("#facts-size")
+    page.reload()
+    wait_done(page)
+    assert page.inner_text("#strength-value") == "0 %"

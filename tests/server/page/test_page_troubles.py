@@ -1,7 +1,7 @@
 """What the page says when something is in the way."""
 
 import pytest
-from page_helpers import EXAMPLE, photo, put, restored, wait, wait_done
+from page_helpers import EXAMPLE, TIMES, photo, put, restored, wait, wait_done
 from server_helpers import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -98,7 +98,10 @@ def test_a_reload_keeps_the_photos(page):
     page.reload()
     wait_done(page)
     assert page.inner_text("#w-value") == "w = 1.00"
-    assert "choose the photo once more" in page.inner_text("#options-hint")
+    assert "choose it once more" in page.inner_text("#options-hint")
+    page.get_by_role("button", name=f"4{TIMES}").click()  # for the photos to come
+    assert page.get_attribute("#upscale [value='4']", "aria-pressed") == "true"
+    wait_done(page)
 
 
 def test_a_private_server_asks_for_its_token(tmp_path, open_page):

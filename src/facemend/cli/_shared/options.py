@@ -20,7 +20,10 @@ MORE, SPEED, FILMS = "More", "Speed", "Films"
 _NUMBERS = re.compile(r"\d{1,9}(,\d{1,9})*")
 
 Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")]
-Upscale = Annotated[int, typer.Option(help="Output size: 1, 2 or 4 times the input.")]
+Strength = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="How much of the restored face: 0 = the photo's own, 1 = all of it."),
+]
 
 
 def _more(help: str, **rest: Any) -> Any:
@@ -104,7 +107,9 @@ class PhotoOptions(SharedOptions):
     compare: Annotated[
         bool, typer.Option("--compare", help="Write a before/after picture too (NAME_compare.jpg).")
     ] = False
-    crops: Annotated[Path | None, _more("Folder for the aligned faces, before and after.")] = None
+    crops: Annotated[
+        Path | None, _more("Folder for the aligned faces, before and after (as the network draws them).")
+    ] = None
     report: Annotated[
         Path | None,
         _more(

@@ -176,6 +176,7 @@ class Totals:
         failed: the others.
         otherwise: how many of these an earlier run had done with which other options.
         faces: worked on now.
+        enlarged: photos that became larger now.
         lines: one for each of the first that went well.
     """
 
@@ -184,6 +185,7 @@ class Totals:
     failed: int = 0
     otherwise: Counter[str] = field(default_factory=Counter)
     faces: int = 0
+    enlarged: int = 0
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -202,9 +204,11 @@ class Totals:
         else:
             self.done += 1
             self.faces += len(item.faces)
+            self.enlarged += item.factor > 1
             if self.done <= FEW:
                 faces = plural(len(item.faces), "face")
-                self.lines.append(f"{shown(item.output)}: {faces}, {item.seconds['total']:.1f} s")
+                larger = f", {item.factor} times as large" if item.factor > 1 else ""
+                self.lines.append(f"{shown(item.output)}: {faces}{larger}, {item.seconds['total']:.1f} s")
 
 
 def _tell(item: FileReport, told: Sequence[str]) -> None:
@@ -260,7 +264,8 @@ def _summary(totals: Totals, count: int, done_word: str, places: Sequence[Path |
     if not count:
         warn("facemend: no photos found")
     elif totals.count > 1 or totals.before:
-        faces = f"({plural(totals.faces, 'face')} {done_word})"
+        larger = f", {plural(totals.enlarged, 'photo')} enlarged" if totals.enlarged else ""
+        faces = f"({plural(totals.faces, 'face')} {done_word}{larger})"
         before = f", {totals.before} done before" if totals.before else ""
         failed = totals.failed - sum(totals.otherwise.values())
         others = other_count(totals.otherwise)

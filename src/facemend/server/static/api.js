@@ -63,8 +63,8 @@ export const login = (token) => request("login", { method: "POST", json: { token
 export const deleteJob = (id) => request(jobPath(id), { method: "DELETE" });
 
 /** The restored photo for the page. `faces`: "0,2", "" for none, or null for all. */
-export async function getPreview(id, { w, faces, side }, signal) {
-  return (await request(jobPath(id, "/preview"), { query: { w, faces, side }, signal })).blob();
+export async function getPreview(id, { w, strength, faces, side }, signal) {
+  return (await request(jobPath(id, "/preview"), { query: { w, strength, faces, side }, signal })).blob();
 }
 
 /** The photo as it was, in the same shape. Tried again while the server is busy. */
@@ -79,8 +79,8 @@ export async function getBefore(id, side, signal, tries = 8) {
 }
 
 /** The restored photo itself and the name to save it under. */
-export async function getResult(id, { w, faces }) {
-  const response = await request(jobPath(id, "/result"), { query: { w, faces } });
+export async function getResult(id, { w, strength, faces }) {
+  const response = await request(jobPath(id, "/result"), { query: { w, strength, faces } });
   return { blob: await response.blob(), name: fileName(response.headers.get("Content-Disposition") ?? "") };
 }
 

@@ -50,7 +50,7 @@ function announce(item) {
 
 function take(files) {
   if (!isKnown || files.length === 0) return;
-  const added = add(files, { w: habits.w, options: defaults });
+  const added = add(files, { ...habits, options: defaults });
   pick(added[0]);
 }
 

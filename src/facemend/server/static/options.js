@@ -5,7 +5,7 @@ import { again } from "./queue.js";
 import { info } from "./server.js";
 
 /** What further photos are restored with. */
-export const defaults = { upscale: 1 };
+export const defaults = { upscale: "auto" };
 let current = null;
 
 /** Once the server has said what there is. */
@@ -29,16 +29,16 @@ function fill(select, names) {
 
 function set(changed) {
   Object.assign(defaults, changed);
-  if (current === null) renderOptions(null);
-  else if (current.file) again(current, { ...current.options, ...changed });
+  if (current?.file) again(current, { ...current.options, ...changed });
+  else renderOptions(current);
 }
 
 /** Show the options of a photo; null: those of the photos to come. */
 export function renderOptions(item) {
   current = item;
-  const options = item?.options ?? defaults;
-  const locked = item !== null && item.file === null;
-  $("options").disabled = locked;
+  // The page was loaded anew and has the file no longer: then these are for the photos to come.
+  const bare = item !== null && item.file === null;
+  const options = bare ? defaults : (item?.options ?? defaults);
   // One of each: there is nothing to choose. Nor would an option make a photo of another kind of file.
   const choices = Math.max(info.upscales.length, info.models.length, info.backgrounds.length);
   $("options").hidden = choices < 2 || item?.problem?.status === 415;
@@ -47,9 +47,10 @@ export function renderOptions(item) {
   if ($("options").parentElement !== home) home.append($("options"));
   for (const button of $("upscale").children) {
     const n = Number(button.value);
-    write(button, n === 1 ? t("timesOne") : t("times", { n }));
-    button.setAttribute("aria-pressed", String(n === options.upscale));
-    const pixels = item?.job ? item.job.input_width * item.job.input_height * n * n : 0;
+    const auto = button.value === "auto";
+    write(button, auto ? t("auto") : n === 1 ? t("timesOne") : t("times", { n }));
+    button.setAttribute("aria-pressed", String(button.value === String(options.upscale)));
+    const pixels = item?.job && !bare && !auto ? item.job.input_width * item.job.input_height * n * n : 0;
     button.disabled = pixels > info.max_pixels;
   }
   $("background-row").hidden = info.backgrounds.length < 2 || options.upscale === 1;
@@ -62,5 +63,5 @@ export function renderOptions(item) {
   }
   if (options.background) $("background").value = options.background;
   if (options.model) $("model").value = options.model;
-  write($("options-hint"), item === null ? "" : t(locked ? "noFile" : "runsAgain"));
+  write($("options-hint"), item === null ? t("autoHint") : t(bare ? "noFile" : "runsAgain"));
 }

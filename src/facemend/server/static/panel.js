@@ -15,9 +15,13 @@ let settling = null;
 let saving = 0; // downloads that are being made
 
 /** What the page remembers for the next photo. */
-export const habits = { w: 0.5 };
+export const habits = { w: 0.5, strength: 1 };
 
 $("w").addEventListener("input", () => setW(Number($("w").value)));
+$("strength").addEventListener("input", () => {
+  habits.strength = Number($("strength").value);
+  change(current, { strength: habits.strength });
+});
 for (const button of document.querySelectorAll("[data-w]")) {
   button.addEventListener("click", () => setW(Number(button.dataset.w)));
 }
@@ -63,13 +67,19 @@ function renderProblem(item) {
 function renderResult(item) {
   const { job } = item;
   write($("facts-title"), facts(item));
-  write($("facts-size"), t("pixels", { width: job.width, height: job.height }));
+  const size = t("pixels", { width: job.width, height: job.height });
+  write($("facts-size"), job.factor > 1 ? `${size} (${t("times", { n: job.factor })})` : size);
   const none = restored(item).length === 0;
-  const notes = none ? [t(job.upscale > 1 ? "noneEnlarged" : "noneFound")] : job.notes;
+  const notes = none ? [t(job.factor > 1 ? "noneEnlarged" : "noneFound")] : job.notes;
   $("notes").lang = none ? "" : "en";
   $("notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
   $("w").value = item.w;
   $("w").style.setProperty("--fill", `${100 * item.w}%`);
+  $("strength").value = item.strength;
+  $("strength").style.setProperty("--fill", `${100 * item.strength}%`);
+  const percent = `${Math.round(100 * item.strength)} %`;
+  $("strength").setAttribute("aria-valuetext", percent);
+  write($("strength-value"), percent);
   const key = item.w < 0.25 ? "wLow" : item.w > 0.75 ? "wHigh" : "wMiddle";
   $("w").setAttribute("aria-valuetext", `${item.w}. ${t(key)}`);
   write($("w-value"), `w = ${item.w.toFixed(2)}`);
@@ -145,7 +155,7 @@ async function save(chosen) {
   renderPanel(current);
   for (const item of chosen) {
     try {
-      const { blob, name } = await getResult(item.job.id, { w: item.w, faces: facesOf(item) });
+      const { blob, name } = await getResult(item.job.id, { w: item.w, strength: item.strength, faces: facesOf(item) });
       const link = make("a", { href: URL.createObjectURL(blob), download: name });
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

@@ -1,4 +1,4 @@
-// The restored photo with any w: one request at a time, the newest wish next. A moving slider thus gets pictures as fast
+// The restored photo with any w and strength: one request at a time, the newest wish next. A moving slider thus gets pictures as fast
 // as the server can make them; what was asked for another photo is aborted.
 import { getPreview } from "./api.js";
 import { isBusy } from "./errors.js";
@@ -25,7 +25,7 @@ export class Preview {
 
   /** Show a finished photo as the item says now. */
   show(item, side) {
-    const look = { w: item.w, faces: facesOf(item), side };
+    const look = { w: item.w, strength: item.strength, faces: facesOf(item), side };
     const key = JSON.stringify([item.job.id, look]);
     if (this.wish?.key === key || (this.wish === null && this.shown === key)) return;
     const kept = this.kept.get(key);

@@ -31,6 +31,7 @@ function newItem(fields) {
     problem: null, // {status, detail}
     offline: false,
     w: 0.5,
+    strength: 1,
     chosen: null, // Set of faces to restore; null: not known yet
     options: {},
     controller: new AbortController(),
@@ -41,8 +42,9 @@ function newItem(fields) {
 }
 
 /** Take in files; returns the new items. */
-export function add(files, { w, options }) {
-  const added = files.map((file) => newItem({ file, name: file.name || "photo.png", w, options: { ...options } }));
+export function add(files, { w, strength, options }) {
+  const looks = (file) => ({ file, name: file.name || "photo.png", w, strength, options: { ...options } });
+  const added = files.map((file) => newItem(looks(file)));
   for (const item of added) {
     if (item.file.size > info.max_bytes) fail(item, new ApiError(413));
     else onChange(item);
@@ -60,9 +62,9 @@ export function again(item, options = item.options) {
   pump();
 }
 
-/** Another w or other faces for the result. */
-export function change(item, { w = item.w, chosen = item.chosen }) {
-  Object.assign(item, { w, chosen });
+/** Another w, strength or other faces for the result. */
+export function change(item, { w = item.w, strength = item.strength, chosen = item.chosen }) {
+  Object.assign(item, { w, strength, chosen });
   remember();
   onChange(item);
 }
@@ -103,7 +105,7 @@ async function send(item) {
   item.sent = 0;
   onChange(item);
   try {
-    const job = await upload(item.file, { w: item.w, ...item.options }, {
+    const job = await upload(item.file, { w: item.w, strength: item.strength, ...item.options }, {
       signal,
       onProgress: (share) => {
         item.sent = share;
@@ -173,7 +175,7 @@ async function lookAt(item) {
 /** Keep what a reload of the page needs; no longer than this tab is open. */
 function remember() {
   const kept = items.filter((item) => item.job && item.problem === null);
-  const rows = kept.map(({ job, w, chosen, options }) => ({ id: job.id, w, chosen: chosen && [...chosen], options }));
+  const rows = kept.map(({ job, w, strength, chosen }) => ({ id: job.id, w, strength, chosen: chosen && [...chosen] }));
   try {
     sessionStorage.setItem(KEY, JSON.stringify(rows));
   } catch {
@@ -193,6 +195,6 @@ export async function recall() {
   rows.forEach((row, index) => {
     if (jobs[index] === null) return;
     const chosen = row.chosen && new Set(row.chosen);
-    take(newItem({ w: row.w, chosen, options: row.options }), jobs[index]);
+    take(newItem({ w: row.w, strength: row.strength ?? 1, chosen }), jobs[index]);
   });
 }

@@ -82,6 +82,7 @@ export const STRINGS = {
   wLow: { en: "Cleanest, but may drift from the person.", ko: "가장 깨끗하지만 조금 달라 보일 수 있습니다." },
   wMiddle: { en: "Clean, and still the same person.", ko: "깨끗하면서도 본래 모습을 지킵니다." },
   wHigh: { en: "Closest to the photo, flaws included.", ko: "사진에 가장 가깝고 흠도 그대로 남습니다." },
+  strength: { en: "Strength", ko: "복원 강도" },
   faces: { en: "Faces", ko: "얼굴" },
   face: { en: "Face {n}", ko: "얼굴 {n}" },
   faceOf: { en: "Face {n} of {all}", ko: "얼굴 {n} / {all}" },
@@ -101,6 +102,11 @@ export const STRINGS = {
   // options of a run
   options: { en: "Options", ko: "옵션" },
   size: { en: "Size", ko: "크기" },
+  auto: { en: "Auto", ko: "자동" },
+  autoHint: {
+    en: "Auto enlarges photos whose largest face is small, 2 or 4 times.",
+    ko: "자동: 가장 큰 얼굴이 작은 사진은 2배나 4배로 확대합니다.",
+  },
   times: { en: "{n}×", ko: "{n}배" },
   timesOne: { en: "Same", ko: "그대로" },
   backgroundRow: { en: "Background", ko: "배경" },
@@ -110,8 +116,8 @@ export const STRINGS = {
   modelDefault: { en: "{name} (standard)", ko: "{name} (기본)" },
   runsAgain: { en: "A change restores the photo again.", ko: "바꾸면 사진을 다시 복원합니다." },
   noFile: {
-    en: "The page was loaded anew: to change this, choose the photo once more.",
-    ko: "페이지를 새로 열었습니다. 바꾸려면 사진을 다시 선택해 주세요.",
+    en: "For the photos to come: to change this one, choose it once more.",
+    ko: "다음 사진부터 적용됩니다. 이 사진을 바꾸려면 다시 선택해 주세요.",
   },
 
   // taking it home
