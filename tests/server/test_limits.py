@@ -117,13 +117,6 @@ def test_other_origins_get_nothing(client, blank):
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_forms_of_other_sites_are_refused(client, blank):
-    for site, status in (("cross-site", 403), ("same-origin", 202), ("none", 202)):
-        files = {"photo": ("a.png", blank)}
-        headers = {"Sec-Fetch-Site": site}
-        assert client.post("/api/jobs", files=files, headers=headers).status_code == status
-
-
 # --- bytes ---
 
 

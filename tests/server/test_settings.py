@@ -8,7 +8,15 @@ from facemend.server.settings import PREFIX, ServerSettings
 
 def test_the_environment_says_the_same_as_the_fields():
     settings = ServerSettings(
-        host="::1", port=1, workers=3, token="a-b", store="/x", keep=0.5, lease_seconds=2.5, device="cpu"
+        host="::1",
+        port=1,
+        names="a.example, B.example",
+        workers=3,
+        token="a-b",
+        store="/x",
+        keep=0.5,
+        lease_seconds=2.5,
+        device="cpu",
     )
     assert ServerSettings.from_env(settings.to_env()) == settings
     assert set(settings.to_env()) == {PREFIX + field.name.upper() for field in fields(ServerSettings)}

@@ -22,6 +22,10 @@ def serve(
         str | None, typer.Option(help="Address to listen on; 0.0.0.0: all networks.  [default: 127.0.0.1]")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0: any that is free.  [default: 8000]")] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name that the server goes by, as a proxy's; may be given often."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.  [default: 1]")] = None,
     token: Annotated[
         str | None, typer.Option(help="What clients must show; better set as FACEMEND_TOKEN.")
@@ -45,6 +49,7 @@ def serve(
     given = {
         "host": host,
         "port": port,
+        "names": ",".join(name) if name else None,
         "workers": workers,
         "token": token,
         "store": None if store is None else str(store),

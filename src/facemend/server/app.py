@@ -72,6 +72,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,  # pages of these would come from other servers
         redoc_url=None,
+        redirect_slashes=False,  # such a redirect would name the Host of the request
     )
     app.state.services = Services(settings, jobs, store, restorer, worker, known_backgrounds())
     app.include_router(router)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facemend.server.jobs import Jobs, QueueFullError
 from facemend.server.settings import ServerSettings
+from facemend.server.sites import Sites
 
 COOKIE = "facemend_token"
 UPLOAD = ("POST", "/api/jobs")
@@ -51,6 +52,7 @@ class Limits:
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app, self._settings = app, settings
+        self._sites = Sites(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -71,8 +73,9 @@ class Limits:
     def _refused(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
         path = scope["path"]
-        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD"):
-            return problem(403, "another site may not use this server")
+        refusal = self._sites.refusal(scope["method"], headers)
+        if refusal is not None:
+            return problem(*refusal)
         guarded = path == "/metrics" or (path.startswith("/api/") and path not in OPEN)
         if guarded and not is_allowed(headers, self._settings.token):
             return problem(401, "this server needs its token", {"WWW-Authenticate": "Bearer"})

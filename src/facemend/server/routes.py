@@ -37,7 +37,7 @@ _TOKEN = _errors(401)
 _JOB = {**_TOKEN, **_errors(404, 422)}
 _LOOK = {**_JOB, **_errors(409, 503)}
 
-router = APIRouter(prefix="/api", responses=_errors(408, 413, 503))
+router = APIRouter(prefix="/api", responses=_errors(408, 413, 421, 503))
 operations = APIRouter()
 JobId = Annotated[str, Path(max_length=100, description="As `POST /api/jobs` gave it.")]
 W = Annotated[float | None, Query(ge=0, le=1, description="Fidelity weight; default: the job's.")]

@@ -37,6 +37,7 @@ class ServerSettings:
     Attributes:
         host: address to listen on.
         port: port; 0: any that is free.
+        names: further names that the server goes by, such as that of a proxy, separated by commas.
         workers: processes; they share the store and nothing else.
         token: what clients must show; empty: no token.
         store: folder for the queue and the photos; empty: a temporary one that goes when the server ends.
@@ -58,6 +59,7 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    names: str = ""
     workers: int = 1
     token: str = ""
     store: str = ""
@@ -108,6 +110,11 @@ class ServerSettings:
     def to_env(self) -> dict[str, str]:
         """Variables from which `from_env` makes the same settings."""
         return {PREFIX + name.upper(): str(value) for name, value in asdict(self).items()}
+
+    @property
+    def name_list(self) -> tuple[str, ...]:
+        """The further names in small letters."""
+        return tuple(name for name in map(str.strip, self.names.lower().split(",")) if name)
 
     @property
     def max_bytes(self) -> int:
