@@ -57,9 +57,9 @@ def create_app(settings: ServerSettings) -> FastAPI:
     worker = Worker(jobs, store, restorer, settings)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ServerSettings]]:
         worker.start()
-        yield
+        yield {"settings": settings}  # each connection is given this
         if await asyncio.to_thread(worker.stop):
             jobs.close()
 

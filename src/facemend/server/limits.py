@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 
@@ -13,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from facemend.server.connection import LEAST_RATE
 from facemend.server.jobs import Jobs, QueueFullError
 from facemend.server.settings import ServerSettings
 from facemend.server.sites import Sites
@@ -64,7 +66,7 @@ class Limits:
         if refused is not None:
             await refused(scope, receive, strict)
             return
-        await self._in_time(scope, _Body(receive, self._most(scope), self._settings.max_mb), strict)
+        await self._in_time(scope, _Body(receive, self._most(scope), self._settings), strict)
 
     def _most(self, scope: Scope) -> int:
         upload = (scope["method"], scope["path"]) == UPLOAD
@@ -164,19 +166,40 @@ def _too_many_bytes(max_mb: int) -> str:
 class _Body:
     """A request's body, counted as it comes in; what it claims to be does not matter."""
 
-    def __init__(self, receive: Receive, most: int, max_mb: int) -> None:
-        self._receive, self._most, self._max_mb = receive, most, max_mb
-        self._total = 0
+    def __init__(self, receive: Receive, most: int, settings: ServerSettings) -> None:
+        self._receive, self._most, self._settings = receive, most, settings
+        self._total, self._recent = 0, 0
+        self._patience = settings.stall_seconds
         self.complete = False
 
     async def __call__(self) -> Message:
         """The next message."""
-        message = await self._receive()
-        self._total += len(message.get("body", b""))
+        if self.complete:  # what comes now is the end of the connection
+            return await self._receive()
+        message = await self._in_time()
+        length = len(message.get("body", b""))
+        self._total += length
+        self._recent += length
+        if self._recent >= LEAST_RATE * self._settings.stall_seconds:
+            self._recent, self._patience = 0, self._settings.stall_seconds
         self.complete = not message.get("more_body", False)
         if self._total > self._most:
-            raise HTTPException(413, _too_many_bytes(self._max_mb), {"Connection": "close"})
+            raise HTTPException(413, _too_many_bytes(self._settings.max_mb), {"Connection": "close"})
         return message
+
+    async def _in_time(self) -> Message:
+        """Only time that the client lets pass counts, not what the server does with its bytes."""
+        asked = time.monotonic()
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._receive()
+        except TimeoutError:
+            limit = self._settings.stall_seconds
+            raise HTTPException(
+                408, f"the upload stood still for {limit:g} s", {"Connection": "close"}
+            ) from None
+        finally:
+            self._patience -= time.monotonic() - asked
 
 
 def _strict(path: str, send: Send) -> Send:

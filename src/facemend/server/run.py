@@ -41,22 +41,29 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[str], None]) -> None:
         open_jobs(settings, JobStore(settings.folder())).close()
         listening = stack.enter_context(_listen(settings))
         stack.enter_context(_environment(settings.to_env()))
-        config = uvicorn.Config(
-            "facemend.server.app:app_from_env",
-            factory=True,
-            workers=settings.workers,
-            access_log=False,  # its lines would hold the ids of jobs
-            log_level="warning",
-            server_header=False,
-            limit_concurrency=_CONNECTIONS,
-            timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
-            timeout_worker_healthcheck=60,  # of a process that computes, on a machine with much to do
-        )
+        config = configured(settings)
         on_ready(_address(settings.host, listening.getsockname()[1]))
         if settings.workers > 1:
             Multiprocess(config, sockets=[listening]).run()
         else:
             _alone(config, listening)
+
+
+def configured(settings: ServerSettings) -> uvicorn.Config:
+    """What uvicorn is told; its processes find the rest in their environment."""
+    return uvicorn.Config(
+        "facemend.server.app:app_from_env",
+        factory=True,
+        http="facemend.server.connection:Connection",
+        ws="none",
+        workers=settings.workers,
+        access_log=False,  # its lines would hold the ids of jobs
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
+        timeout_worker_healthcheck=60,  # of a process that computes, on a machine with much to do
+    )
 
 
 def _alone(config: uvicorn.Config, listening: socket.socket) -> None:

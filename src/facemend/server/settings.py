@@ -24,6 +24,8 @@ _NUMBERS = {  # name -> least, most
     "threads": (0, 1024),
     "job_seconds": (1, 86_400),
     "request_seconds": (1, 3600),
+    "stall_seconds": (0.1, 3600),
+    "client_connections": (1, 100_000),
     "lease_seconds": (1, 3600),
     "grace_seconds": (0, 3600),
     "cache_mb": (0, 65_536),
@@ -49,6 +51,9 @@ class ServerSettings:
         device: where the networks run, see `facemend.runtime.devices`.
         job_seconds: longest time for one job.
         request_seconds: longest time until the answer to a request begins, its upload included.
+        stall_seconds: longest wait for a client: for a request's header, the next request, the next bytes of
+            an upload, or until it reads on.
+        client_connections: most connections of one client to one process.
         lease_seconds: a running job that shows no sign of life for this long is taken up by another worker.
         grace_seconds: how long a process that is asked to end works on its job before it gives it back.
         cache_mb: photos and encoded faces that a process holds ready for the w slider, millions of bytes.
@@ -71,6 +76,8 @@ class ServerSettings:
     device: str = AUTO
     job_seconds: float = 300.0
     request_seconds: float = 60.0
+    stall_seconds: float = 10.0
+    client_connections: int = 64
     lease_seconds: float = 15.0
     grace_seconds: float = 20.0
     cache_mb: int = 256
