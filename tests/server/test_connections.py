@@ -102,6 +102,26 @@ def test_no_client_has_all_connections(live):
         each.close()
 
 
+def test_headers_and_drips_take_no_place_in_the_queue(live, monkeypatch):
+    checked = []
+    monkeypatch.setattr(live.app.state.services.jobs, "check_room", lambda *said: checked.append(said))
+    held = [live.connect(upload(PART, 100_000)) for _ in range(MOST - 2)]
+    whole = upload(PART + b"x\r\n--B--\r\n", len(PART) + 10)
+    assert live.ask(whole.replace(b"\r\nHost", b"\r\nConnection: close\r\nHost")).split()[1] == b"415"
+    assert checked[-1] == ("127.0.0.1", 0, 0)
+    for each in held[:3]:
+        each.sendall(bytes(2000))  # this is fast enough
+    with until(5) as tick:
+        while ("127.0.0.1", 2, 2) not in checked:
+            tick()
+    for each in held:
+        with each:
+            rest(each)
+    assert ("127.0.0.1", 3, 3) not in checked
+    live.ask(whole)
+    assert checked[-1] == ("127.0.0.1", 0, 0)  # all places are given back
+
+
 @pytest.mark.parametrize(
     ("addresses", "client"),
     [

@@ -10,8 +10,9 @@ from server_helpers import OUTCOME, order, until
 
 from facemend.errors import BackendError, InputError
 from facemend.server.app import open_jobs
+from facemend.server.problems import BusyError
 from facemend.server.store import JobStore
-from facemend.server.worker import WAITING, BusyError, Worker
+from facemend.server.worker import WAITING, Worker
 
 PARTS = ("read", "detect", "encode", "decode", "write")
 

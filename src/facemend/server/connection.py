@@ -1,8 +1,8 @@
 """A connection that does not wait for ever, and of which no client has too many.
 
 uvicorn ends a connection that is idle between two requests. This class adds what it lacks: a time limit for
-the header of a request, the first one's too, and for a client that does not read its answer. How long an upload
-may take is counted in `limits`, where it can be told to the client.
+the header of a request, the first one's too, and for a client that does not read its answer. How long an
+upload may take is counted in `limits`, where it can be told to the client.
 """
 
 from __future__ import annotations

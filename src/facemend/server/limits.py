@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 
 from fastapi import HTTPException
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facemend.server.connection import LEAST_RATE
-from facemend.server.jobs import Jobs, QueueFullError
 from facemend.server.settings import ServerSettings
 from facemend.server.sites import Sites
 
@@ -108,36 +106,6 @@ class Limits:
             else:
                 answer = problem(408, f"the upload took {limit}, which is the limit", {"Connection": "close"})
             await answer(scope, body, send)
-
-
-class Arrivals:
-    """Middleware that refuses an upload before it is read, if it could not be queued anyway.
-
-    Args:
-        app: what it protects.
-        jobs: the queue.
-    """
-
-    def __init__(self, app: ASGIApp, jobs: Jobs) -> None:
-        self._app, self._jobs = app, jobs
-        self._arriving = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http" or (scope["method"], scope["path"]) != UPLOAD:
-            await self._app(scope, receive, send)
-            return
-        arriving = self._arriving
-        self._arriving += 1  # before anything is awaited, so that no two uploads take the last place
-        try:
-            await run_in_threadpool(self._jobs.check_room, arriving)
-            await self._app(scope, receive, send)
-        except QueueFullError as error:
-            await run_in_threadpool(self._jobs.count, 'uploads_refused_total{status="429"}')
-            answer = problem(429, str(error), {"Retry-After": str(error.retry_after), "Connection": "close"})
-            await answer(scope, receive, send)
-        finally:
-            self._arriving -= 1
 
 
 def is_allowed(headers: Headers, token: str) -> bool:

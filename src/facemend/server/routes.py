@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import perf_counter
 from typing import Annotated, Any, Literal
 
@@ -10,12 +11,13 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from facemend import __version__
-from facemend.errors import FacemendError
+from facemend.errors import FacemendError, OutputError
 from facemend.imaging import SUFFIXES, WRITABLE
 from facemend.photo.options import DEFAULT_MODEL, UPSCALES, RestoreOptions, make_options
-from facemend.server.jobs import DONE, FAILED, QUEUED, RUNNING, Job
+from facemend.server.clients import client_name
 from facemend.server.limits import COOKIE, is_token
 from facemend.server.metrics import CONTENT_TYPE, exposition
+from facemend.server.orders import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.problems import GoneError
 from facemend.server.restorer import known_models
 from facemend.server.schemas import Error, HealthOut, InfoOut, JobOut, LoginIn, ModelOut
@@ -124,7 +126,8 @@ def add(
     wanted = {"w": w, "upscale": upscale, "model": model, "background": background, "aligned": aligned}
     try:
         options = make_options(None, wanted)
-        job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, options)
+        client = client_name(request.scope["client"])
+        job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, options, client)
     except FacemendError as error:
         answer = as_http(error)
         shared.jobs.count(f'uploads_refused_total{{status="{answer.status_code}"}}')
@@ -144,9 +147,10 @@ def show(shared: Shared, id: JobId) -> JobOut:
 @router.delete("/jobs/{id}", status_code=204, response_class=Response, responses={**_JOB, **_errors(403)})
 def delete(shared: Shared, id: JobId) -> Response:
     """Delete a photo and all that came of it, at once; a job that runs is left."""
-    if not shared.jobs.delete(id):
-        raise as_http(GoneError())
-    shared.store.remove(id)
+    _job(shared, id)
+    shared.store.remove(id)  # first: it makes room where the disk is full
+    with suppress(OutputError):  # a job without a folder is as good as gone, and is forgotten later
+        shared.jobs.delete(id)
     return Response(status_code=204)
 
 
@@ -222,7 +226,7 @@ def metrics(shared: Shared) -> Response:
 
 def _job(shared: Services, id: str) -> Job:
     job = shared.jobs.get(id)
-    if job is None:
+    if job is None or not shared.store.has(id):
         raise as_http(GoneError())
     return job
 

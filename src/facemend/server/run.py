@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -16,7 +15,7 @@ from uvicorn.supervisors import Multiprocess
 from facemend.errors import ConfigError
 from facemend.server.app import open_jobs
 from facemend.server.settings import ServerSettings
-from facemend.server.store import JobStore
+from facemend.server.store import JobStore, temporary_store
 
 _BACKLOG = 512
 _CONNECTIONS = 512
@@ -35,8 +34,7 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[str], None]) -> None:
     """
     with ExitStack() as stack:
         if not settings.store:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="facemend-serve-"))
-            settings = replace(settings, store=folder)
+            settings = replace(settings, store=str(stack.enter_context(temporary_store())))
         # The table is made before several processes open it at once.
         open_jobs(settings, JobStore(settings.folder())).close()
         listening = stack.enter_context(_listen(settings))

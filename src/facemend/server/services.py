@@ -17,12 +17,13 @@ from facemend.errors import (
     OutputError,
     TooLargeError,
 )
-from facemend.server.jobs import Jobs, QueueFullError
-from facemend.server.problems import GoneError, for_clients
+from facemend.server.jobs import Jobs
+from facemend.server.orders import QueueFullError
+from facemend.server.problems import BusyError, GoneError, for_clients
 from facemend.server.restorer import JobRestorer
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore
-from facemend.server.worker import BusyError, Worker
+from facemend.server.worker import Worker
 
 _T = TypeVar("_T")
 _GONE_SECONDS = 0.25

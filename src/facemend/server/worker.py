@@ -16,8 +16,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from facemend.errors import FacemendError
-from facemend.server.jobs import Job, Jobs
-from facemend.server.problems import for_clients
+from facemend.server.jobs import Jobs
+from facemend.server.orders import Job
+from facemend.server.problems import BusyError, for_clients
 from facemend.server.restorer import JobRestorer
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore
@@ -42,10 +43,6 @@ PROGRESS = {
     "write": 0.9,
 }
 _T = TypeVar("_T")
-
-
-class BusyError(FacemendError):
-    """Too many looks wait, or the process is about to end."""
 
 
 class _LostError(Exception):
@@ -238,6 +235,10 @@ class Worker:
 
     def clean(self) -> None:
         """Delete what has expired."""
-        for job in self._jobs.expire():
+        over = self._jobs.expired()
+        for job in over:  # files first: that works, and makes room, where the disk is full
             self._store.remove(job)
-        self._store.remove_orphans(self._jobs.ids())
+        known = self._jobs.ids()
+        self._jobs.forget({*over, *(job for job in known if not self._store.has(job))})
+        self._jobs.settle()
+        self._store.remove_orphans(known)
