@@ -17,6 +17,7 @@ from facemend.errors import (
     OutputError,
     TooLargeError,
 )
+from facemend.server.clients import client_name
 from facemend.server.jobs import Jobs
 from facemend.server.orders import QueueFullError
 from facemend.server.problems import BusyError, GoneError, for_clients
@@ -87,7 +88,7 @@ async def ask(request: Request, worker: Worker, look: Callable[[], _T]) -> _T:
         HTTPException: it failed, or the worker is busy.
     """
     try:
-        future = worker.ask(look)
+        future = worker.ask(look, client_name(request.scope["client"]))
         waiting = asyncio.wrap_future(future)
         try:
             while not (await asyncio.wait({waiting}, timeout=_GONE_SECONDS))[0]:
