@@ -11,7 +11,7 @@ from server_helpers import post, restored
 
 from facemend.server.app import create_app
 
-TOKEN = "correct-horse"
+TOKEN = "correct-horse-battery"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 

@@ -39,6 +39,9 @@ def serve(
         float | None, typer.Option(help="Minutes until a photo and its result are deleted.  [default: 60]")
     ] = None,
     queue: Annotated[int | None, typer.Option(help="Most photos that wait.  [default: 32]")] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="Lines of the log: text or json.  [default: text]")
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Serve a web page and an HTTP API that restore photos."""
@@ -56,6 +59,7 @@ def serve(
         "max_mb": max_mb,
         "keep": keep,
         "queue": queue,
+        "log_format": log_format,
     }
     said = {name: value for name, value in given.items() if value is not None}
     settings = replace(ServerSettings.from_env(), **said)  # type: ignore[arg-type]

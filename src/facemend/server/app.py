@@ -21,11 +21,13 @@ from facemend.errors import FacemendError, OutputError
 from facemend.server.arrivals import Arrivals
 from facemend.server.jobs import Jobs
 from facemend.server.limits import Limits, problem
+from facemend.server.logs import configure
 from facemend.server.restorer import JobRestorer, known_backgrounds
 from facemend.server.routes import operations, router
 from facemend.server.services import Services, as_http
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore
+from facemend.server.tokens import Guard
 from facemend.server.worker import Worker
 
 STATIC = Path(__file__).parent / "static"
@@ -79,7 +81,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # such a redirect would name the Host of the request
     )
-    app.state.services = Services(settings, jobs, store, restorer, worker, known_backgrounds())
+    guard = Guard(settings.token)
+    app.state.services = Services(settings, jobs, store, restorer, worker, known_backgrounds(), guard)
     app.include_router(router)
     app.include_router(operations)
     app.add_exception_handler(HTTPException, _http_problem)
@@ -88,13 +91,14 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.add_exception_handler(Exception, _unexpected)
     _add_page(app)
     app.add_middleware(Arrivals, jobs=jobs, settings=settings)
-    app.add_middleware(Limits, settings=settings)  # outermost
+    app.add_middleware(Limits, settings=settings, guard=guard)  # outermost
     return app
 
 
 def app_from_env() -> FastAPI:
     """The application of a worker process, as FACEMEND_* variables say."""
     settings = ServerSettings.from_env()
+    configure(settings.log_format)
     cv2.setNumThreads(settings.thread_count())
     return create_app(settings)
 

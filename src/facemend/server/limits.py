@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from facemend.server.clients import client_name
 from facemend.server.connection import LEAST_RATE
+from facemend.server.logs import REQUEST
 from facemend.server.settings import ServerSettings
 from facemend.server.sites import Sites
+from facemend.server.tokens import Guard, shown_tokens
 
-COOKIE = "facemend_token"
+logger = logging.getLogger(__name__)
+
 UPLOAD = ("POST", "/api/jobs")
+_LOGGED = (401, 403, 421, 507)
 OPEN = frozenset({"/api/health", "/api/info", "/api/login"})
 """Paths below /api that need no token."""
 _SMALL = 65_536
@@ -47,11 +52,12 @@ class Limits:
 
     Args:
         app: what it protects.
-        settings: token, bytes and seconds.
+        settings: names, bytes and seconds.
+        guard: knows the token.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
-        self._app, self._settings = app, settings
+    def __init__(self, app: ASGIApp, settings: ServerSettings, guard: Guard) -> None:
+        self._app, self._settings, self._guard = app, settings, guard
         self._sites = Sites(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +65,8 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        strict = _strict(scope["path"], send)
+        REQUEST.set(secrets.token_hex(6))  # each request has a task, and so a context, of its own
+        strict = _strict(scope, send)
         refused = self._refused(scope)
         if refused is not None:
             await refused(scope, receive, strict)
@@ -77,8 +84,11 @@ class Limits:
         if refusal is not None:
             return problem(*refusal)
         guarded = path == "/metrics" or (path.startswith("/api/") and path not in OPEN)
-        if guarded and not is_allowed(headers, self._settings.token):
-            return problem(401, "this server needs its token", {"WWW-Authenticate": "Bearer"})
+        try:
+            if guarded:
+                self._guard.check(shown_tokens(headers), client_name(scope["client"]))
+        except HTTPException as error:
+            return problem(error.status_code, error.detail, error.headers)
         length = headers.get("content-length", "0")
         if length.isdecimal() and (len(length) > 18 or int(length) > self._most(scope)):
             return problem(413, _too_many_bytes(self._settings.max_mb))
@@ -106,25 +116,6 @@ class Limits:
             else:
                 answer = problem(408, f"the upload took {limit}, which is the limit", {"Connection": "close"})
             await answer(scope, body, send)
-
-
-def is_allowed(headers: Headers, token: str) -> bool:
-    """Whether a request shows the token, in its header or as a cookie; without a token all may come."""
-    if not token:
-        return True
-    kind, _, shown = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and is_token(shown.strip(), token):
-        return True
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return False
-    return cookie is not None and is_token(cookie.value, token)
-
-
-def is_token(shown: str, token: str) -> bool:
-    """Whether that is the token; takes as long for every wrong one."""
-    return secrets.compare_digest(shown.encode("utf-8", "surrogateescape"), token.encode())
 
 
 def _too_many_bytes(max_mb: int) -> str:
@@ -170,8 +161,9 @@ class _Body:
             self._patience -= time.monotonic() - asked
 
 
-def _strict(path: str, send: Send) -> Send:
-    """Adds the headers that keep browsers strict; answers about photos are stored nowhere."""
+def _strict(scope: Scope, send: Send) -> Send:
+    """Adds the headers that keep browsers strict; answers about photos are stored nowhere. Logs refusals."""
+    path: str = scope["path"]
 
     async def headed(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -179,6 +171,11 @@ def _strict(path: str, send: Send) -> Send:
             for name, value in _HEADERS.items():
                 headers[name] = value
             headers.setdefault("Cache-Control", "no-store" if path.startswith("/api/") else "no-cache")
+            headers["X-Request-ID"] = REQUEST.get()
+            if message["status"] in _LOGGED:
+                # No more of the path: the ids of jobs open them.
+                asked = f"{scope['method']} {'/'.join(path.split('/')[:3])[:80]}"
+                logger.warning("%d: %s of %s", message["status"], asked, client_name(scope["client"]))
         await send(message)
 
     return headed

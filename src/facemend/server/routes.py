@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from time import perf_counter
 from typing import Annotated, Any, Literal
@@ -15,15 +16,16 @@ from facemend.errors import FacemendError, OutputError
 from facemend.imaging import SUFFIXES, WRITABLE
 from facemend.photo.options import DEFAULT_MODEL, UPSCALES, RestoreOptions, make_options
 from facemend.server.clients import client_name
-from facemend.server.limits import COOKIE, is_token
 from facemend.server.metrics import CONTENT_TYPE, exposition
 from facemend.server.orders import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.problems import GoneError
 from facemend.server.restorer import known_models
 from facemend.server.schemas import Error, HealthOut, InfoOut, JobOut, LoginIn, ModelOut
 from facemend.server.services import Services, Shared, as_http, ask
+from facemend.server.tokens import COOKIE
 from facemend.server.uploads import accept, attachment, display_name, result_name
 
+logger = logging.getLogger(__name__)
 _PICTURES = tuple(f"image/{format}" for format in sorted(set(WRITABLE.values())))
 
 
@@ -35,7 +37,7 @@ def _content(*kinds: str) -> dict[str, Any]:
     return {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}}
 
 
-_TOKEN = _errors(401)
+_TOKEN = _errors(401, 429)
 _JOB = {**_TOKEN, **_errors(404, 422)}
 _LOOK = {**_JOB, **_errors(409, 503)}
 
@@ -87,14 +89,12 @@ def health(shared: Shared) -> HealthOut:
     return HealthOut(queued=states[QUEUED], running=states[RUNNING])
 
 
-@router.post("/login", status_code=204, response_class=Response, responses=_errors(400, 401, 403, 422))
+@router.post("/login", status_code=204, response_class=Response, responses=_errors(400, 401, 403, 422, 429))
 def login(shared: Shared, request: Request, said: LoginIn) -> Response:
     """Set the token as a cookie, so that the pictures of a page carry it."""
-    token = shared.settings.token
-    if not is_token(said.token, token):
-        raise HTTPException(401, "that is not the token of this server", {"WWW-Authenticate": "Bearer"})
+    shared.guard.check([said.token], client_name(request.scope["client"]))
     response = Response(status_code=204)
-    if token:
+    if token := shared.settings.token:
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
     return response
@@ -132,6 +132,7 @@ def add(
         answer = as_http(error)
         shared.jobs.count(f'uploads_refused_total{{status="{answer.status_code}"}}')
         raise answer from error
+    logger.info("job %d has come", job.seq)
     shared.worker.wake()
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/api/jobs/{job.id}"
     return JobOut.of(job, shared.jobs.position(job))

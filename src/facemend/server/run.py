@@ -14,6 +14,7 @@ from uvicorn.supervisors import Multiprocess
 
 from facemend.errors import ConfigError
 from facemend.server.app import open_jobs
+from facemend.server.logs import configure
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore, temporary_store
 
@@ -39,6 +40,7 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[str], None]) -> None:
         open_jobs(settings, JobStore(settings.folder())).close()
         listening = stack.enter_context(_listen(settings))
         stack.enter_context(_environment(settings.to_env()))
+        configure(settings.log_format)
         config = configured(settings)
         on_ready(_address(settings.host, listening.getsockname()[1]))
         if settings.workers > 1:
@@ -55,6 +57,7 @@ def configured(settings: ServerSettings) -> uvicorn.Config:
         http="facemend.server.connection:Connection",
         ws="none",
         workers=settings.workers,
+        log_config=None,
         access_log=False,  # its lines would hold the ids of jobs
         log_level="warning",
         server_header=False,

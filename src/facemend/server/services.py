@@ -24,6 +24,7 @@ from facemend.server.problems import BusyError, GoneError, for_clients
 from facemend.server.restorer import JobRestorer
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore
+from facemend.server.tokens import Guard
 from facemend.server.worker import Worker
 
 _T = TypeVar("_T")
@@ -52,6 +53,7 @@ class Services:
         restorer: asked through the worker only.
         worker: the thread that the networks run in.
         backgrounds: what can enlarge a photo.
+        guard: knows the token.
     """
 
     settings: ServerSettings
@@ -60,6 +62,7 @@ class Services:
     restorer: JobRestorer
     worker: Worker
     backgrounds: tuple[str, ...]
+    guard: Guard
 
 
 def _services(request: Request) -> Services:

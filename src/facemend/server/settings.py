@@ -12,8 +12,10 @@ from typing import Any
 from facemend.errors import ConfigError
 from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import AUTO, ONNX_DEVICES
+from facemend.server.logs import FORMATS
 
 PREFIX = "FACEMEND_"
+_TOKEN_LENGTH = 16
 _NUMBERS = {  # name -> least, most
     "port": (0, 65535),
     "workers": (1, 64),
@@ -42,6 +44,7 @@ class ServerSettings:
         names: further names that the server goes by, such as that of a proxy, separated by commas.
         workers: processes; they share the store and nothing else.
         token: what clients must show; empty: no token.
+        log_format: of the lines of the log, "text" or "json".
         store: folder for the queue and the photos; empty: a temporary one that goes when the server ends.
         max_mb: largest upload, in millions of bytes.
         max_pixels: largest output of a job: width x height x upscale^2.
@@ -67,6 +70,7 @@ class ServerSettings:
     names: str = ""
     workers: int = 1
     token: str = ""
+    log_format: str = "text"
     store: str = ""
     max_mb: int = 40
     max_pixels: int = 64_000_000
@@ -91,6 +95,11 @@ class ServerSettings:
             raise ConfigError(f"device must be one of {', '.join(ONNX_DEVICES)}, got {self.device!r}")
         if not self.token.isascii() or not self.token.isprintable() or set(self.token) & set(' ";,\\'):
             raise ConfigError('token must be printable ASCII without spaces and " ; , \\')
+        if 0 < len(self.token) < _TOKEN_LENGTH:
+            reason = f"token must have at least {_TOKEN_LENGTH} characters, as it can be guessed otherwise"
+            raise ConfigError(f"{reason}; `openssl rand -hex 16` makes one")
+        if self.log_format not in FORMATS:
+            raise ConfigError(f"log_format must be one of {', '.join(FORMATS)}, got {self.log_format!r}")
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> ServerSettings:

@@ -201,6 +201,7 @@ class Worker:
 
     def _fail(self, job: Job, error: str) -> None:
         if self._jobs.fail(job.id, self.name, error):
+            logger.warning("job %d failed: %s", job.seq, error.removeprefix(f"{job.name}: "))
             self._jobs.count("jobs_failed_total")
 
     def _count_done(self, run: _Current, outcome: dict[str, Any]) -> None:
