@@ -14,6 +14,9 @@ from facemend.imaging import Picture, encode_picture
 from facemend.server.app import create_app
 from facemend.server.settings import ServerSettings
 
+NAMES = "testserver,test,example.org"
+"""What clients within the process call the server."""
+
 
 @pytest.fixture(autouse=True, scope="module")
 def cache(tmp_path_factory, tiny_model) -> Iterator[Path]:
@@ -27,13 +30,14 @@ def cache(tmp_path_factory, tiny_model) -> Iterator[Path]:
 
 @pytest.fixture
 def settings(tmp_path) -> ServerSettings:
-    return ServerSettings(store=str(tmp_path / "store"), threads=1)
+    return ServerSettings(store=str(tmp_path / "store"), threads=1, names=NAMES)
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory) -> Iterator[TestClient]:
     """One server for all tests of a module that leave it usable."""
-    settings = ServerSettings(store=str(tmp_path_factory.mktemp("store")), threads=1, queue=200)
+    folder = tmp_path_factory.mktemp("store")
+    settings = ServerSettings(store=str(folder), threads=1, queue=200, names=NAMES)
     with TestClient(create_app(settings)) as client:
         yield client
 

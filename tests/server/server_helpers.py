@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2 as httpx
 
 from facemend.photo.options import RestoreOptions
-from facemend.server.jobs import Order
+from facemend.server.orders import Order
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,8 @@ from server_helpers import OUTCOME, order
 
 from facemend.errors import ConfigError
 from facemend.photo.options import RestoreOptions
-from facemend.server.jobs import ATTEMPTS, Jobs, QueueFullError
+from facemend.server.jobs import ATTEMPTS, Jobs
+from facemend.server.orders import QueueFullError
 
 
 @pytest.fixture
@@ -163,6 +164,113 @@ def test_the_limit_holds_when_all_come_at_once(opened):
     assert tables[0].states()["queued"] == 7
 
 
+def test_clients_take_turns(opened):
+    jobs = opened()
+    for name in ("a1", "a2", "a3", "b1", "c1", "b2"):
+        jobs.add(order(name, client=name[0]))
+    ids = ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert {id: jobs.position(jobs.get(id)) for id in ids} == {id: place for place, id in enumerate(ids)}
+    assert [jobs.claim("me").id for _ in range(3)] == ids[:3]
+    jobs.add(order("d1", client="d"))  # it was never served, and so comes next
+    assert jobs.position(jobs.get("d1")) == 0
+    assert [jobs.claim("me").id for _ in range(4)] == ["d1", *ids[3:]]
+
+
+def test_no_client_takes_all_places(opened):
+    jobs = opened(limit=8)
+    for number in range(6):
+        jobs.add(order(f"a{number}", client="a"))
+    with pytest.raises(QueueFullError, match="your share of the queue is full"):
+        jobs.add(order("a6", client="a"))
+    with pytest.raises(QueueFullError, match="your share"):
+        jobs.check_room("b", arriving=1, of_client=6)
+    for number in range(2):
+        jobs.check_room("b", arriving=1 - number)
+        jobs.add(order(f"b{number}", client="b"))
+    with pytest.raises(QueueFullError, match="the queue is full"):
+        jobs.add(order("c", client="c"))
+
+
+class Clock:
+    """What `jobs` knows of time."""
+
+    def __init__(self) -> None:
+        self.day, self.up = 1e9, 1000.0
+
+    def time(self) -> float:
+        return self.day
+
+    def monotonic(self) -> float:
+        return self.up
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("facemend.server.jobs.time", clock)
+    return clock
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+def test_a_lease_does_not_follow_a_clock_that_is_set(opened, clock, step):
+    jobs = opened(lease=10)
+    jobs.add(order("a"))
+    jobs.claim("me")
+    clock.day += step
+    clock.up += 9
+    assert jobs.claim("other") is None
+    clock.up += 2
+    assert jobs.claim("other").id == "a"
+
+
+@pytest.mark.parametrize("up", [1.0, 999.0])
+def test_a_lease_ends_with_its_machine(opened, clock, up):
+    jobs = opened(lease=10)
+    jobs.add(order("a"))
+    jobs.claim("me")
+    clock.up = up
+    assert jobs.claim("other").id == "a"
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_longer(opened, clock):
+    jobs = opened(keep=60)
+    jobs.add(order("a"))
+    jobs.claim("me")
+    jobs.finish("a", "me", **OUTCOME)
+    clock.day -= 86_400
+    assert jobs.expired() == []
+    clock.day += 61
+    assert jobs.expired() == ["a"]
+
+
+def test_nothing_of_a_job_stays_in_the_files_once_it_is_forgotten(opened, tmp_path):
+    jobs = opened(keep=0)
+    secrets_ = [f"secret-{number}-" for number in range(300)]
+    for secret in secrets_:
+        jobs.add(order(secret + "id", name=secret + "name", client=secret + "client"))
+    while (job := jobs.claim("me")) is not None:
+        jobs.fail(job.id, "me", f"{job.name}: damaged") if job.seq % 2 else jobs.finish(
+            job.id, "me", **OUTCOME
+        )
+
+    def found() -> bool:
+        return any(b"secret-" in path.read_bytes() for path in tmp_path.iterdir())
+
+    assert found()
+    jobs.forget(jobs.expired()[:200])
+    jobs.forget(jobs.expired())
+    jobs.settle()
+    assert not found()
+
+
+def test_the_files_are_for_this_user_alone(opened, tmp_path):
+    (tmp_path / "jobs.sqlite3").touch(0o644)
+    opened().add(order("a"))
+    files = list(tmp_path.iterdir())
+    assert len(files) == 3
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+
+
 def test_each_job_is_claimed_once_whoever_asks(opened):
     first = opened()
     for number in range(200):
@@ -190,7 +298,7 @@ def _claim_and_die(path: Path) -> None:
 
 
 def test_the_table_survives_a_process_that_is_killed(opened, tmp_path):
-    jobs = opened()
+    jobs = opened(lease=0.2)
     jobs.add(order("a"))
     process = multiprocessing.get_context("spawn").Process(
         target=_claim_and_die, args=(tmp_path / "jobs.sqlite3",)
@@ -216,7 +324,9 @@ def test_what_is_over_expires_and_what_is_not_stays(opened):
     time.sleep(0.1)
     assert jobs.get("done") is None
     assert jobs.get("failed") is None
-    assert sorted(jobs.expire()) == ["done", "failed"]
+    over = jobs.expired()
+    assert sorted(over) == ["done", "failed"]
+    jobs.forget(over)
     assert jobs.ids() == {"running", "queued"}
     assert jobs.get("running") is not None
     assert jobs.get("queued") is not None

@@ -1,6 +1,7 @@
 """Real servers in processes of their own: killed, stopped, started again, several behind one port."""
 
 import io
+import json
 import re
 import signal
 import socket
@@ -86,6 +87,15 @@ def test_a_temporary_store_goes_with_its_server(serve, blank, tmp_path, sign):
     assert server.process.wait(60) == 0
     assert not folder.exists()
     assert "Traceback" not in server.text()
+
+
+def test_the_log_is_json_where_asked(serve):
+    server = serve("--log-format", "json")
+    assert server.client.get("/%0aforged", headers={"Host": "evil.example"}).status_code == 421
+    lines = [json.loads(line) for line in server.text().splitlines() if not line.startswith("facemend: ")]
+    (said,) = [line for line in lines if line["logger"] == "facemend.server.limits"]
+    assert said["message"] == "421: GET /\nforged of 127.0.0.1"
+    assert len(said["request"]) == 12
 
 
 def test_a_job_survives_kill_9(serve, tmp_path, slow, blank):
@@ -189,7 +199,7 @@ def test_the_command_says_what_is_wrong(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("host", "token", "warned"),
-    [("0.0.0.0", "", True), ("0.0.0.0", "a-b-c", False), ("127.0.0.1", "", False)],
+    [("0.0.0.0", "", True), ("0.0.0.0", "a-b-c-d-e-f-g-h-i", False), ("127.0.0.1", "", False)],
 )
 def test_a_warning_where_everybody_may_come(monkeypatch, host, token, warned):
     served = []

@@ -8,7 +8,15 @@ from facemend.server.settings import PREFIX, ServerSettings
 
 def test_the_environment_says_the_same_as_the_fields():
     settings = ServerSettings(
-        host="::1", port=1, workers=3, token="a-b", store="/x", keep=0.5, lease_seconds=2.5, device="cpu"
+        host="::1",
+        port=1,
+        names="a.example, B.example",
+        workers=3,
+        token="a-b" * 6,
+        store="/x",
+        keep=0.5,
+        lease_seconds=2.5,
+        device="cpu",
     )
     assert ServerSettings.from_env(settings.to_env()) == settings
     assert set(settings.to_env()) == {PREFIX + field.name.upper() for field in fields(ServerSettings)}
@@ -29,6 +37,8 @@ def test_what_is_not_set_has_its_default():
         ("WORKERS", "0", "workers must be from 1 to 64"),
         ("KEEP", "nan", "keep must be from"),
         ("DEVICE", "toaster", "device must be one of"),
+        ("TOKEN", "fifteen-letters", "token must have at least 16 characters"),
+        ("LOG_FORMAT", "xml", "log_format must be one of text, json"),
         ("TOKEN", "with space", "token must be printable ASCII"),
         ("TOKEN", "schlüssel", "token must be printable ASCII"),
     ],

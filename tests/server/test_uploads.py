@@ -1,6 +1,7 @@
 """Names and files of uploads: what a client says is never a path."""
 
 import os
+import tempfile
 import time
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemend.errors import ConfigError, OutputError
-from facemend.server.store import JobStore
+from facemend.server.store import JobStore, temporary_store
 from facemend.server.uploads import attachment, display_name
 
 
@@ -63,6 +64,25 @@ def test_folders_of_no_job_are_deleted_once_they_are_old(tmp_path):
         os.utime(store.input(job).parent, (long_ago, long_ago))
     store.remove_orphans({"known"})
     assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == ["known", "new"]
+
+
+def test_temporary_stores_of_killed_servers_go_at_the_next_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed = tmp_path / "facemend-serve-killed"
+    (killed / "jobs").mkdir(parents=True)
+    (killed / "lock").touch()
+    (tmp_path / "facemend-serve-file").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "facemend-serve-link").symlink_to(tmp_path / "elsewhere")
+    others = {"facemend-serve-file", "elsewhere", "facemend-serve-link"}
+    with temporary_store() as first:
+        (first / "photo").touch()
+        with temporary_store() as second:
+            assert {path.name for path in tmp_path.iterdir()} == {*others, first.name, second.name}
+            assert (first / "photo").exists()
+    assert {path.name for path in tmp_path.iterdir()} == others
+    with pytest.raises(OSError, match="mine"), temporary_store():
+        raise OSError("mine")
 
 
 def test_the_store_is_for_this_user_alone(tmp_path):

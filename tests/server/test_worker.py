@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,10 @@ from server_helpers import OUTCOME, order, until
 
 from facemend.errors import BackendError, InputError
 from facemend.server.app import open_jobs
+from facemend.server.looks import SHARE, WAITING
+from facemend.server.problems import BusyError
 from facemend.server.store import JobStore
-from facemend.server.worker import WAITING, BusyError, Worker
+from facemend.server.worker import Worker
 
 PARTS = ("read", "detect", "encode", "decode", "write")
 
@@ -168,6 +171,54 @@ def test_too_many_looks_are_refused(place):
         here.worker.ask(lambda: None)
     here.restorer.gate.release(1000)
     assert [look.result(10) for look in looks] == list(range(WAITING))
+
+
+def test_no_client_has_all_looks_and_clients_take_turns(place):
+    here = place()
+    here.begin("a")
+    ran = []
+    for number in range(SHARE):
+        here.worker.ask(lambda number=number: ran.append(f"x{number}"), "x")
+    with pytest.raises(BusyError, match="busy"):
+        here.worker.ask(lambda: None, "x")
+    here.worker.ask(lambda: ran.append("y"), "y")
+    here.restorer.gate.release(1000)
+    here.until_is("a", "done")
+    with until() as tick:
+        while len(ran) <= SHARE:
+            tick()
+    assert ran == ["x0", "y", *(f"x{number}" for number in range(1, SHARE))]
+
+
+def test_looks_without_end_take_half_of_the_time(place):
+    here = place()
+    here.begin("a")
+    ran = []
+
+    def look() -> None:
+        ran.append(1)
+        with suppress(BusyError):  # at the end
+            here.worker.ask(look)
+        time.sleep(0.03)
+
+    here.worker.ask(look)
+    for part in PARTS:
+        here.until_at("a", part)
+        time.sleep(0.06)  # the time that this part takes
+        here.restorer.gate.release()
+    here.until_is("a", "done")
+    assert 3 <= len(ran) <= 4 * len(PARTS)  # about 2 for each part
+    here.add("b")
+    here.until_at("b", "read")
+
+
+def test_what_looks_take_is_not_charged_to_a_job(place):
+    here = place(job_seconds=1, lease_seconds=1)
+    here.begin("a")
+    here.worker.ask(lambda: time.sleep(1.5))
+    here.restorer.gate.release(1000)
+    here.until_is("a", "done")
+    assert here.jobs.counters()["job_seconds_sum"] < 1
 
 
 @pytest.mark.parametrize(

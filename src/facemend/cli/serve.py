@@ -22,6 +22,10 @@ def serve(
         str | None, typer.Option(help="Address to listen on; 0.0.0.0: all networks.  [default: 127.0.0.1]")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0: any that is free.  [default: 8000]")] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name that the server goes by, as a proxy's; may be given often."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.  [default: 1]")] = None,
     token: Annotated[
         str | None, typer.Option(help="What clients must show; better set as FACEMEND_TOKEN.")
@@ -35,6 +39,9 @@ def serve(
         float | None, typer.Option(help="Minutes until a photo and its result are deleted.  [default: 60]")
     ] = None,
     queue: Annotated[int | None, typer.Option(help="Most photos that wait.  [default: 32]")] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="Lines of the log: text or json.  [default: text]")
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Serve a web page and an HTTP API that restore photos."""
@@ -45,12 +52,14 @@ def serve(
     given = {
         "host": host,
         "port": port,
+        "names": ",".join(name) if name else None,
         "workers": workers,
         "token": token,
         "store": None if store is None else str(store),
         "max_mb": max_mb,
         "keep": keep,
         "queue": queue,
+        "log_format": log_format,
     }
     said = {name: value for name, value in given.items() if value is not None}
     settings = replace(ServerSettings.from_env(), **said)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,13 +17,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from facemend import __version__
+from facemend.errors import FacemendError, OutputError
+from facemend.server.arrivals import Arrivals
 from facemend.server.jobs import Jobs
-from facemend.server.limits import Arrivals, Limits, problem
+from facemend.server.limits import Limits, problem
+from facemend.server.logs import configure
 from facemend.server.restorer import JobRestorer, known_backgrounds
 from facemend.server.routes import operations, router
-from facemend.server.services import Services
+from facemend.server.services import Services, as_http
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore
+from facemend.server.tokens import Guard
 from facemend.server.worker import Worker
 
 STATIC = Path(__file__).parent / "static"
@@ -57,11 +62,13 @@ def create_app(settings: ServerSettings) -> FastAPI:
     worker = Worker(jobs, store, restorer, settings)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ServerSettings]]:
+        before = os.umask(0o077)  # what is stored is for this user alone
         worker.start()
-        yield
+        yield {"settings": settings}  # each connection is given this
         if await asyncio.to_thread(worker.stop):
             jobs.close()
+        os.umask(before)
 
     app = FastAPI(
         title="facemend",
@@ -72,22 +79,26 @@ def create_app(settings: ServerSettings) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,  # pages of these would come from other servers
         redoc_url=None,
+        redirect_slashes=False,  # such a redirect would name the Host of the request
     )
-    app.state.services = Services(settings, jobs, store, restorer, worker, known_backgrounds())
+    guard = Guard(settings.token)
+    app.state.services = Services(settings, jobs, store, restorer, worker, known_backgrounds(), guard)
     app.include_router(router)
     app.include_router(operations)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(FacemendError, _facemend_problem)
     app.add_exception_handler(Exception, _unexpected)
     _add_page(app)
-    app.add_middleware(Arrivals, jobs=jobs)
-    app.add_middleware(Limits, settings=settings)  # outermost
+    app.add_middleware(Arrivals, jobs=jobs, settings=settings)
+    app.add_middleware(Limits, settings=settings, guard=guard)  # outermost
     return app
 
 
 def app_from_env() -> FastAPI:
     """The application of a worker process, as FACEMEND_* variables say."""
     settings = ServerSettings.from_env()
+    configure(settings.log_format)
     cv2.setNumThreads(settings.thread_count())
     return create_app(settings)
 
@@ -102,7 +113,14 @@ def _add_page(app: FastAPI) -> None:
 
 async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400 and isinstance(error.__cause__, OSError):  # what holds an upload as it comes
+        error = as_http(OutputError(f"the server cannot store the photo ({error.__cause__.strerror})"))
     return problem(error.status_code, str(error.detail), error.headers)
+
+
+async def _facemend_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FacemendError)
+    return await _http_problem(request, as_http(error))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -2,133 +2,70 @@
 
 A worker claims a job for a short time and keeps renewing that lease. If the worker dies, the lease runs out
 and another worker claims the job again. Every change of a running job names the worker, so that one that lost
-its lease changes nothing.
+its lease changes nothing. Clients take turns: the one that was served longest ago comes next.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from facemend.errors import ConfigError, FacemendError
-from facemend.photo.options import RestoreOptions
+from facemend.errors import OutputError
+from facemend.server.database import Database
+from facemend.server.orders import (
+    COLUMNS,
+    DONE,
+    FAILED,
+    JSON,
+    OPTIONS,
+    ORDER,
+    QUEUED,
+    RUNNING,
+    Job,
+    Order,
+    QueueFullError,
+    job_of,
+)
+from facemend.server.problems import BusyError
 
 VERSION = 2
 ATTEMPTS = 3
 """A job whose worker died this often is not tried again: it may be what kills them."""
-QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 _OPEN = "status IN ('queued', 'running')"
-_JSON = ("faces", "notes", "seconds")
+# `seen` is by the clock that nobody sets and that all processes of a machine share. It begins anew when the
+# machine does: what was seen later than now was seen before that.
+_LOST = "(status = 'running' AND (seen > :clock OR seen < :clock - :lease))"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL DEFAULT 'queued',
     name TEXT NOT NULL, format TEXT NOT NULL, input_width INTEGER NOT NULL, input_height INTEGER NOT NULL,
     w REAL NOT NULL, strength REAL NOT NULL, upscale NOT NULL, model TEXT NOT NULL, background TEXT NOT NULL,
     aligned INTEGER NOT NULL, created REAL NOT NULL, expires REAL NOT NULL,
-    worker TEXT, lease REAL, attempts INTEGER NOT NULL DEFAULT 0,
+    client TEXT NOT NULL, turn INTEGER NOT NULL DEFAULT 0,
+    worker TEXT, seen REAL, attempts INTEGER NOT NULL DEFAULT 0,
     part TEXT, progress REAL NOT NULL DEFAULT 0, error TEXT, suffix TEXT NOT NULL DEFAULT '',
     width INTEGER, height INTEGER, factor INTEGER,
     faces TEXT NOT NULL DEFAULT '[]', notes TEXT NOT NULL DEFAULT '[]', seconds TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, seq);
+CREATE INDEX IF NOT EXISTS jobs_by_client ON jobs (client, turn);
+CREATE VIEW IF NOT EXISTS line AS
+    SELECT seq, row_number() OVER (PARTITION BY client ORDER BY seq) AS round,
+        (SELECT max(turn) FROM jobs AS served WHERE served.client = jobs.client) AS turn
+    FROM jobs WHERE status = 'queued';
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 """
 
 
-class QueueFullError(FacemendError):
-    """As many jobs wait as may.
-
-    Args:
-        retry_after: seconds after which there may be room.
-    """
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"the queue is full: try again in {retry_after} s")
-        self.retry_after = retry_after
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What a client asked for.
-
-    Attributes:
-        id: chosen by the server; cannot be guessed.
-        name: the upload's own name, for display only.
-        format: of the upload, as in `Picture`.
-        input_width: upright, pixels.
-        input_height: the same.
-        options: how to restore it; what clients cannot choose has its default.
-    """
-
-    id: str
-    name: str
-    format: str
-    input_width: int
-    input_height: int
-    options: RestoreOptions
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job(Order):
-    """A row of the table.
-
-    Attributes:
-        seq: order of arrival.
-        status: "queued", "running", "done" or "failed".
-        created: seconds since 1970.
-        expires: when it is deleted; of a job that is not over, at the earliest.
-        attempts: how often a worker began it.
-        part: of the work, while it runs.
-        progress: 0 to 1.
-        error: why it failed, one line.
-        suffix: of the result's file, with the dot.
-        width: of the output, pixels; None before it is done.
-        height: the same.
-        factor: how many times as large the photo became; None before it is done.
-        faces: see the API.
-        notes: what the user should know.
-        seconds: time per part.
-    """
-
-    seq: int
-    status: str
-    created: float
-    expires: float
-    attempts: int = 0
-    part: str | None = None
-    progress: float = 0.0
-    error: str | None = None
-    suffix: str = ""
-    width: int | None = None
-    height: int | None = None
-    factor: int | None = None
-    faces: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-_OPTIONS = ("w", "strength", "upscale", "model", "background", "aligned")
-"""Fields of `RestoreOptions` that clients choose; each has a column, `upscale` one of numbers and text."""
-_ORDER = tuple(item.name for item in fields(Order) if item.name != "options")
-_COLUMNS = ", ".join([*(item.name for item in fields(Job) if item.name != "options"), *_OPTIONS])
-
-
-def _job(row: sqlite3.Row) -> Job:
-    values = dict(row)
-    values |= {name: json.loads(values[name]) for name in _JSON}
-    values["aligned"] = bool(values["aligned"])
-    return Job(options=RestoreOptions(**{name: values.pop(name) for name in _OPTIONS}), **values)
-
-
 class Jobs:
     """The table of one store. May be used from several threads, and from several processes.
+
+    All methods raise `OutputError` where the disk is full, and `BusyError` where another process blocks it.
 
     Args:
         path: file of the database; its folder must exist.
@@ -142,55 +79,11 @@ class Jobs:
 
     def __init__(self, path: Path, *, limit: int, keep: float, lease: float) -> None:
         self._limit, self._keep, self._lease = limit, keep, lease
-        self._lock = threading.Lock()
-        try:
-            # One connection, whose users take turns: statements here take well under a millisecond.
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            self._db.row_factory = sqlite3.Row
-            with ExitStack() as on_error:
-                on_error.callback(self._db.close)
-                self._prepare(path)
-                on_error.pop_all()
-        except sqlite3.Error as error:
-            raise ConfigError(f"{path}: cannot be used as the job table ({error})") from error
-
-    def _prepare(self, path: Path) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute(
-            "PRAGMA synchronous = NORMAL"
-        )  # survives the death of every process, which is the aim
-        with self._transaction():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, VERSION):
-                raise ConfigError(f"{path}: of another version of facemend: use another folder as the store")
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {VERSION}")
+        self._db = Database(path, _SCHEMA, VERSION)
 
     def close(self) -> None:
         """Close the file; nothing works after this."""
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Statements that other processes see all at once."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def _run(self, statement: str, **values: object) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._db.execute(statement, values).fetchall()
-
-    def _changed(self, statement: str, **values: object) -> bool:
-        with self._lock:
-            return self._db.execute(statement, values).rowcount > 0
+        self._db.close()
 
     # What clients do.
 
@@ -201,110 +94,125 @@ class Jobs:
             QueueFullError: as many wait as may.
         """
         now = time.time()
-        values = {name: getattr(order, name) for name in _ORDER}
-        values |= {name: getattr(order.options, name) for name in _OPTIONS}
+        values = {name: getattr(order, name) for name in ORDER}
+        values |= {name: getattr(order.options, name) for name in OPTIONS}
         values |= {"created": now, "expires": now + self._keep}
-        with self._transaction():
-            self._refuse_if_full(0)
-            row = self._db.execute(
+        with self._db.transaction() as db:
+            self._refuse_if_full(db, order.client, 0, 0)
+            row = db.execute(
                 f"INSERT INTO jobs ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)}) "
-                f"RETURNING {_COLUMNS}",
+                f"RETURNING {COLUMNS}",
                 values,
             ).fetchone()
-            self._count("jobs_accepted_total", 1)
-            return _job(row)
+            _count(db, "jobs_accepted_total", 1)
+            return job_of(row)
 
-    def check_room(self, arriving: int = 0) -> None:
+    def check_room(self, client: str = "", arriving: int = 0, of_client: int = 0) -> None:
         """Whether a job could be added now.
 
         Args:
+            client: whose it would be.
             arriving: uploads that are under way.
+            of_client: those of them that are the client's.
 
         Raises:
-            QueueFullError: as many wait as may.
+            QueueFullError: as many wait as may, or as many of the client's.
         """
-        with self._lock:
-            self._refuse_if_full(arriving)
+        with self._db.transaction() as db:
+            self._refuse_if_full(db, client, arriving, of_client)
 
-    def _refuse_if_full(self, arriving: int) -> None:
-        waiting = self._db.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone()[0]
-        if waiting + arriving >= self._limit:
-            rows = self._db.execute(
-                "SELECT name, value FROM counters WHERE name LIKE 'job\\_seconds%' ESCAPE '\\'"
-            )
+    def _refuse_if_full(self, db: sqlite3.Connection, client: str, arriving: int, of_client: int) -> None:
+        """A client may have three quarters of the places: there are some for others, whatever it does."""
+        waiting, own = db.execute(
+            "SELECT count(*), count(*) FILTER (WHERE client = ?) FROM jobs WHERE status = 'queued'", (client,)
+        ).fetchone()
+        full = waiting + arriving >= self._limit
+        if full or (client and own + of_client >= self._limit - self._limit // 4):
+            rows = db.execute("SELECT name, value FROM counters WHERE name LIKE 'job\\_seconds%' ESCAPE '\\'")
             known = dict(rows.fetchall())
             mean = known.get("job_seconds_sum", 2.0) / max(1.0, known.get("job_seconds_count", 1.0))
-            raise QueueFullError(int(min(60, max(1, round(mean)))))
+            what = "the queue" if full else "your share of the queue"
+            raise QueueFullError(int(min(60, max(1, round(mean)))), what)
 
     def get(self, id: str) -> Job | None:
         """The job of that id, unless it expired."""
-        rows = self._run(
-            f"SELECT {_COLUMNS} FROM jobs WHERE id = :id AND (expires > :now OR {_OPEN})",
+        rows = self._db.run(
+            f"SELECT {COLUMNS} FROM jobs WHERE id = :id AND (expires > :now OR {_OPEN})",
             id=id,
             now=time.time(),
         )
-        return _job(rows[0]) if rows else None
+        return job_of(rows[0]) if rows else None
 
     def position(self, job: Job) -> int | None:
         """How many jobs come before a waiting one; None if it does not wait."""
         if job.status != QUEUED:
             return None
-        rows = self._run("SELECT count(*) FROM jobs WHERE status = 'queued' AND seq < :seq", seq=job.seq)
+        rows = self._db.run(
+            "SELECT count(*) FROM line, (SELECT * FROM line WHERE seq = :seq) AS own "
+            "WHERE (line.round, line.turn, line.seq) < (own.round, own.turn, own.seq)",
+            seq=job.seq,
+        )
         return int(rows[0][0])
 
     def delete(self, id: str) -> bool:
         """Forget a job, whatever its state; whether there was one."""
-        return self._changed("DELETE FROM jobs WHERE id = :id", id=id)
+        return self._db.changed("DELETE FROM jobs WHERE id = :id", id=id)
 
     # What workers do.
 
     def claim(self, worker: str) -> Job | None:
         """The job that is next, now running for `worker`; None if there is nothing to do."""
-        now = time.time()
-        lost = "status = 'running' AND lease < :now"
-        if not self._run(f"SELECT 1 FROM jobs WHERE status = 'queued' OR ({lost}) LIMIT 1", now=now):
+        if not self._db.run(
+            f"SELECT 1 FROM jobs WHERE status = 'queued' OR {_LOST} LIMIT 1", **self._clock()
+        ):
             return None
-        with self._transaction():
-            self._give_up(now)
-            row = self._db.execute(
-                "UPDATE jobs SET status = 'running', worker = :worker, lease = :lease, part = NULL, "
-                "progress = 0, attempts = attempts + 1 WHERE seq = (SELECT seq FROM jobs "
-                f"WHERE status = 'queued' OR ({lost}) ORDER BY seq LIMIT 1) RETURNING {_COLUMNS}",
-                {"worker": worker, "lease": now + self._lease, "now": now},
+        with self._db.transaction() as db:
+            values = self._clock()  # not before the file is ours: others may be seen until then
+            self._give_up(db, values)
+            row = db.execute(
+                "UPDATE jobs SET status = 'running', worker = :worker, seen = :clock, part = NULL, "
+                "progress = 0, attempts = attempts + 1, "
+                "turn = (SELECT max(turn) FROM jobs) + 1 WHERE seq = coalesce("
+                f"(SELECT seq FROM jobs WHERE {_LOST} ORDER BY seq LIMIT 1), "
+                f"(SELECT seq FROM line ORDER BY round, turn, seq LIMIT 1)) RETURNING {COLUMNS}",
+                {"worker": worker, **values},
             ).fetchone()
             if row is None:
                 return None
-            job = _job(row)
+            job = job_of(row)
             if job.attempts > 1:
-                self._count("jobs_retaken_total", 1)
+                _count(db, "jobs_retaken_total", 1)
             return job
 
-    def _give_up(self, now: float) -> None:
-        done = self._db.execute(
+    def _clock(self) -> dict[str, float]:
+        return {"clock": time.monotonic(), "lease": self._lease}
+
+    def _give_up(self, db: sqlite3.Connection, values: Mapping[str, float]) -> None:
+        done = db.execute(
             "UPDATE jobs SET status = 'failed', error = :error, expires = :expires, worker = NULL "
-            "WHERE status = 'running' AND lease < :now AND attempts >= :attempts",
+            f"WHERE {_LOST} AND attempts >= :attempts",
             {
                 "error": f"the server stopped {ATTEMPTS} times while it worked on this photo",
-                "expires": now + self._keep,
-                "now": now,
+                "expires": time.time() + self._keep,
                 "attempts": ATTEMPTS,
+                **values,
             },
         )
         if done.rowcount:
-            self._count("jobs_failed_total", done.rowcount)
+            _count(db, "jobs_failed_total", done.rowcount)
 
     def renew(self, id: str, worker: str) -> bool:
         """Keep a job for another lease; False if it is no longer the worker's."""
-        return self._changed(
-            "UPDATE jobs SET lease = :lease WHERE id = :id AND worker = :worker AND status = 'running'",
+        return self._db.changed(
+            "UPDATE jobs SET seen = :clock WHERE id = :id AND worker = :worker AND status = 'running'",
             id=id,
             worker=worker,
-            lease=time.time() + self._lease,
+            clock=time.monotonic(),
         )
 
     def advance(self, id: str, worker: str, part: str, progress: float) -> bool:
         """Say how far a job is; False if it is no longer the worker's."""
-        return self._changed(
+        return self._db.changed(
             "UPDATE jobs SET part = :part, progress = :progress "
             "WHERE id = :id AND worker = :worker AND status = 'running'",
             id=id,
@@ -322,7 +230,7 @@ class Jobs:
             outcome: input_width, input_height, width, height, factor, suffix, faces, notes, seconds of `Job`.
         """
         sets = ", ".join(f"{name} = :{name}" for name in outcome)
-        values = {name: json.dumps(v) if name in _JSON else v for name, v in outcome.items()}
+        values = {name: json.dumps(v) if name in JSON else v for name, v in outcome.items()}
         return self._end(id, worker, f"status = 'done', progress = 1, part = NULL, {sets}", values)
 
     def fail(self, id: str, worker: str, error: str) -> bool:
@@ -330,8 +238,8 @@ class Jobs:
         return self._end(id, worker, "status = 'failed', error = :error", {"error": error})
 
     def _end(self, id: str, worker: str, sets: str, values: Mapping[str, Any]) -> bool:
-        return self._changed(
-            f"UPDATE jobs SET {sets}, worker = NULL, lease = NULL, expires = :expires "
+        return self._db.changed(
+            f"UPDATE jobs SET {sets}, worker = NULL, seen = NULL, expires = :expires "
             "WHERE id = :id AND worker = :worker AND status = 'running'",
             id=id,
             worker=worker,
@@ -341,46 +249,57 @@ class Jobs:
 
     def give_back(self, worker: str) -> bool:
         """Put the job of a worker that ends back to its place in the queue; whether there was one."""
-        return self._changed(
-            "UPDATE jobs SET status = 'queued', worker = NULL, lease = NULL, part = NULL, progress = 0, "
+        return self._db.changed(
+            "UPDATE jobs SET status = 'queued', worker = NULL, seen = NULL, part = NULL, progress = 0, "
             "attempts = attempts - 1 WHERE worker = :worker AND status = 'running'",
             worker=worker,
         )
 
     # Housekeeping.
 
-    def expire(self) -> list[str]:
-        """Forget the jobs whose time is over; their ids."""
-        rows = self._run(
-            f"DELETE FROM jobs WHERE expires <= :now AND NOT {_OPEN} RETURNING id", now=time.time()
-        )
-        if rows:
-            self.count("jobs_expired_total", len(rows))
+    def expired(self) -> list[str]:
+        """Ids of the jobs whose time is over."""
+        with suppress(OutputError):  # a clock that was set back keeps nothing longer
+            latest = time.time() + self._keep
+            self._db.changed("UPDATE jobs SET expires = :latest WHERE expires > :latest", latest=latest)
+        rows = self._db.run(f"SELECT id FROM jobs WHERE expires <= :now AND NOT {_OPEN}", now=time.time())
         return [row["id"] for row in rows]
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Delete jobs that have expired, their names and ids from the file as well."""
+        with self._db.transaction() as db:
+            gone = sum(db.execute("DELETE FROM jobs WHERE id = ?", (id,)).rowcount for id in ids)
+            if gone:
+                _count(db, "jobs_expired_total", gone)
+
+    def settle(self) -> None:
+        """Overwrite what was deleted since the last time."""
+        self._db.settle()
 
     def ids(self) -> set[str]:
         """Of all jobs in the table."""
-        return {row["id"] for row in self._run("SELECT id FROM jobs")}
+        return {row["id"] for row in self._db.run("SELECT id FROM jobs")}
 
     def states(self) -> dict[str, int]:
         """How many jobs are in each state."""
-        rows = self._run("SELECT status, count(*) AS number FROM jobs GROUP BY status")
+        rows = self._db.run("SELECT status, count(*) AS number FROM jobs GROUP BY status")
         return dict.fromkeys((QUEUED, RUNNING, DONE, FAILED), 0) | {r["status"]: r["number"] for r in rows}
 
     def count(self, name: str, value: float = 1) -> None:
-        """Add to a counter that all processes share."""
-        with self._lock:
-            self._count(name, value)
-
-    def _count(self, name: str, value: float) -> None:
-        self._db.execute(
-            "INSERT INTO counters VALUES (?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            (name, value),
-        )
+        """Add to a counter that all processes share; if that cannot be, nothing else fails for it."""
+        with suppress(OutputError, BusyError), self._db.transaction() as db:
+            _count(db, name, value)
 
     def counters(self) -> dict[str, float]:
         """All counters by name."""
         return {
-            row["name"]: row["value"] for row in self._run("SELECT name, value FROM counters ORDER BY name")
+            row["name"]: row["value"]
+            for row in self._db.run("SELECT name, value FROM counters ORDER BY name")
         }
+
+
+def _count(db: sqlite3.Connection, name: str, value: float) -> None:
+    db.execute(
+        "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        (name, value),
+    )

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
+import time
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 
 from fastapi import HTTPException
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from facemend.server.jobs import Jobs, QueueFullError
+from facemend.server.clients import client_name
+from facemend.server.connection import LEAST_RATE
+from facemend.server.logs import REQUEST
 from facemend.server.settings import ServerSettings
+from facemend.server.sites import Sites
+from facemend.server.tokens import Guard, shown_tokens
 
-COOKIE = "facemend_token"
+logger = logging.getLogger(__name__)
+
 UPLOAD = ("POST", "/api/jobs")
+_LOGGED = (401, 403, 421, 507)
 OPEN = frozenset({"/api/health", "/api/info", "/api/login"})
 """Paths below /api that need no token."""
 _SMALL = 65_536
@@ -46,23 +52,26 @@ class Limits:
 
     Args:
         app: what it protects.
-        settings: token, bytes and seconds.
+        settings: names, bytes and seconds.
+        guard: knows the token.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
-        self._app, self._settings = app, settings
+    def __init__(self, app: ASGIApp, settings: ServerSettings, guard: Guard) -> None:
+        self._app, self._settings, self._guard = app, settings, guard
+        self._sites = Sites(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        strict = _strict(scope["path"], send)
+        REQUEST.set(secrets.token_hex(6))  # each request has a task, and so a context, of its own
+        strict = _strict(scope, send)
         refused = self._refused(scope)
         if refused is not None:
             await refused(scope, receive, strict)
             return
-        await self._in_time(scope, _Body(receive, self._most(scope), self._settings.max_mb), strict)
+        await self._in_time(scope, _Body(receive, self._most(scope), self._settings), strict)
 
     def _most(self, scope: Scope) -> int:
         upload = (scope["method"], scope["path"]) == UPLOAD
@@ -71,11 +80,15 @@ class Limits:
     def _refused(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
         path = scope["path"]
-        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD"):
-            return problem(403, "another site may not use this server")
+        refusal = self._sites.refusal(scope["method"], headers)
+        if refusal is not None:
+            return problem(*refusal)
         guarded = path == "/metrics" or (path.startswith("/api/") and path not in OPEN)
-        if guarded and not is_allowed(headers, self._settings.token):
-            return problem(401, "this server needs its token", {"WWW-Authenticate": "Bearer"})
+        try:
+            if guarded:
+                self._guard.check(shown_tokens(headers), client_name(scope["client"]))
+        except HTTPException as error:
+            return problem(error.status_code, error.detail, error.headers)
         length = headers.get("content-length", "0")
         if length.isdecimal() and (len(length) > 18 or int(length) > self._most(scope)):
             return problem(413, _too_many_bytes(self._settings.max_mb))
@@ -105,55 +118,6 @@ class Limits:
             await answer(scope, body, send)
 
 
-class Arrivals:
-    """Middleware that refuses an upload before it is read, if it could not be queued anyway.
-
-    Args:
-        app: what it protects.
-        jobs: the queue.
-    """
-
-    def __init__(self, app: ASGIApp, jobs: Jobs) -> None:
-        self._app, self._jobs = app, jobs
-        self._arriving = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http" or (scope["method"], scope["path"]) != UPLOAD:
-            await self._app(scope, receive, send)
-            return
-        arriving = self._arriving
-        self._arriving += 1  # before anything is awaited, so that no two uploads take the last place
-        try:
-            await run_in_threadpool(self._jobs.check_room, arriving)
-            await self._app(scope, receive, send)
-        except QueueFullError as error:
-            await run_in_threadpool(self._jobs.count, 'uploads_refused_total{status="429"}')
-            answer = problem(429, str(error), {"Retry-After": str(error.retry_after), "Connection": "close"})
-            await answer(scope, receive, send)
-        finally:
-            self._arriving -= 1
-
-
-def is_allowed(headers: Headers, token: str) -> bool:
-    """Whether a request shows the token, in its header or as a cookie; without a token all may come."""
-    if not token:
-        return True
-    kind, _, shown = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and is_token(shown.strip(), token):
-        return True
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return False
-    return cookie is not None and is_token(cookie.value, token)
-
-
-def is_token(shown: str, token: str) -> bool:
-    """Whether that is the token; takes as long for every wrong one."""
-    return secrets.compare_digest(shown.encode("utf-8", "surrogateescape"), token.encode())
-
-
 def _too_many_bytes(max_mb: int) -> str:
     return f"the file is over the limit of {max_mb} MB: choose a smaller one"
 
@@ -161,23 +125,45 @@ def _too_many_bytes(max_mb: int) -> str:
 class _Body:
     """A request's body, counted as it comes in; what it claims to be does not matter."""
 
-    def __init__(self, receive: Receive, most: int, max_mb: int) -> None:
-        self._receive, self._most, self._max_mb = receive, most, max_mb
-        self._total = 0
+    def __init__(self, receive: Receive, most: int, settings: ServerSettings) -> None:
+        self._receive, self._most, self._settings = receive, most, settings
+        self._total, self._recent = 0, 0
+        self._patience = settings.stall_seconds
         self.complete = False
 
     async def __call__(self) -> Message:
         """The next message."""
-        message = await self._receive()
-        self._total += len(message.get("body", b""))
+        if self.complete:  # what comes now is the end of the connection
+            return await self._receive()
+        message = await self._in_time()
+        length = len(message.get("body", b""))
+        self._total += length
+        self._recent += length
+        if self._recent >= LEAST_RATE * self._settings.stall_seconds:
+            self._recent, self._patience = 0, self._settings.stall_seconds
         self.complete = not message.get("more_body", False)
         if self._total > self._most:
-            raise HTTPException(413, _too_many_bytes(self._max_mb), {"Connection": "close"})
+            raise HTTPException(413, _too_many_bytes(self._settings.max_mb), {"Connection": "close"})
         return message
 
+    async def _in_time(self) -> Message:
+        """Only time that the client lets pass counts, not what the server does with its bytes."""
+        asked = time.monotonic()
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._receive()
+        except TimeoutError:
+            limit = self._settings.stall_seconds
+            raise HTTPException(
+                408, f"the upload stood still for {limit:g} s", {"Connection": "close"}
+            ) from None
+        finally:
+            self._patience -= time.monotonic() - asked
 
-def _strict(path: str, send: Send) -> Send:
-    """Adds the headers that keep browsers strict; answers about photos are stored nowhere."""
+
+def _strict(scope: Scope, send: Send) -> Send:
+    """Adds the headers that keep browsers strict; answers about photos are stored nowhere. Logs refusals."""
+    path: str = scope["path"]
 
     async def headed(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -185,6 +171,11 @@ def _strict(path: str, send: Send) -> Send:
             for name, value in _HEADERS.items():
                 headers[name] = value
             headers.setdefault("Cache-Control", "no-store" if path.startswith("/api/") else "no-cache")
+            headers["X-Request-ID"] = REQUEST.get()
+            if message["status"] in _LOGGED:
+                # No more of the path: the ids of jobs open them.
+                asked = f"{scope['method']} {'/'.join(path.split('/')[:3])[:80]}"
+                logger.warning("%d: %s of %s", message["status"], asked, client_name(scope["client"]))
         await send(message)
 
     return headed

@@ -16,6 +16,10 @@ class GoneError(FacemendError):
         super().__init__("no such job, or it has expired")
 
 
+class BusyError(FacemendError):
+    """There is too much to do just now, or the process is about to end."""
+
+
 def for_clients(error: FacemendError) -> str:
     """The message of an error; what concerns the operator alone goes to the log instead."""
     if isinstance(error, WeightsError | BackendError):

@@ -21,7 +21,7 @@ from facemend.photo.options import Background, RestoreOptions
 from facemend.photo.prepared import Prepared
 from facemend.photo.restore import Restorer, RestoreResult
 from facemend.predictors.upscaler import BackgroundUpscaler, weights_are_there
-from facemend.server.jobs import Job
+from facemend.server.orders import Job
 from facemend.server.problems import GoneError
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore

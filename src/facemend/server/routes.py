@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import Annotated, Any, Literal
@@ -11,18 +13,20 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from facemend import __version__
-from facemend.errors import FacemendError
+from facemend.errors import FacemendError, OutputError
 from facemend.imaging import WRITABLE, readable_suffixes
 from facemend.photo.options import DEFAULT_MODEL, UPSCALES, RestoreOptions, make_options, read_upscale
-from facemend.server.jobs import DONE, FAILED, QUEUED, RUNNING, Job
-from facemend.server.limits import COOKIE, is_token
+from facemend.server.clients import client_name
 from facemend.server.metrics import CONTENT_TYPE, exposition
+from facemend.server.orders import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.problems import GoneError
 from facemend.server.restorer import known_models
 from facemend.server.schemas import Error, HealthOut, InfoOut, JobOut, LoginIn, ModelOut
 from facemend.server.services import Services, Shared, as_http, ask
+from facemend.server.tokens import COOKIE
 from facemend.server.uploads import accept, attachment, display_name, result_name
 
+logger = logging.getLogger(__name__)
 _PICTURES = tuple(f"image/{format}" for format in sorted(set(WRITABLE.values())))
 
 
@@ -34,11 +38,11 @@ def _content(*kinds: str) -> dict[str, Any]:
     return {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}}
 
 
-_TOKEN = _errors(401)
+_TOKEN = _errors(401, 429)
 _JOB = {**_TOKEN, **_errors(404, 422)}
 _LOOK = {**_JOB, **_errors(409, 503)}
 
-router = APIRouter(prefix="/api", responses=_errors(408, 413, 503))
+router = APIRouter(prefix="/api", responses=_errors(408, 413, 421, 503))
 operations = APIRouter()
 JobId = Annotated[str, Path(max_length=100, description="As `POST /api/jobs` gave it.")]
 W = Annotated[float | None, Query(ge=0, le=1, description="Fidelity weight; default: the job's.")]
@@ -89,14 +93,12 @@ def health(shared: Shared) -> HealthOut:
     return HealthOut(queued=states[QUEUED], running=states[RUNNING])
 
 
-@router.post("/login", status_code=204, response_class=Response, responses=_errors(400, 401, 403, 422))
+@router.post("/login", status_code=204, response_class=Response, responses=_errors(400, 401, 403, 422, 429))
 def login(shared: Shared, request: Request, said: LoginIn) -> Response:
     """Set the token as a cookie, so that the pictures of a page carry it."""
-    token = shared.settings.token
-    if not is_token(said.token, token):
-        raise HTTPException(401, "that is not the token of this server", {"WWW-Authenticate": "Bearer"})
+    shared.guard.check([said.token], client_name(request.scope["client"]))
     response = Response(status_code=204)
-    if token:
+    if token := shared.settings.token:
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
     return response
@@ -137,11 +139,13 @@ def add(
     wanted = {"w": w, "strength": strength, "upscale": read_upscale(upscale), "model": model}
     try:
         options = make_options(None, wanted | {"background": background, "aligned": aligned})
-        job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, options)
+        client = client_name(request.scope["client"])
+        job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, options, client)
     except FacemendError as error:
         answer = as_http(error)
         shared.jobs.count(f'uploads_refused_total{{status="{answer.status_code}"}}')
         raise answer from error
+    logger.info("job %d has come", job.seq)
     shared.worker.wake()
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/api/jobs/{job.id}"
     return JobOut.of(job, shared.jobs.position(job))
@@ -157,9 +161,10 @@ def show(shared: Shared, id: JobId) -> JobOut:
 @router.delete("/jobs/{id}", status_code=204, response_class=Response, responses={**_JOB, **_errors(403)})
 def delete(shared: Shared, id: JobId) -> Response:
     """Delete a photo and all that came of it, at once; a job that runs is left."""
-    if not shared.jobs.delete(id):
-        raise as_http(GoneError())
-    shared.store.remove(id)
+    _job(shared, id)
+    shared.store.remove(id)  # first: it makes room where the disk is full
+    with suppress(OutputError):  # a job without a folder is as good as gone, and is forgotten later
+        shared.jobs.delete(id)
     return Response(status_code=204)
 
 
@@ -246,7 +251,7 @@ def metrics(shared: Shared) -> Response:
 
 def _job(shared: Services, id: str) -> Job:
     job = shared.jobs.get(id)
-    if job is None:
+    if job is None or not shared.store.has(id):
         raise as_http(GoneError())
     return job
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -15,8 +14,9 @@ from uvicorn.supervisors import Multiprocess
 
 from facemend.errors import ConfigError
 from facemend.server.app import open_jobs
+from facemend.server.logs import configure
 from facemend.server.settings import ServerSettings
-from facemend.server.store import JobStore
+from facemend.server.store import JobStore, temporary_store
 
 _BACKLOG = 512
 _CONNECTIONS = 512
@@ -35,28 +35,36 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[str], None]) -> None:
     """
     with ExitStack() as stack:
         if not settings.store:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="facemend-serve-"))
-            settings = replace(settings, store=folder)
+            settings = replace(settings, store=str(stack.enter_context(temporary_store())))
         # The table is made before several processes open it at once.
         open_jobs(settings, JobStore(settings.folder())).close()
         listening = stack.enter_context(_listen(settings))
         stack.enter_context(_environment(settings.to_env()))
-        config = uvicorn.Config(
-            "facemend.server.app:app_from_env",
-            factory=True,
-            workers=settings.workers,
-            access_log=False,  # its lines would hold the ids of jobs
-            log_level="warning",
-            server_header=False,
-            limit_concurrency=_CONNECTIONS,
-            timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
-            timeout_worker_healthcheck=60,  # of a process that computes, on a machine with much to do
-        )
+        configure(settings.log_format)
+        config = configured(settings)
         on_ready(_address(settings.host, listening.getsockname()[1]))
         if settings.workers > 1:
             Multiprocess(config, sockets=[listening]).run()
         else:
             _alone(config, listening)
+
+
+def configured(settings: ServerSettings) -> uvicorn.Config:
+    """What uvicorn is told; its processes find the rest in their environment."""
+    return uvicorn.Config(
+        "facemend.server.app:app_from_env",
+        factory=True,
+        http="facemend.server.connection:Connection",
+        ws="none",
+        workers=settings.workers,
+        log_config=None,
+        access_log=False,  # its lines would hold the ids of jobs
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
+        timeout_worker_healthcheck=60,  # of a process that computes, on a machine with much to do
+    )
 
 
 def _alone(config: uvicorn.Config, listening: socket.socket) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from facemend.server.jobs import Job
+from facemend.server.orders import Job
 
 _FACE = {"index": 0, "box": [212.4, 88.0, 301.9, 204.3], "restored": True, "reason": None}
 _JOB: dict[str, Any] = {

@@ -17,12 +17,15 @@ from facemend.errors import (
     OutputError,
     TooLargeError,
 )
-from facemend.server.jobs import Jobs, QueueFullError
-from facemend.server.problems import GoneError, for_clients
+from facemend.server.clients import client_name
+from facemend.server.jobs import Jobs
+from facemend.server.orders import QueueFullError
+from facemend.server.problems import BusyError, GoneError, for_clients
 from facemend.server.restorer import JobRestorer
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore
-from facemend.server.worker import BusyError, Worker
+from facemend.server.tokens import Guard
+from facemend.server.worker import Worker
 
 _T = TypeVar("_T")
 _GONE_SECONDS = 0.25
@@ -50,6 +53,7 @@ class Services:
         restorer: asked through the worker only.
         worker: the thread that the networks run in.
         backgrounds: what can enlarge a photo.
+        guard: knows the token.
     """
 
     settings: ServerSettings
@@ -58,6 +62,7 @@ class Services:
     restorer: JobRestorer
     worker: Worker
     backgrounds: tuple[str, ...]
+    guard: Guard
 
 
 def _services(request: Request) -> Services:
@@ -86,7 +91,7 @@ async def ask(request: Request, worker: Worker, look: Callable[[], _T]) -> _T:
         HTTPException: it failed, or the worker is busy.
     """
     try:
-        future = worker.ask(look)
+        future = worker.ask(look, client_name(request.scope["client"]))
         waiting = asyncio.wrap_future(future)
         try:
             while not (await asyncio.wait({waiting}, timeout=_GONE_SECONDS))[0]:

@@ -12,8 +12,10 @@ from typing import Any
 from facemend.errors import ConfigError
 from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import AUTO, ONNX_DEVICES
+from facemend.server.logs import FORMATS
 
 PREFIX = "FACEMEND_"
+_TOKEN_LENGTH = 16
 _NUMBERS = {  # name -> least, most
     "port": (0, 65535),
     "workers": (1, 64),
@@ -24,6 +26,8 @@ _NUMBERS = {  # name -> least, most
     "threads": (0, 1024),
     "job_seconds": (1, 86_400),
     "request_seconds": (1, 3600),
+    "stall_seconds": (0.1, 3600),
+    "client_connections": (1, 100_000),
     "lease_seconds": (1, 3600),
     "grace_seconds": (0, 3600),
     "cache_mb": (0, 65_536),
@@ -37,8 +41,10 @@ class ServerSettings:
     Attributes:
         host: address to listen on.
         port: port; 0: any that is free.
+        names: further names that the server goes by, such as that of a proxy, separated by commas.
         workers: processes; they share the store and nothing else.
         token: what clients must show; empty: no token.
+        log_format: of the lines of the log, "text" or "json".
         store: folder for the queue and the photos; empty: a temporary one that goes when the server ends.
         max_mb: largest upload, in millions of bytes.
         max_pixels: largest output of a job: width x height x factor^2.
@@ -48,6 +54,9 @@ class ServerSettings:
         device: where the networks run, see `facemend.runtime.devices`.
         job_seconds: longest time for one job.
         request_seconds: longest time until the answer to a request begins, its upload included.
+        stall_seconds: longest wait for a client: for a request's header, the next request, the next bytes of
+            an upload, or until it reads on.
+        client_connections: most connections of one client to one process.
         lease_seconds: a running job that shows no sign of life for this long is taken up by another worker.
         grace_seconds: how long a process that is asked to end works on its job before it gives it back.
         cache_mb: photos and encoded faces that a process holds ready for the w slider, millions of bytes.
@@ -58,8 +67,10 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    names: str = ""
     workers: int = 1
     token: str = ""
+    log_format: str = "text"
     store: str = ""
     max_mb: int = 40
     max_pixels: int = 64_000_000
@@ -69,6 +80,8 @@ class ServerSettings:
     device: str = AUTO
     job_seconds: float = 300.0
     request_seconds: float = 60.0
+    stall_seconds: float = 10.0
+    client_connections: int = 64
     lease_seconds: float = 15.0
     grace_seconds: float = 20.0
     cache_mb: int = 256
@@ -82,6 +95,11 @@ class ServerSettings:
             raise ConfigError(f"device must be one of {', '.join(ONNX_DEVICES)}, got {self.device!r}")
         if not self.token.isascii() or not self.token.isprintable() or set(self.token) & set(' ";,\\'):
             raise ConfigError('token must be printable ASCII without spaces and " ; , \\')
+        if 0 < len(self.token) < _TOKEN_LENGTH:
+            reason = f"token must have at least {_TOKEN_LENGTH} characters, as it can be guessed otherwise"
+            raise ConfigError(f"{reason}; `openssl rand -hex 16` makes one")
+        if self.log_format not in FORMATS:
+            raise ConfigError(f"log_format must be one of {', '.join(FORMATS)}, got {self.log_format!r}")
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> ServerSettings:
@@ -108,6 +126,11 @@ class ServerSettings:
     def to_env(self) -> dict[str, str]:
         """Variables from which `from_env` makes the same settings."""
         return {PREFIX + name.upper(): str(value) for name, value in asdict(self).items()}
+
+    @property
+    def name_list(self) -> tuple[str, ...]:
+        """The further names in small letters."""
+        return tuple(name for name in map(str.strip, self.names.lower().split(",")) if name)
 
     @property
     def max_bytes(self) -> int:

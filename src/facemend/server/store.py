@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
+import sys
+import tempfile
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from facemend.errors import ConfigError, OutputError
 
@@ -13,6 +20,40 @@ _ORPHAN_SECONDS = 600.0
 """A folder without a job is left alone for this long: its upload may be under way."""
 _LEAST_FREE = 500_000_000
 """Bytes of the disk that stay free."""
+
+_TEMPORARY = "facemend-serve-"
+
+
+@contextmanager
+def temporary_store() -> Iterator[Path]:
+    """A folder that goes at the end; those of servers that were killed before they could do that go first."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
+        with suppress(OSError, Timeout):
+            # In a folder of another user not even a lock is made.
+            if _is_mine(folder):
+                with _lock(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+    while True:
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True) as name:
+            lock = _lock(Path(name))
+            try:
+                lock.acquire()
+            except (OSError, Timeout):  # another server that starts just now took it for an old one
+                continue
+            with lock:
+                if Path(lock.lock_file).exists():
+                    yield Path(name)
+                    return
+
+
+def _lock(folder: Path) -> BaseFileLock:
+    """Held by the server that uses a folder; the system lets go of it when that dies."""
+    return FileLock(folder / "lock", timeout=0, mode=0o600)
+
+
+def _is_mine(folder: Path) -> bool:
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and (sys.platform == "win32" or found.st_uid == os.getuid())
 
 
 class JobStore:
@@ -30,7 +71,8 @@ class JobStore:
         self._jobs = root / "jobs"
         try:
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._jobs.mkdir(exist_ok=True, mode=0o700)
+            self._jobs.mkdir(exist_ok=True)
+            self._jobs.chmod(0o700)
         except OSError as error:
             raise ConfigError(f"{root}: cannot be used as a store ({error.strerror})") from error
 
@@ -51,6 +93,10 @@ class JobStore:
             (self._jobs / job).mkdir(mode=0o700)
         except OSError as error:
             raise OutputError(f"the server cannot store the photo ({error.strerror})") from error
+
+    def has(self, job: str) -> bool:
+        """Whether a job has its folder, which is made before the job and removed before it is forgotten."""
+        return (self._jobs / job).is_dir()
 
     def input(self, job: str) -> Path:
         """The upload as it came."""
@@ -75,10 +121,10 @@ class JobStore:
 
     def remove_orphans(self, known: Container[str]) -> None:
         """Delete folders that belong to no job, such as those of uploads that were cut off."""
-        limit = time.time() - _ORPHAN_SECONDS
+        now = time.time()
         for folder in self._jobs.iterdir():
             try:
-                old = folder.stat().st_mtime < limit
+                old = abs(now - folder.stat().st_mtime) > _ORPHAN_SECONDS  # the clock may have been set back
             except OSError:
                 continue
             if old and folder.name not in known:

@@ -15,7 +15,7 @@ from facemend.errors import ConfigError, OutputError, TooLargeError
 from facemend.imaging import read_header
 from facemend.photo.find import check_size
 from facemend.photo.options import RestoreOptions
-from facemend.server.jobs import Job, Order
+from facemend.server.orders import Job, Order
 from facemend.server.restorer import known_models
 from facemend.server.services import Services
 
@@ -43,7 +43,9 @@ def attachment(name: str) -> str:
     return f'attachment; filename="{name}"' if quoted == name else f"attachment; filename*=UTF-8''{quoted}"
 
 
-def accept(services: Services, upload: BinaryIO, name: str, size: int, options: RestoreOptions) -> Job:
+def accept(
+    services: Services, upload: BinaryIO, name: str, size: int, options: RestoreOptions, client: str
+) -> Job:
     """JobStore an upload and queue it; nothing is left of one that is refused.
 
     Args:
@@ -52,6 +54,7 @@ def accept(services: Services, upload: BinaryIO, name: str, size: int, options: 
         name: what it is called in messages.
         size: bytes.
         options: how to restore it, as the client wants it.
+        client: who sent it.
 
     Raises:
         ConfigError: there is no such model or background here.
@@ -83,6 +86,7 @@ def accept(services: Services, upload: BinaryIO, name: str, size: int, options: 
             input_width=header.width,
             input_height=header.height,
             options=options,
+            client=client,
         )
         added = services.jobs.add(order)
     except BaseException:

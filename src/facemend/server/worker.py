@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import math
 import os
-import queue
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from facemend.errors import FacemendError
-from facemend.server.jobs import Job, Jobs
-from facemend.server.problems import for_clients
+from facemend.errors import FacemendError, OutputError
+from facemend.server.jobs import Jobs
+from facemend.server.looks import Looks
+from facemend.server.orders import Job
+from facemend.server.problems import BusyError, for_clients
 from facemend.server.restorer import JobRestorer
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore
@@ -27,8 +29,6 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
 """How often an idle worker looks for jobs that came in through another process."""
 CLEAN_SECONDS = 10.0
-WAITING = 32
-"""Most looks that wait for one process."""
 # Share of a job's time after which a part begins, measured with one face in a megapixel.
 PROGRESS = {
     "read": 0.02,
@@ -44,10 +44,6 @@ PROGRESS = {
 _T = TypeVar("_T")
 
 
-class BusyError(FacemendError):
-    """Too many looks wait, or the process is about to end."""
-
-
 class _LostError(Exception):
     """The job is no longer this worker's: deleted, failed or taken up by another."""
 
@@ -61,8 +57,25 @@ class _Current:
     """A job that is being done."""
 
     job: Job
-    begun: float = field(default_factory=time.monotonic)
     lost: bool = False
+    _spent: float = 0.0
+    _since: float | None = field(default_factory=time.monotonic)
+
+    def seconds(self) -> float:
+        """How long it was worked on: time that looks took does not count."""
+        since = self._since
+        return self._spent + (0.0 if since is None else time.monotonic() - since)
+
+    def pause(self) -> float:
+        """Others have the thread now; seconds since the work went on last."""
+        since, self._since = self._since, None
+        had = 0.0 if since is None else time.monotonic() - since
+        self._spent += had
+        return had
+
+    def go_on(self) -> None:
+        """It has the thread again."""
+        self._since = time.monotonic()
 
 
 class Worker:
@@ -78,7 +91,7 @@ class Worker:
     def __init__(self, jobs: Jobs, store: JobStore, restorer: JobRestorer, settings: ServerSettings) -> None:
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._jobs, self._store, self._restorer, self._settings = jobs, store, restorer, settings
-        self._looks: queue.Queue[tuple[Future[Any], Callable[[], Any]]] = queue.Queue(WAITING)
+        self._looks = Looks()
         self._wake = threading.Event()
         self._ending, self._over = threading.Event(), threading.Event()
         self._deadline = math.inf  # when a job must be given back
@@ -105,29 +118,26 @@ class Worker:
         self._threads[0].join(self._settings.grace_seconds)
         self._over.set()
         self._threads[1].join()
-        if self._jobs.give_back(self.name):
-            logger.info("a job went back to the queue")
-            self._threads[0].join(1.0)
-        self._refuse_looks()
+        with suppress(OutputError, BusyError):  # then its lease runs out
+            if self._jobs.give_back(self.name):
+                logger.info("a job went back to the queue")
+                self._threads[0].join(1.0)
+        self._looks.refuse()
         return not self._threads[0].is_alive()
 
     def wake(self) -> None:
         """There may be a new job."""
         self._wake.set()
 
-    def ask(self, look: Callable[[], _T]) -> Future[_T]:
-        """Run something with the networks, before the jobs that wait.
+    def ask(self, look: Callable[[], _T], client: str = "") -> Future[_T]:
+        """Run something with the networks, before the jobs that wait and between the parts of one.
 
         Raises:
             BusyError: too many wait already, or the process ends.
         """
-        future: Future[_T] = Future()
-        try:
-            if self._ending.is_set():
-                raise queue.Full
-            self._looks.put_nowait((future, look))
-        except queue.Full:
-            raise BusyError("the server is busy: try again in a moment") from None
+        if self._ending.is_set():
+            raise BusyError("the server ends: try again in a moment")
+        future = self._looks.add(look, client)
         self._wake.set()
         return future
 
@@ -138,7 +148,7 @@ class Worker:
             logger.exception("the default model could not be loaded")
         cleaned = time.monotonic()
         while True:
-            self._serve_looks()
+            self._looks.serve()
             if self._ending.is_set():
                 return
             try:
@@ -151,27 +161,10 @@ class Worker:
                     continue
             except Exception:  # such as a locked database: the thread must live on
                 logger.exception("the queue could not be used")
-            self._wake.wait(POLL_SECONDS)
+            self._looks.no_job()
+            if not self._looks:
+                self._wake.wait(POLL_SECONDS)
             self._wake.clear()
-
-    def _serve_looks(self) -> None:
-        for _ in range(WAITING):  # not for ever: jobs must go on too
-            try:
-                future, look = self._looks.get_nowait()
-            except queue.Empty:
-                return
-            if not future.set_running_or_notify_cancel():
-                continue  # its client is gone
-            try:
-                future.set_result(look())
-            except BaseException as error:
-                future.set_exception(error)
-
-    def _refuse_looks(self) -> None:
-        while not self._looks.empty():
-            future, _ = self._looks.get_nowait()
-            if future.set_running_or_notify_cancel():
-                future.set_exception(BusyError("the server ends: try again in a moment"))
 
     def _work(self, job: Job) -> None:
         run = self._current = _Current(job)
@@ -191,24 +184,30 @@ class Worker:
             logger.exception("unexpected error in a job")
             self._fail(job, f"{job.name}: unexpected {type(error).__name__}")
         finally:
+            self._looks.job_had(run.pause())
             self._current = None
 
     def _between(self, run: _Current, part: str) -> None:
         """Before each part of a job: let looks pass, and see whether to go on."""
-        self._serve_looks()
+        self._looks.job_had(run.pause())
+        self._looks.serve()
+        run.go_on()
         if time.monotonic() > self._deadline:
             raise _EndingError
-        if run.lost or not self._jobs.advance(run.job.id, self.name, part, PROGRESS.get(part, 0.5)):
+        with suppress(OutputError):  # how far it is cannot be written: it goes on
+            run.lost |= not self._jobs.advance(run.job.id, self.name, part, PROGRESS.get(part, 0.5))
+        if run.lost:
             raise _LostError
 
     def _fail(self, job: Job, error: str) -> None:
         if self._jobs.fail(job.id, self.name, error):
+            logger.warning("job %d failed: %s", job.seq, error.removeprefix(f"{job.name}: "))
             self._jobs.count("jobs_failed_total")
 
     def _count_done(self, run: _Current, outcome: dict[str, Any]) -> None:
         self._jobs.count("jobs_done_total")
         self._jobs.count("faces_restored_total", sum(face["restored"] for face in outcome["faces"]))
-        self._jobs.count("job_seconds_sum", time.monotonic() - run.begun)
+        self._jobs.count("job_seconds_sum", run.seconds())
         self._jobs.count("job_seconds_count")
         for part, seconds in outcome["seconds"].items():
             self._jobs.count(f'part_seconds_total{{part="{part}"}}', seconds)
@@ -230,7 +229,7 @@ class Worker:
         if run is None or run.lost:
             return
         limit = self._settings.job_seconds
-        if time.monotonic() - run.begun > limit:
+        if run.seconds() > limit:
             run.lost = True
             self._fail(run.job, f"{run.job.name}: took longer than {limit:g} s, which is the limit")
         elif not self._jobs.renew(run.job.id, self.name):
@@ -238,6 +237,10 @@ class Worker:
 
     def clean(self) -> None:
         """Delete what has expired."""
-        for job in self._jobs.expire():
+        over = self._jobs.expired()
+        for job in over:  # files first: that works, and makes room, where the disk is full
             self._store.remove(job)
-        self._store.remove_orphans(self._jobs.ids())
+        known = self._jobs.ids()
+        self._jobs.forget({*over, *(job for job in known if not self._store.has(job))})
+        self._jobs.settle()
+        self._store.remove_orphans(known)

@@ -105,14 +105,14 @@ def test_a_reload_keeps_the_photos(page):
 
 
 def test_a_private_server_asks_for_its_token(tmp_path, open_page):
-    server = Server(tmp_path, {"FACEMEND_TOKEN": "open-sesame"}, "--store", str(tmp_path / "store"))
+    server = Server(tmp_path, {"FACEMEND_TOKEN": "open-sesame-please"}, "--store", str(tmp_path / "store"))
     try:
         page = open_page(server)
         put(page, EXAMPLE)
         page.fill("#token", "wrong")
         page.keyboard.press("Enter")
         page.get_by_text("That is not the right token.").wait_for()
-        page.fill("#token", "open-sesame")
+        page.fill("#token", "open-sesame-please")
         page.keyboard.press("Enter")
         wait_done(page)
         loaded = "image => image.complete && image.naturalWidth === 256"
