@@ -137,11 +137,7 @@ def find_faces(
     if isinstance(options.faces, tuple):
         found_faces = found_faces.only(options.faces)
     factor = take_factor((image.shape[1], image.shape[0]), found_faces.aligned, options)
-    notes: tuple[str, ...] = ()
-    if not aligned:
-        notes = (_nothing_done(found, factor, done),)
-    elif options.upscale == "auto" and factor > 1:
-        notes = (f"enlarged {factor} times, as its faces are small: upscale 1 keeps the size",)
+    notes = () if aligned else (_nothing_done(found, factor, done),)
     return replace(found_faces, notes=notes, factor=factor)
 
 

@@ -160,6 +160,8 @@ def follow(
         outputs.save_text(whole, report_text(kept, batch, options))
     if batch is not None:
         tell_ignored(batch.ignored)
+    if totals.enlarged and options.upscale == "auto":
+        warn("photos with small faces were enlarged: --upscale 1 keeps the size")
     _summary(totals, count, done, places)
     if stopped:
         raise typer.Exit(STOPPED)
