@@ -15,7 +15,7 @@ import facemend
 from facemend.cli.app import COMMANDS, app
 from facemend.cli.demo import PORTRAIT
 from facemend.degradations import Plan
-from facemend.errors import EXTRAS, Extra
+from facemend.errors import EXTRAS, Extra, install_line
 from facemend.imaging import read_picture, write_picture
 from facemend.weights.catalog import assets_folder
 
@@ -159,8 +159,8 @@ def test_doctor_says_what_extras_are_for_and_which_do_not_work(monkeypatch, tmp_
     for line in (
         "extra good, for films: works",
         "extra bad, for sounds: does not work",
-        'extra part, for smells: lacks nowhere_to_be_found (pip install "facemend[part]")',
-        'extra none, for tastes: not installed (pip install "facemend[none]")',
+        f"extra part, for smells: lacks nowhere_to_be_found ({install_line('part')})",
+        f"extra none, for tastes: not installed ({install_line('none')})",
         "problems: 1",
     ):
         assert line in result.stdout.splitlines()

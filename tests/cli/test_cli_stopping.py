@@ -12,7 +12,8 @@ from facemend.imaging import read_picture
 from film_files import make_film, shown, texture
 
 SLOW = """
-import hashlib, sys
+import hashlib, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are deaf to it
 def stuck(*arguments, **options):
     print("begun", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes, and no signal is heard in it
@@ -33,7 +34,7 @@ FRAME = "facemend.video.encode", "module.SegmentWriter.write"
 def stopped(slow, calls, *words):
     """Runs `facemend` until its call number `calls` of something is in C, and presses Ctrl-C there."""
     code = SLOW.format(module=slow[0], where=slow[1], calls=calls)
-    # A process of its own group, as terminals make them; background jobs of a shell would be deaf to SIGINT.
+    # A process of its own group, as terminals make them.
     with subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)],
         stdout=subprocess.PIPE,
