@@ -13,6 +13,7 @@ import numpy as np
 import pillow_heif
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GRAY_ICC = SRGB[:16] + b"GRAY" + SRGB[20:]
@@ -192,3 +193,46 @@ def _is_deep(image: Any, data: bytes) -> bool:
     if image.format == "TIFF":
         return 16 in np.atleast_1d(image.tag_v2[258])
     return image.format == "PNG" and data[24] == 16
+
+
+SERIAL, OWNER, CAPTION = "SN-4711-0815", "Erika Beispiel", "at home, in May"
+NORTH = 987_654_321
+SECRETS = tuple(text.encode() for text in (SERIAL, OWNER, CAPTION)) + tuple(
+    struct.pack(order, NORTH) for order in ("<I", ">I")
+)
+
+
+def file_with_secrets(format: str, pixels: np.ndarray) -> bytes:
+    """A photo that lies on its side and tells of place, camera and names in all the ways of its format.
+
+    Args:
+        format: jpeg, png, webp, tiff or avif.
+        pixels: (H, W, 3) uint8, as stored: upright they have the other orientation.
+    """
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    exif.get_ifd(EXIF_IFD).update({0xA431: SERIAL, 0xA430: OWNER})
+    exif.get_ifd(GPS_IFD).update({1: "N", 2: (IFDRational(NORTH, 18_000_000), 0.0, 0.0)})
+    xmp = XMP.format(orientation=1).replace("xmp:Rating", f'xmp:Label="{SERIAL}" xmp:Rating').encode()
+    iptc = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x14\x1c\x02\x78\0\x0f" + CAPTION.encode()
+    iptc = b"\xff\xed" + struct.pack(">H", len(iptc) + 2) + iptc
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Author", OWNER)
+    texts.add_text("Comment", CAPTION * 9, zip=True)
+    if format == "tiff":
+        exif.update({270: CAPTION, 700: xmp})
+    options: dict[str, Any] = {
+        "jpeg": {"xmp": xmp, "extra": iptc, "comment": CAPTION.encode(), "quality": 95},
+        "png": {"pnginfo": texts},
+        "webp": {"xmp": xmp, "lossless": True},
+        "avif": {"xmp": xmp},
+    }.get(format, {})
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    image.save(buffer, format, exif=exif, icc_profile=SRGB, dpi=(300, 300), **options)
+    return buffer.getvalue()
+
+
+def secrets_in(data: bytes) -> set[bytes]:
+    """What a file tells of them."""
+    return {secret for secret in SECRETS if secret in data}

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from facemend.cli.app import app
 from facemend.imaging import Picture, read_picture, write_picture
 from facemend.weights import models
+from picture_files import file_with_secrets, secrets_in
 
 
 @pytest.fixture
@@ -46,6 +47,22 @@ def test_file_to_file(cli, photo, tmp_path):
     assert read_picture(tmp_path / "new/out.png").pixels.shape == (800, 640, 3)
     assert cli(photo).exit_code == 0
     assert (tmp_path / "photo_restored.jpg").is_file()
+
+
+def test_strip_metadata_leaves_nothing_in_any_output(cli, portrait, tmp_path):
+    (tmp_path / "in").mkdir()
+    lying = np.ascontiguousarray(np.rot90(portrait.pixels))
+    for name in ("a.jpeg", "b.png"):
+        (tmp_path / "in" / name).write_bytes(file_with_secrets(name[2:], lying))
+    words = (tmp_path / "in", "-o", tmp_path / "out", "--compare", "--crops", tmp_path / "out/crops")
+    assert cli(*words, "--strip-metadata").exit_code == 0
+    made = [path for path in (tmp_path / "out").rglob("*.*") if path.suffix in (".jpg", ".jpeg", ".png")]
+    assert len(made) == 8
+    assert not any(secrets_in(path.read_bytes()) for path in made)
+    assert "2 done before" in cli(*words, "--strip-metadata").stdout
+    assert "strip_metadata True, now False" in " ".join(cli(*words).output.split())
+    assert cli(*words, "--overwrite").exit_code == 0
+    assert secrets_in((tmp_path / "out/a.jpeg").read_bytes())
 
 
 def test_small_faces_make_the_photo_larger_and_it_is_told(portrait, tmp_path):

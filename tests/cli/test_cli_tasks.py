@@ -11,6 +11,7 @@ from facemend.cli.app import app
 from facemend.files import file_sha256
 from facemend.imaging import Picture, luma, read_picture, write_picture
 from facemend.weights.models import cached_models
+from picture_files import file_with_secrets, secrets_in
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +87,17 @@ def test_inpaint_file_to_file(tmp_path, portrait, mask, hole, filler):
     assert (after[face] != portrait.pixels[face]).any(1).mean() > 0.9
     assert np.array_equal(after[300:], portrait.pixels[300:])
     assert "of what the mask covers lies outside the faces" in result.stderr
+
+
+def test_metadata_can_be_left_out(tmp_path, portrait, mask, colours, filler):
+    lying = np.ascontiguousarray(np.rot90(portrait.pixels))
+    (tmp_path / "photo.png").write_bytes(file_with_secrets("png", lying))
+    for words in (("colorize", "--model", colours), ("inpaint", "--mask", mask, "--model", filler)):
+        for more in ((), ("--strip-metadata",)):
+            out = tmp_path / f"{words[0]}{len(more)}.png"
+            result = run(*words, tmp_path / "photo.png", "-o", out, *more)
+            assert result.exit_code == 0, result.output
+            assert bool(secrets_in(out.read_bytes())) != bool(more)
 
 
 def test_the_dial_of_inpaint(tmp_path, portrait, mask, task_model):

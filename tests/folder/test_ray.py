@@ -1,6 +1,7 @@
 """What a worker of a cluster does, and what the driver plans; without a cluster."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -15,6 +16,7 @@ from facemend.folder.urls import UrlStore, as_url
 from facemend.imaging import read_picture, write_picture
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer
+from picture_files import file_with_secrets, secrets_in
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -101,6 +103,14 @@ def test_a_batch(photos, place, options, portrait, tmp_path):
     write_picture(tmp_path / "expected.jpg", expected)
     assert data == (tmp_path / "expected.jpg").read_bytes()  # as one by one
     assert UrlStore(place("out")).stamp("z.jpg") is None
+
+
+def test_metadata_can_be_left_out(photos, place, options, portrait):
+    UrlStore(photos).write("a.jpg", file_with_secrets("jpeg", portrait.pixels))
+    for strip in (False, True):
+        out = place(f"out{strip}")
+        work(photos, out, replace(options, strip_metadata=strip))
+        assert bool(secrets_in(UrlStore(out).read("a.jpg", 10**7))) != strip
 
 
 def test_a_batch_that_is_tried_again_does_only_what_is_missing(photos, place, options):

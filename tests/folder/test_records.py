@@ -59,6 +59,10 @@ def test_other_options_are_told(records):
     assert Records(records.store, {"w": 0.7}).other_options(find(records)) == "w 0.5, now 0.7"
     was, now = {"w": 0.5, "upscale": 1, "model": "a"}, {"w": 0.5, "upscale": 2, "model": "b"}
     assert other_options(was, now) == "another model, upscale 1, now 2"
+    older = {"w": 0.5}  # of a version that knew no strip_metadata
+    assert other_options(older, {"w": 0.5, "strip_metadata": False}) == ""
+    told = other_options(older, {"w": 0.5, "strip_metadata": True})
+    assert told == "strip_metadata False, now True"
 
 
 @pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
@@ -107,6 +111,7 @@ def test_what_decides_the_pixels(tiny_model):
     assert pixel_options(replace(options, faces="largest"), model) != known
     assert pixel_options(replace(options, strength=0.5), model) != known
     assert pixel_options(replace(options, upscale=1), model) != known
+    assert pixel_options(replace(options, strip_metadata=True), model) != known
     assert pixel_options(options, find_named(options)) != known
     assert pixel_options(replace(options, model="x", threads=3, max_pixels=10**6), model) == known
     assert json.loads(json.dumps(known)) == known

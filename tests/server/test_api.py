@@ -18,7 +18,7 @@ from facemend.imaging import Picture, encode_picture, read_picture
 from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.runner import FakeRunner
 from facemend.server.app import create_app
-from picture_files import make_file
+from picture_files import file_with_secrets, make_file, secrets_in
 
 
 def pixels(answer) -> np.ndarray:
@@ -172,6 +172,21 @@ def test_another_w_is_what_the_library_gives(client, portrait, upscale):
     assert answer.headers["content-disposition"].startswith("attachment; filename*=UTF-8''%ED%95%A0")
     wanted = facemend.restore(portrait, model="tiny", w=0.1, upscale=upscale, threads=1)
     np.testing.assert_array_equal(pixels(answer), wanted.pixels)
+
+
+@pytest.mark.parametrize("strip", [True, False])
+def test_metadata_can_be_left_out(client, portrait, strip):
+    """Also of what is made later, with another w or other faces."""
+    lying = np.ascontiguousarray(np.rot90(portrait.pixels))
+    job = restored(client, file_with_secrets("jpeg", lying), strip_metadata=strip)
+    assert job["strip_metadata"] == strip
+    paths = [f"result{query}" for query in ("", "?w=0.1", "?faces=", "?strength=0")]
+    for path in paths:
+        data = client.get(f"/api/jobs/{job['id']}/{path}").content
+        assert read_picture(data).width == portrait.width
+        assert bool(secrets_in(data)) != strip, path
+    for path in ("preview", "before", "faces/0/before", "faces/0/after"):  # never hold any
+        assert not secrets_in(client.get(f"/api/jobs/{job['id']}/{path}").content)
 
 
 def test_auto_and_strength(client, portrait):
@@ -361,6 +376,7 @@ def test_wrong_parameters_are_422_in_one_line(client, job):
         ({"background": "magic"}, "background must be lanczos or realesrgan"),
         ({"background": "realesrgan"}, "no background 'realesrgan'; there are: lanczos"),
         ({"aligned": "perhaps"}, "aligned"),
+        ({"strip_metadata": "perhaps"}, "strip_metadata"),
     ],
 )
 def test_wrong_wishes_are_422_and_leave_nothing(client, blank, fields, word):

@@ -45,7 +45,13 @@ def test_first_come_first_served(opened):
 @pytest.mark.parametrize("upscale", [4, "auto"])
 def test_an_order_comes_back_as_it_was(opened, upscale):
     options = RestoreOptions(
-        w=0.25, strength=0.5, aligned=True, background="realesrgan", upscale=upscale, model="tiny"
+        w=0.25,
+        strength=0.5,
+        aligned=True,
+        background="realesrgan",
+        upscale=upscale,
+        model="tiny",
+        strip_metadata=True,
     )
     opened().add(order("a", options=options, name="ü.png"))
     job = opened().get("a")

@@ -184,6 +184,40 @@ def test_fonts_are_kept_in_matroska_and_left_out_elsewhere(tmp_path, rng):
     assert any(note.startswith("left out: attachment") for note in result.notes)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_tags_can_be_left_out(tmp_path, rng, suffix):
+    """Of the film and its streams, and what is attached; languages, chapters and fonts stay."""
+    film = tmp_path / f"film{suffix}"
+    plain = make_film(tmp_path / "plain.mkv", panning(rng, 5))
+    options = {"movflags": "use_metadata_tags"} if suffix == ".mp4" else {}
+    with av.open(str(plain)) as source, av.open(str(film), "w", options=options) as out:
+        copies = {s.index: out.add_stream_from_template(s) for s in source.streams}
+        for copy in copies.values():
+            copy.metadata.update({"language": "deu", "handler_name": "SECRET 1"})
+        out.metadata.update(
+            {"title": "SECRET 2", "location": "SECRET 3", "com.apple.quicktime.model": "SECRET 4"}
+        )
+        out.set_chapters(CHAPTERS[:1])
+        if suffix == ".mkv":
+            out.add_attachment("font.ttf", "font/ttf", b"glyphs")
+            out.add_attachment("notes.txt", "text/plain", b"SECRET 5")
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                out.mux(packet)
+    told = film.read_bytes().count(b"SECRET")
+    assert told >= 3
+    for strip in (False, True):
+        options = RestoreOptions(w=0.2, strip_metadata=strip)
+        output = restore(film, tmp_path / f"{strip}{suffix}", options=options).output
+        assert (b"SECRET" in output.read_bytes()) != strip
+        with av.open(str(output)) as out:
+            assert {s.metadata["language"] for s in (*out.streams.video, *out.streams.audio)} == {"deu"}
+            assert [c["metadata"] for c in out.chapters()] == [{"title": "one"}]
+            names = [each.name for each in out.streams.attachments]
+            assert names == (["font.ttf", "notes.txt"][: 2 - strip] if suffix == ".mkv" else [])
+
+
 @pytest.mark.parametrize(("codec", "suffix"), [("h265", ".mp4"), ("av1", ".mkv"), ("vp9", ".webm")])
 def test_every_codec_keeps_the_times_and_takes_its_crf(tmp_path, rng, codec, suffix):
     assert codec in CODECS

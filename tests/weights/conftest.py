@@ -17,7 +17,8 @@ class Server(ThreadingHTTPServer):
         honest: whether it checks If-Range.
         cut: hang up after that many bytes of the answer.
         extra: added to the announced length.
-        form: "sized", "chunked" (and never ended), "endless" or "drip" (a byte at a time).
+        form: "sized", "chunked" (and never ended), "endless" or "drip" (a byte at a time); also "dripping
+            status", "dripping header", "dripping chunk" (its length) and "dripping redirect" (its body).
         location: redirect there.
     """
 
@@ -48,7 +49,10 @@ class Handler(BaseHTTPRequestHandler):
         wanted, version = self.headers.get("Range"), self.headers.get("If-Range")
         server.asked.append((name, wanted, version))
         body = server.pages.get(name)
-        if server.location and body is None:
+        if server.location and body is None and server.form == "dripping redirect":
+            self.answer(302, {"Location": server.location})
+            self.drip()
+        elif server.location and body is None:
             self.answer(302, {"Location": server.location, "Content-Length": "0"})
         elif body is None:
             self.send_error(404)
@@ -70,7 +74,12 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, code: int, body: bytes, headers: dict[str, str]) -> None:
         form = self.server.form
         headers |= {"ETag": self.server.etag} if self.server.etag else {}
-        if form == "chunked":
+        if form in ("dripping status", "dripping header", "dripping chunk"):
+            begun = {"status": b"", "header": b"HTTP/1.1 200 OK\r\n"}
+            begun["chunk"] = begun["header"] + b"Transfer-Encoding: chunked\r\n\r\n1;"
+            self.wfile.write(begun[form.split()[1]])
+            self.drip()
+        elif form == "chunked":
             self.answer(code, {**headers, "Transfer-Encoding": "chunked"})
             self.wfile.write(b"%x\r\n" % (len(body) + 10) + body)
         elif form == "endless":
@@ -85,6 +94,10 @@ class Handler(BaseHTTPRequestHandler):
                         return
                     self.wfile.write(bytes([byte]))
             self.wfile.write(body[: self.server.cut])
+
+    def drip(self) -> None:
+        while not self.server.over.wait(0.02):
+            self.wfile.write(b"x")
 
     def log_message(self, *args: object) -> None:
         """Be silent."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import socket
+import time
 
 import pytest
 
@@ -139,11 +140,31 @@ def test_slow_and_silent_servers_are_given_up(server, target, monkeypatch):
     monkeypatch.setattr(downloads, "_TIMEOUT_S", 0.1)
     refuse(server, target, "took longer than 0.1 seconds")
     assert 1 < target.with_name("net.pth.part").stat().st_size < 1000
+    monkeypatch.setattr(downloads, "_TIMEOUT_S", 60)
     monkeypatch.setattr(downloads, "_SILENCE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
         with pytest.raises(WeightsError, match=r"/x: cannot be reached \(timed out\)"):
             download(url, SHA, target, max_bytes=LIMIT)
+
+
+@pytest.mark.parametrize("form", ["status", "header", "chunk"])
+@pytest.mark.parametrize("moved", [True, False])
+def test_what_drips_before_the_body_is_given_up_too(server, target, monkeypatch, form, moved):
+    """Each byte comes long before the server counts as silent, and the line that it belongs to never ends."""
+    monkeypatch.setattr(downloads, "_TIMEOUT_S", 0.3)
+    server.form = f"dripping {form}"
+    if moved:
+        server.location, server.pages = server.url("other"), {"other": CONTENT}
+    begun = time.monotonic()
+    refuse(server, target, r"/net\.pth: took longer than 0\.3 seconds; try again")
+    assert time.monotonic() - begun < 2
+
+
+def test_the_body_of_a_redirect_is_not_read(server, target):
+    server.location, server.pages = server.url("other"), {"other": CONTENT}
+    server.form = "dripping redirect"
+    get(server, target)
 
 
 def test_offline_asks_nobody(server, target, monkeypatch):

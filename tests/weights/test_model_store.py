@@ -3,12 +3,15 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 
 from facemend.errors import ModelNotFoundError, OutputError, WeightsError
-from facemend.photo.options import DEFAULT_MODEL
+from facemend.photo.networks import load_network
+from facemend.photo.options import DEFAULT_MODEL, RestoreOptions
 from facemend.weights.catalog import find_published
 from facemend.weights.models import (
     GraphIO,
@@ -25,6 +28,7 @@ from facemend.weights.store import model_name, new_model, remove_model
 
 SHA = "ab" * 32
 PAIR = ("encode", "decode")
+GRAPH = b"\x08\x09\x3a\x00"  # the shortest ONNX file: version 9, an empty graph
 IO = {"image": "input", "output": "output", "w": "weight", "w_dtype": "float64", "w_rank": 1}
 
 
@@ -32,8 +36,8 @@ def fill(folder, graphs=("whole",), **changes):
     """A folder that looks like a model: of one graph, or with `PAIR` of two."""
     files = {}
     for graph in graphs:
-        (folder / f"{graph}.onnx").write_bytes(graph.encode())
-        files[graph] = {"file": f"{graph}.onnx", "sha256": hashlib.sha256(graph.encode()).hexdigest()}
+        (folder / f"{graph}.onnx").write_bytes(GRAPH)
+        files[graph] = {"file": f"{graph}.onnx", "sha256": hashlib.sha256(GRAPH).hexdigest()}
     data = {
         "name": folder.name,
         "image_size": 64,
@@ -104,6 +108,51 @@ def test_files_stay_inside_the_folder(tmp_path, file):
     files["encode"]["file"] = file
     with pytest.raises(WeightsError, match="encode"):
         read_model(fill(folder, PAIR, files=files))
+
+
+def without_end(graph):
+    """A loop in the place of the graph's last operator."""
+    body = onnx.helper.make_graph([], "body", [], [])
+    graph.node[-1].CopyFrom(onnx.helper.make_node("Loop", ["", "", "z"], ["restored"], body=body))
+
+
+def outside(location):
+    """A tensor that lies in another file."""
+
+    def change(graph):
+        tensor = graph.initializer[1]
+        tensor.ClearField("float_data")
+        tensor.external_data.add(key="location", value=location)
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (outside("../../secret"), "keeps weights in other files"),
+        (outside("/etc/hostname"), "keeps weights in other files"),
+        (outside("beside"), "keeps weights in other files"),  # changed after the checksum
+        (without_end, r"has a loop \(Loop\)"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+def test_graphs_of_a_folder_are_checked_like_imported_ones(tmp_path, tiny_model, change, match, backend):
+    """The checksums are right: whoever made the folder wrote them. No runtime gets to see the graph."""
+    folder = shutil.copytree(tiny_model, tmp_path / "a" / "b" / "model")
+    for secret in (tmp_path / "a" / "secret", folder / "beside"):
+        secret.write_bytes(bytes(4))
+    model = onnx.load(folder / "decode.onnx")
+    change(model.graph)
+    data = model.SerializeToString()
+    (folder / "decode.onnx").write_bytes(data)
+    description = json.loads((folder / "model.json").read_text())
+    description["files"]["decode"]["sha256"] = hashlib.sha256(data).hexdigest()
+    (folder / "model.json").write_text(json.dumps(description))
+    (folder / "beside").write_bytes(b"else")
+    with pytest.raises(WeightsError, match=rf"decode\.onnx: {match}"):
+        load_network(RestoreOptions(model=str(folder), backend=backend))
 
 
 @pytest.mark.parametrize(

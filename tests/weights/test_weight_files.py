@@ -114,6 +114,22 @@ def test_operators_of_the_runtime_are_fine(tmp_path: Path) -> None:
     check_onnx(saved(tmp_path, model([helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")])))
 
 
+@pytest.mark.parametrize(
+    ("domain", "operator"),
+    [("", "Loop"), ("", "Scan"), ("", "SequenceMap"), ("com.microsoft", "BeamSearch"), ("", "Unknown")],
+)
+def test_loops(tmp_path: Path, domain: str, operator: str) -> None:
+    """Also in a branch. Branches themselves are fine: the graphs that facemend exports have them."""
+    loop = model([helper.make_node(operator, ["x"], ["y"], domain=domain, body=model().graph)])
+    refuse(saved(tmp_path, loop), rf"has a loop \({operator}\)")
+    branch = [
+        helper.make_node("If", ["x"], ["y"], then_branch=inner.graph, else_branch=model().graph)
+        for inner in (model(), loop)
+    ]
+    check_onnx(saved(tmp_path, model(branch[:1])))
+    refuse(saved(tmp_path, model(branch)), "has a loop")
+
+
 def test_functions_and_training_graphs(tmp_path: Path) -> None:
     made = model()
     made.functions.add(name="f", domain="d")
@@ -217,3 +233,5 @@ def test_missing_folder_and_giant(tmp_path: Path) -> None:
         file.truncate(weight_files.MAX_WEIGHT_BYTES + 1)
     with pytest.raises(WeightsError, match=r"giant\.onnx: 2048 MiB is more than a weight file has"):
         weight_kind(giant)
+    with pytest.raises(WeightsError, match=r"giant\.onnx: 2048 MiB is more than a graph has"):
+        check_onnx(giant)

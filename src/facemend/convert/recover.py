@@ -8,9 +8,9 @@ shipped graphs too.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from facemend.errors import OutputError, WeightsError
 from facemend.networks.codeformer.checkpoint import Checkpoint, save_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import CodeFormerConfig
-from facemend.weights.models import WEIGHTS_FILE, ModelInfo
+from facemend.weights.models import GRAPHS, WEIGHTS_FILE, ModelInfo, read_model
 from facemend.weights.packages import cache_dir
 
 logger = logging.getLogger(__name__)
@@ -50,9 +50,10 @@ def recover_checkpoint(folder: Path) -> Checkpoint:
         WeightsError: if the graphs are damaged or were exported in another way.
     """
     try:
-        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        config = CodeFormerConfig.from_dict(description["config"])
-        held = _tensors(folder)
+        info = read_model(folder)
+        info.verify()
+        config = CodeFormerConfig.from_dict(info.details["config"])
+        held = _tensors(info.graphs)
     except Exception as error:  # protobuf has its own kinds
         raise WeightsError(f"{folder}: not a model folder of facemend ({error})") from error
     torch.manual_seed(0)
@@ -62,8 +63,8 @@ def recover_checkpoint(folder: Path) -> Checkpoint:
             if parameter.is_floating_point():
                 parameter.copy_(torch.randn(parameter.shape) * 0.05)
     with tempfile.TemporaryDirectory() as temporary:
-        export_graphs(probe, Path(temporary), adain=bool(description["adain"]))
-        known = _tensors(Path(temporary))
+        export_graphs(probe, Path(temporary), adain=bool(info.details["adain"]))
+        known = _tensors({graph: Path(temporary) / f"{graph}.onnx" for graph in GRAPHS})
     state: dict[str, torch.Tensor] = {}
     for name, value in probe.state_dict().items():
         place = _find(value.numpy(), known)
@@ -72,17 +73,17 @@ def recover_checkpoint(folder: Path) -> Checkpoint:
         key, transposed = place
         found = held[key].T if transposed else held[key]
         state[name] = torch.from_numpy(found.reshape(value.shape).astype(np.float32))
-    return Checkpoint(config, state, dict(description.get("training", {})))
+    return Checkpoint(config, state, dict(info.details.get("training", {})))
 
 
-def _tensors(folder: Path) -> dict[str, Array]:
+def _tensors(files: Mapping[str, Path]) -> dict[str, Array]:
     """All float tensors of the two graphs, by graph and name."""
     tensors: dict[str, Array] = {}
-    for file in ("encode.onnx", "decode.onnx"):
-        for tensor in (t for graph in graphs(onnx.load(folder / file)) for t in graph.initializer):
+    for name, file in files.items():
+        for tensor in (t for graph in graphs(onnx.load(file)) for t in graph.initializer):
             values: NDArray[Any] = numpy_helper.to_array(tensor)
             if values.dtype.kind == "f":
-                tensors[f"{file}/{tensor.name.removesuffix('.half')}"] = values.astype(np.float32)
+                tensors[f"{name}/{tensor.name.removesuffix('.half')}"] = values.astype(np.float32)
     return tensors
 
 
@@ -111,7 +112,7 @@ def model_checkpoint(info: ModelInfo) -> Path:
     if path.is_file():
         return path
     digest = hashlib.sha256("".join(info.sha256[name] for name in sorted(info.sha256)).encode()).hexdigest()
-    path = cache_dir() / "recovered" / f"{info.name}-{digest[:16]}.safetensors"
+    path = cache_dir() / "recovered" / f"{digest[:32]}.safetensors"
     if not path.is_file():
         logger.info("%s: recovering its weights from the graphs, once, into %s", info.name, path)
         found = recover_checkpoint(info.folder)

@@ -113,7 +113,7 @@ def graph_cost(path: Path) -> Cost:
         WeightsError: the file is no ONNX graph.
     """
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, load_external_data=False)
         for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
             for dimension in value.type.tensor_type.shape.dim:
                 if dimension.dim_param:

@@ -41,6 +41,7 @@ _PIXELS = (
     "min_face",
     "max_faces",
     "size",
+    "strip_metadata",
 )
 _LARGEST = 2**22
 _PART = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # as `place` names them
@@ -270,10 +271,12 @@ def pixel_options(options: RestoreOptions, model: ModelInfo | None) -> dict[str,
 
 def other_options(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What differs between two sets of `pixel_options`, such as "w 0.5, now 0.7"; "" where nothing does."""
-    names = [name for name in sorted({*now, *was}) if was.get(name) != now.get(name)]
+    # What an older version did not know was done as is the default now.
+    old = {name: was.get(name, getattr(RestoreOptions, name, None)) for name in sorted({*now, *was})}
     return ", ".join(
-        "another model" if name == "model" else f"{name} {was.get(name)}, now {now.get(name)}"
-        for name in names
+        "another model" if name == "model" else f"{name} {value}, now {now.get(name)}"
+        for name, value in old.items()
+        if value != now.get(name)
     )
 
 

@@ -29,6 +29,7 @@ class Picture:
         iptc: IPTC block (IIM): captions, names, keywords of press and archives.
         text: texts of a PNG, keyword and text each.
         dpi: pixels an inch, across and down, as the file tells it outside EXIF.
+        extras: whether its file may hold more than pixels, colour profile and resolution, read or not.
         format: format of the source, a name of `formats.FORMATS`: "png", "jpeg", "webp", "tiff", ...
         coding: how the source was compressed; a file of the same format is written alike.
         notes: what of the source could not be kept, such as further frames; one line each.
@@ -46,6 +47,7 @@ class Picture:
     iptc: bytes | None = None
     text: tuple[tuple[str, str], ...] = ()
     dpi: tuple[float, float] | None = None
+    extras: bool = True
 
     def __post_init__(self) -> None:
         p, a = self.pixels, self.alpha
@@ -113,6 +115,14 @@ class Picture:
         size = image.shape[1], image.shape[0]
         alpha = None if self.alpha is None else resize(self.alpha, size, "lanczos")
         return replace(self, pixels=from_float(image, depth), alpha=alpha)
+
+    def without_metadata(self) -> Picture:
+        """This picture without EXIF, XMP, IPTC and texts; itself if neither it nor its file has any.
+
+        Colour profile and resolution stay.
+        """
+        told = self.exif or self.xmp or self.iptc or self.text
+        return replace(self, exif=None, xmp=None, iptc=None, text=()) if told or self.extras else self
 
     def in_rgb(self) -> Picture:
         """This picture as one in colour, though it may look gray; a gray colour profile is left out."""

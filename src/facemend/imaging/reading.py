@@ -21,6 +21,7 @@ from facemend.imaging import heif, sixteen_bit, xmp
 from facemend.imaging.coding import av1_bits, coding_of, nclx_of, tiff_coding
 from facemend.imaging.color import Pixels
 from facemend.imaging.cut_off import ended, what_is_missing
+from facemend.imaging.extras import has_extras
 from facemend.imaging.formats import FORMATS
 from facemend.imaging.limits import MAX_PIXELS, check_scans, check_size, too_large
 from facemend.imaging.metadata import ON_ITS_SIDE, dpi_of, iptc_of, read_exif, tiff_metadata, upright
@@ -231,6 +232,7 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
             iptc=iptc_of(image.info.get("photoshop")),
             text=_texts(image),
             dpi=dpi_of(image.info.get("dpi")),
+            extras=has_extras(data),
             format=_format_name(image.format or ""),
             coding=coding,
             notes=(*notes, *more, *packet.notes),

@@ -38,6 +38,7 @@ class RestoreSettings(TypedDict, total=False):
     size: int
     max_faces: int
     max_pixels: int
+    strip_metadata: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,8 @@ class RestoreOptions:
             at least the model's size, as smaller ones would lose what was restored.
         max_faces: at most this many faces of a photo are worked on, the surest.
         max_pixels: a photo whose output would have more pixels than this is refused.
+        strip_metadata: results hold no EXIF, XMP, IPTC and texts, films no tags: nothing of place, time,
+            camera and names. Orientation is applied in any case; colour profile and resolution stay.
 
     Raises:
         ConfigError: a value is out of range.
@@ -87,6 +90,7 @@ class RestoreOptions:
     size: int = 0
     max_faces: int = 500
     max_pixels: int = 200_000_000
+    strip_metadata: bool = False
 
     def __post_init__(self) -> None:
         devices = TORCH_DEVICES if self.backend == "torch" else ONNX_DEVICES
@@ -107,6 +111,7 @@ class RestoreOptions:
             ("min_face", _is_number(self.min_face) and self.min_face >= 0, "0 or more pixels"),
             ("size", _is_int(self.size) and 0 <= self.size <= 16_384, "from 0 (automatic) to 16384 pixels"),
             ("max_faces", _is_int(self.max_faces) and self.max_faces >= 1, "1 or more"),
+            ("strip_metadata", isinstance(self.strip_metadata, bool), "True or False"),
             ("max_pixels", _is_int(self.max_pixels) and self.max_pixels >= 1, "1 or more"),
         ):
             if not ok:

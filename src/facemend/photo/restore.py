@@ -224,6 +224,7 @@ class Restorer(PhotoTask):
         if faces and options.strength:  # with 0 the photo itself is what comes out, unchanged
             blend = self._fill if prepared.whole else partial(self._paste, factor=prepared.factor)
             output = blend(output, faces, float(options.strength), clock)
+        output = self._given_out(output)
         return RestoreResult(
             picture=output,
             faces=faces,

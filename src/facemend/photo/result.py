@@ -54,7 +54,7 @@ class PhotoResult:
         w: the fidelity weight used.
         chosen: indices of the faces among those that there were to choose from; None: all were taken.
         inputs: files that it was made from, the photo first.
-        untouched: nothing of the photo was to be changed.
+        untouched: nothing of the photo was to be changed or left out.
         factor: how many times as large as the input the photo was made; an aligned crop may come out larger.
     """
 

@@ -70,6 +70,10 @@ class PhotoTask:
         with clock("decode"):
             return self._networks.restorer.decode(encoded, self.options.w)
 
+    def _given_out(self, picture: Picture) -> Picture:
+        """What comes of the work as the options want it given out: maybe without metadata."""
+        return picture.without_metadata() if self.options.strip_metadata else picture
+
     def _result(
         self,
         picture: Picture,
@@ -79,6 +83,7 @@ class PhotoTask:
         notes: Iterable[str],
         clock: Clock,
     ) -> PhotoResult:
+        output = self._given_out(output)
         return PhotoResult(
             picture=output,
             faces=faces,

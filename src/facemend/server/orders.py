@@ -90,7 +90,7 @@ class Job(Order):
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-OPTIONS = ("w", "strength", "upscale", "model", "background", "aligned")
+OPTIONS = ("w", "strength", "upscale", "model", "background", "aligned", "strip_metadata")
 """Fields of `RestoreOptions` that clients choose; each has a column, `upscale` one of numbers and text."""
 ORDER = tuple(item.name for item in fields(Order) if item.name != "options")
 COLUMNS = ", ".join([*(item.name for item in fields(Job) if item.name != "options"), *OPTIONS])
@@ -100,5 +100,5 @@ def job_of(row: sqlite3.Row) -> Job:
     """The job that a row with `COLUMNS` is."""
     values = dict(row)
     values |= {name: json.loads(values[name]) for name in JSON}
-    values["aligned"] = bool(values["aligned"])
+    values |= {name: bool(values[name]) for name in ("aligned", "strip_metadata")}
     return Job(options=RestoreOptions(**{name: values.pop(name) for name in OPTIONS}), **values)

@@ -134,11 +134,15 @@ def add(
         str, Form(max_length=100, description="What enlarges the photo; a name of `/api/info`.")
     ] = RestoreOptions().background,
     aligned: Annotated[bool, Form(description="The photo is an aligned face crop.")] = False,
+    strip_metadata: Annotated[
+        bool, Form(description="The result holds no EXIF, XMP, IPTC and texts (place, camera, names).")
+    ] = False,
 ) -> JobOut:
     """Queue a photo."""
     wanted = {"w": w, "strength": strength, "upscale": read_upscale(upscale), "model": model}
     try:
-        options = make_options(None, wanted | {"background": background, "aligned": aligned})
+        wanted |= {"background": background, "aligned": aligned, "strip_metadata": strip_metadata}
+        options = make_options(None, wanted)
         client = client_name(request.scope["client"])
         job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, options, client)
     except FacemendError as error:

@@ -27,6 +27,7 @@ _JOB: dict[str, Any] = {
     "upscale": "auto",
     "factor": 2,
     "model": "compact-256",
+    "strip_metadata": False,
     "faces": [_FACE],
     "notes": [],
     "seconds": {"detect": 0.21, "encode": 0.06, "decode": 0.07, "mask": 0.02, "paste": 0.04},
@@ -74,6 +75,7 @@ class JobOut(BaseModel):
     upscale: int | Literal["auto"] = Field(description="As asked for.")
     factor: int | None = Field(description="What auto took: times the input; null before it is done.")
     model: str
+    strip_metadata: bool
     faces: list[FaceOut]
     notes: list[str]
     seconds: dict[str, float]

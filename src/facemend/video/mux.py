@@ -30,6 +30,8 @@ FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".we
 
 _OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder")
 _OF_THE_CODING = ("encoder", "BPS", "DURATION", "NUMBER_OF_", "_STATISTICS", "vendor_id")
+_OF_PLAYING = ("language", "filename", "mimetype")
+"""Tags of streams that players need, with which fonts are found: they stay where all others are left out."""
 _MP4 = (".mp4", ".m4v", ".mov")
 _TRIED = 64  # packets of sound and subtitles that the trial before the work takes
 _SLACK = 30  # seconds by which streams may be stored apart in the source
@@ -74,8 +76,17 @@ def container_of(output: Path) -> str:
         ) from None
 
 
-def check_output(output: Path, info: FilmInfo, form: Form, coding: FilmCoding) -> tuple[str, ...]:
+def check_output(
+    output: Path, info: FilmInfo, form: Form, coding: FilmCoding, *, strip: bool = False
+) -> tuple[str, ...]:
     """Find out before the work whether the output can hold all that the film has.
+
+    Args:
+        output: what is to be written.
+        info: the film.
+        form: of the frames.
+        coding: of the pictures.
+        strip: leave out tags and attachments, see `join`.
 
     Returns:
         Notes on streams that are left out.
@@ -89,7 +100,7 @@ def check_output(output: Path, info: FilmInfo, form: Form, coding: FilmCoding) -
     try:
         with closing(open_file(info.path)) as source, closing(av.open(BytesIO(), "w", format=name)) as target:
             add_encoder(target, info, form, coding)
-            kept, notes = _add_others(target, source, info, output)
+            kept, notes = _add_others(target, source, info, output, strip=strip)
             target.start_encoding()
             for packet, stream in islice(_copied(source, kept, info, Span(), info.start), _TRIED):
                 packet.stream = stream
@@ -102,7 +113,7 @@ def check_output(output: Path, info: FilmInfo, form: Form, coding: FilmCoding) -
 
 
 def _add_others(
-    target: OutputContainer, source: InputContainer, info: FilmInfo, output: Path
+    target: OutputContainer, source: InputContainer, info: FilmInfo, output: Path, *, strip: bool
 ) -> tuple[dict[int, Stream | Recoder], tuple[str, ...]]:
     """Streams of the output for all but the pictures: index in the source -> stream; and notes.
 
@@ -118,7 +129,9 @@ def _add_others(
         if stream.index == info.index or is_chapters:  # how MP4 keeps chapters, which are copied as such
             continue
         fits = stream.type in ("audio", "subtitle") or (
-            stream.type == "attachment" and target.format.name == "matroska"
+            stream.type == "attachment"
+            and target.format.name == "matroska"
+            and (not strip or _is_font(stream.metadata.get("mimetype", "")))
         )
         if not fits or (stream.type != "attachment" and not known):
             left.append(name)
@@ -136,7 +149,7 @@ def _add_others(
                 name_layout(copy)
             if stream.type != "attachment":
                 kept[stream.index] = copy
-        copy.metadata.update(stream.metadata)
+        copy.metadata.update(_metadata(stream.metadata, (), strip=strip))
         copy.disposition = stream.disposition
     return kept, (*notes, *((f"left out: {', '.join(left)}",) if left else ()))
 
@@ -146,8 +159,18 @@ def _cannot(output: Path, container: str, name: str) -> str:
     return f"{output}: {container} cannot hold the film's {name}: {advice}"
 
 
+def _is_font(kind: str) -> bool:
+    return "font" in kind or "opentype" in kind
+
+
 def join(
-    target_path: Path, output: Path, segments: Sequence[Segment], info: FilmInfo, span: Span
+    target_path: Path,
+    output: Path,
+    segments: Sequence[Segment],
+    info: FilmInfo,
+    span: Span,
+    *,
+    strip: bool = False,
 ) -> tuple[str, ...]:
     """Write the finished film. Nothing is encoded again; memory does not depend on its length.
 
@@ -157,6 +180,7 @@ def join(
         segments: in order, at least one.
         info: the source.
         span: the part of it that the segments show.
+        strip: leave out all tags but the languages, and attachments that are no fonts; chapters stay.
 
     Returns:
         Notes on what is left out.
@@ -176,9 +200,10 @@ def join(
             opened = av.open(str(target_path), "w", format=container_of(output), container_options=options)
             target = stack.enter_context(closing(opened))
             first = stack.enter_context(closing(av.open(str(segments[0].path), "r", format="nut")))
-            pictures = _add_pictures(target, first.streams.video[0], source.streams[info.index], info)
-            kept, _ = _add_others(target, source, info, output)
-            target.metadata.update(_metadata(source.metadata, _OF_THE_CONTAINER))
+            pictures = _add_pictures(target, first.streams.video[0], source.streams[info.index], info, strip)
+            kept, _ = _add_others(target, source, info, output, strip=strip)
+            if not strip:
+                target.metadata.update(_metadata(source.metadata, _OF_THE_CONTAINER))
             target.set_chapters(_chapters(source, info, span, origin))
             shown = _ended(_pictures(segments, info, origin), segments[-1], info, origin)
             damaged = 0
@@ -195,7 +220,9 @@ def join(
     return (f"{damaged} damaged packets of sound or subtitles were left out",) if damaged else ()
 
 
-def _add_pictures(target: OutputContainer, encoded: Stream, source: Stream, info: FilmInfo) -> Stream:
+def _add_pictures(
+    target: OutputContainer, encoded: Stream, source: Stream, info: FilmInfo, strip: bool
+) -> Stream:
     stream: Any = target.add_stream_from_template(encoded, opaque=True)
     context = stream.codec_context
     context.color_primaries, context.color_trc = info.colours.primaries, info.colours.transfer
@@ -207,14 +234,15 @@ def _add_pictures(target: OutputContainer, encoded: Stream, source: Stream, info
     if context.name == "hevc" and target.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # the only one that Apple's players take
     stream.set_display_matrix(info.display)
-    stream.metadata.update(_metadata(source.metadata, _OF_THE_CODING))
+    stream.metadata.update(_metadata(source.metadata, _OF_THE_CODING, strip=strip))
     stream.disposition = source.disposition
     pictures: Stream = stream
     return pictures
 
 
-def _metadata(said: dict[str, str], without: Sequence[str]) -> dict[str, str]:
-    return {key: value for key, value in said.items() if not key.startswith(tuple(without))}
+def _metadata(said: dict[str, str], without: Sequence[str], *, strip: bool = False) -> dict[str, str]:
+    kept = (key for key in said if (key in _OF_PLAYING if strip else not key.startswith(tuple(without))))
+    return {key: said[key] for key in kept}
 
 
 def _chapters(source: InputContainer, info: FilmInfo, span: Span, origin: Fraction) -> list[Any]:

@@ -109,13 +109,15 @@ def restore_video(
     info = probe(source)
     _check_whole(info, video.span)
     form, notes = _form(info, options, video)
-    notes = (*info.notes, *notes, *check_output(output, info, form, video.coding))
+    strip = options.strip_metadata
+    notes = (*info.notes, *notes, *check_output(output, info, form, video.coding, strip=strip))
     work = WorkFolder(output, _run(info, options, video, segment, networks), overwrite=video.overwrite)
     run = _Run(info, form, options, video, work, segment, on_frame)
     try:
         done, resumed, found = run.segments(networks)
         file = work.new_file(output.suffix)
-        found += join(file, output, [each.segment for each in done], info, video.span)
+        segments = [each.segment for each in done]
+        found += join(file, output, segments, info, video.span, strip=strip)
         work.publish(file, output, overwrite=video.overwrite)
     except InputError:
         work.remove()  # what is wrong with the source does not go away

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import json
 import logging
 import os
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -103,12 +105,12 @@ def download(url: str, sha256: str, path: Path, *, max_bytes: int, progress: Pro
     check_request(url, sha256)
     shown, wanted = shown_url(url), sha256.lower()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _Part(path, url)
+    part, clock = _Part(path, url), _Clock(shown)
     if part.size > max_bytes:
         part.discard()
     while part.sha256 != wanted:
         held = part.size
-        _fetch(url, shown, part, max_bytes, progress)
+        _fetch(url, clock, part, max_bytes, progress)
         found = part.sha256
         if found == wanted:
             break
@@ -161,12 +163,109 @@ class _Part:
         self._note.unlink(missing_ok=True)
 
 
-def _fetch(url: str, shown: str, part: _Part, max_bytes: int, progress: Progress | None) -> None:
+class _Clock:
+    """The time of one download.
+
+    Attributes:
+        shown: what messages call the download.
+    """
+
+    def __init__(self, shown: str) -> None:
+        self.shown = shown
+        self._end = time.monotonic() + _TIMEOUT_S
+
+    def wait(self) -> float:
+        """The longest to wait for the next bytes, seconds.
+
+        Raises:
+            WeightsError: the time is over.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise WeightsError(
+                f"{self.shown}: took longer than {_TIMEOUT_S} seconds; try again, or get the file by hand"
+            )
+        return min(left, _SILENCE_S)
+
+
+class _Incoming(io.RawIOBase):
+    """What comes from a server; the clock is looked at before each wait.
+
+    Lines of a header and lengths of chunks are read until they end: each byte of a server that drips would
+    begin the wait anew.
+    """
+
+    def __init__(self, connection: socket.socket, clock: _Clock) -> None:
+        self._connection, self._clock = connection, clock
+        self._bytes = connection.makefile("rb", buffering=0)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """What `http.client` asks a connection for."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._connection.settimeout(self._clock.wait())
+        try:
+            return self._bytes.readinto(buffer)
+        except TimeoutError:
+            self._clock.wait()  # says so where it is the time of the whole that is over
+            raise
+
+    def close(self) -> None:
+        self._bytes.close()
+        super().close()
+
+
+class _Web(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """http and https by the clock, proxies and every hop of a redirect included."""
+
+    def __init__(self, clock: _Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def do_open(self, http_class: Any, req: urllib.request.Request, **more: Any) -> Any:
+        """See `urllib.request.AbstractHTTPHandler`."""
+
+        def answer(connection: socket.socket, *rest: Any, **named: Any) -> http.client.HTTPResponse:
+            incoming: Any = _Incoming(connection, self._clock)
+            return http.client.HTTPResponse(incoming, *rest, **named)
+
+        def connection(host: str, **how: Any) -> Any:
+            made = http_class(host, **how)
+            made.response_class = answer
+            return made
+
+        return super().do_open(connection, req, **more)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Redirects, whose bodies are not read: nobody needs them, and they may be endless."""
+
+    def http_error_302(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+    ) -> Any:
+        """See `urllib.request.HTTPRedirectHandler`."""
+        fp.close()
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+def _fetch(url: str, clock: _Clock, part: _Part, max_bytes: int, progress: Progress | None) -> None:
     """Append the rest to the part, or get everything anew."""
-    answer = _ask_for_rest(url, shown, part)
+    shown = clock.shown
+    answer = _ask_for_rest(url, clock, part)
     if answer is None:
         part.discard()
-        answer = _open(url, shown)
+        answer = _open(url, clock)
     with answer:
         part.remember(answer.headers.get("ETag", ""))
         logger.info("downloading %s from byte %d", shown, part.size)
@@ -179,7 +278,7 @@ def _fetch(url: str, shown: str, part: _Part, max_bytes: int, progress: Progress
             raise
 
 
-def _ask_for_rest(url: str, shown: str, part: _Part) -> Any:
+def _ask_for_rest(url: str, clock: _Clock, part: _Part) -> Any:
     """The server's answer if it sends the rest of the same version, otherwise None."""
     size, etag = part.size, part.etag
     if not size:
@@ -187,7 +286,7 @@ def _ask_for_rest(url: str, shown: str, part: _Part) -> Any:
     headers = {"Range": f"bytes={size}-"}
     if etag and not etag.startswith("W/"):  # a weak one does not promise equal bytes
         headers["If-Range"] = etag
-    answer = _open(url, shown, headers)
+    answer = _open(url, clock, headers)
     if answer is None:
         return None
     span = answer.headers.get("Content-Range", "")
@@ -198,16 +297,17 @@ def _ask_for_rest(url: str, shown: str, part: _Part) -> Any:
     return None
 
 
-def _open(url: str, shown: str, headers: Mapping[str, str] | None = None) -> Any:
+def _open(url: str, clock: _Clock, headers: Mapping[str, str] | None = None) -> Any:
     """Ask for a web address: a context manager with `status`, `headers` and `read1`; None: no such range.
 
     Raises:
-        WeightsError: it cannot be reached, it answers with an error, or FACEMEND_OFFLINE is set.
+        WeightsError: it cannot be reached, answers with an error or too late, or FACEMEND_OFFLINE is set.
     """
+    shown = clock.shown
     require_online(shown)
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "facemend", **(headers or {})})
-        return _opener().open(request, timeout=_SILENCE_S)
+        return _opener(clock).open(request, timeout=clock.wait())
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == _RANGE_REFUSED and headers:
@@ -226,7 +326,6 @@ def _receive(answer: Any, out: IO[bytes], shown: str, max_bytes: int, progress: 
         _TooLongError: the file, or what is announced of it, is longer than `max_bytes`.
         WeightsError: it is too slow, or ends before its announced length.
     """
-    deadline = time.monotonic() + _TIMEOUT_S
     announced = answer.headers.get("Content-Length", "")
     size = out.tell()
     total = size + int(announced) if re.fullmatch("[0-9]+", announced) else None
@@ -235,7 +334,7 @@ def _receive(answer: Any, out: IO[bytes], shown: str, max_bytes: int, progress: 
             raise _TooLongError(
                 f"{shown}: longer than {max_bytes} bytes, so it is not one of the wanted files"
             )
-        try:  # what is there, and no more: a server that drips must not hold up the look at the clock
+        try:  # what is there, and no more: `progress` is to hear of it
             block = answer.read1(_BLOCK if total is None else min(_BLOCK, total - size))
         except (OSError, http.client.HTTPException) as error:
             raise WeightsError(f"{shown}: cut off after {size} bytes ({one_line(error)})") from error
@@ -245,24 +344,19 @@ def _receive(answer: Any, out: IO[bytes], shown: str, max_bytes: int, progress: 
         size += len(block)
         if progress is not None:
             progress(size, total)
-        if time.monotonic() > deadline:
-            raise WeightsError(
-                f"{shown}: took longer than {_TIMEOUT_S} seconds; try again, or get the file by hand"
-            )
     if total is not None and size != total:
         raise WeightsError(f"{shown}: cut off after {size} of {total} bytes; try again")
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _opener(clock: _Clock) -> urllib.request.OpenerDirector:
     """Speaks http and https only, also where a redirect leads elsewhere; honours the proxy settings."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        _Web(clock),
         urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPRedirectHandler(),
+        _Redirects(),
         urllib.request.HTTPErrorProcessor(),
     ):
         opener.add_handler(handler)

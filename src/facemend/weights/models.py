@@ -19,6 +19,7 @@ from facemend.errors import ModelNotFoundError, WeightsError
 from facemend.files import file_sha256
 from facemend.weights.catalog import PUBLISHED, Sha256, Text, assets_folder, find_published, published_for
 from facemend.weights.packages import cache_dir
+from facemend.weights.weight_files import check_onnx
 
 DESCRIPTION_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
@@ -123,10 +124,10 @@ class ModelInfo:
         return f"{where}; licence: {self.licence}"
 
     def verify(self) -> None:
-        """Check the graphs against their checksums.
+        """Check the graphs before a runtime opens them: checksums, and what `check_onnx` refuses in any file.
 
         Raises:
-            WeightsError: a file is missing or damaged.
+            WeightsError: a file is missing, damaged or not acceptable.
         """
         for graph, path in self.graphs.items():
             if not path.is_file():
@@ -135,6 +136,7 @@ class ModelInfo:
                 raise WeightsError(
                     f"{path}: damaged (checksum differs from {DESCRIPTION_FILE}); restore the file"
                 )
+            check_onnx(path)
 
 
 class _File(BaseModel, strict=True):
@@ -273,7 +275,7 @@ def find_model(name_or_path: str | Path, task: str = "restoration", *, check_fil
     Args:
         name_or_path: a name, a folder with `model.json`, or a weight file that was imported already.
         task: what the model must be for.
-        check_files: whether the graphs are compared with their checksums.
+        check_files: whether the graphs are checked, see `ModelInfo.verify`.
 
     Raises:
         ModelNotFoundError: there is none, or it is for another task.

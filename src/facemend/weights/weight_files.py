@@ -22,6 +22,9 @@ DOMAINS = ("", "ai.onnx", "com.microsoft")
 """Where operators may come from: the standard's, and onnxruntime's own."""
 _CONTEXT = "EPContext"
 """The one operator of onnxruntime's own that can name another file."""
+_BRANCH = "If"
+"""The one operator that may hold graphs: it runs one of them once. The others (Loop, Scan, SequenceMap,
+BeamSearch) run theirs as often as a picture may decide, so that a run need not end."""
 
 # Numbers of the fields that matter, in onnx.proto.
 _MODEL_GRAPH, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 20, 25
@@ -65,9 +68,10 @@ def weight_kind(path: Path) -> Kind:
 
 
 def check_onnx(path: Path, origin: Path | str = "") -> None:
-    """Refuse an ONNX file that reaches for other files or for operators that onnxruntime lacks.
+    """Refuse an ONNX file that reaches for other files, for operators that onnxruntime lacks, or that loops.
 
-    Only the structure is read: no weights, and nothing is run.
+    Only the structure is read: no weights, and nothing is run. What passes holds all its weights itself, so
+    that its checksum is that of all that a run depends on.
 
     Args:
         path: the file.
@@ -79,6 +83,9 @@ def check_onnx(path: Path, origin: Path | str = "") -> None:
     origin = origin or path
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            if len(mapped) > MAX_WEIGHT_BYTES:
+                size, most = len(mapped) >> 20, MAX_WEIGHT_BYTES >> 20
+                raise WeightsError(f"{origin}: {size} MiB is more than a graph has (limit {most} MiB)")
             _Walk(mapped, origin).model(0, len(mapped))
     except OSError as error:
         raise WeightsError(f"{origin}: cannot be read ({error.strerror})") from error
@@ -124,6 +131,7 @@ class _Walk:
 
     def _node(self, start: int, end: int) -> None:
         operator = domain = ""
+        graphs = False
         for number, at, stop in self._messages(start, end):
             if number == _NODE_OPERATOR:
                 operator = self._data[at:stop][:80].decode(errors="replace")
@@ -131,11 +139,14 @@ class _Walk:
                 domain = self._data[at:stop][:80].decode(errors="replace")
             elif number == _NODE_ATTRIBUTE:
                 for inner, from_, to in self._messages(at, stop):
+                    graphs |= _ATTRIBUTE.get(inner) == "graph"
                     self._go(_ATTRIBUTE.get(inner), from_, to)
         if domain not in DOMAINS or operator == _CONTEXT:
             self._refuse(
                 f"needs the operator {domain}.{operator!s}, which is not a standard one; export it without"
             )
+        if graphs and operator != _BRANCH:
+            self._refuse(f"has a loop ({operator}), which may run without end; export it with loops unrolled")
 
     def _tensor(self, start: int, end: int) -> None:
         for number, at, stop in self._messages(start, end, values=True):

@@ -278,6 +278,16 @@ def test_a_photo_without_faces_is_left(page):
     assert page.is_visible("#download")
 
 
+def test_metadata_can_be_left_out(page, server):
+    page.get_by_label("Leave out place, camera and names").check()
+    job = restored(page)
+    assert server.client.get(f"/api/jobs/{job}").json()["strip_metadata"] is True
+    assert page.is_checked("#strip-metadata")
+    with page.expect_response(lambda answer: answer.request.method == "POST") as posted:
+        page.uncheck("#strip-metadata")
+    assert posted.value.json()["strip_metadata"] is False
+
+
 def test_strength_is_live_and_auto_is_the_size_unless_another_is_chosen(page, server):
     assert page.get_attribute("#upscale [value=auto]", "aria-pressed") == "true"
     assert page.locator("#upscale button").all_inner_texts() == ["Auto", "Same", f"2{TIMES}", f"4{TIMES}"]

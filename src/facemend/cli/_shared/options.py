@@ -56,6 +56,14 @@ class SharedOptions:
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing outputs (never an input).")
     ] = False
+    strip_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--strip-metadata",
+            help="Write no EXIF, XMP, IPTC, texts, and tags of films: nothing of place, time, camera, names.",
+            rich_help_panel=MORE,
+        ),
+    ] = DEFAULTS.strip_metadata
     min_face: Annotated[float, _more("Leave smaller faces as they are, pixels.", min=0)] = DEFAULTS.min_face
     model: Annotated[
         str | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from facemend.charts import page
@@ -37,7 +37,7 @@ class Sheet:
     Attributes:
         title: a heading of a few words.
         caption: what is seen, which method stands where; also the text for those who cannot see it.
-        picture: the sheet; written as JPEG without its EXIF block.
+        picture: the sheet; written as JPEG without its metadata.
     """
 
     title: str
@@ -202,8 +202,8 @@ def _multiples(results: Mapping[str, Any]) -> list[tuple[Axis, str]]:
 
 
 def _jpeg(picture: Picture) -> bytes:
-    # EXIF may hold where and when a photo was taken, which is nothing for a page that is passed on.
-    return encode_picture(replace(picture, exif=None), "jpeg", quality=_JPEG_QUALITY)
+    # They may hold where and when a photo was taken, which is nothing for a page that is passed on.
+    return encode_picture(picture.without_metadata(), "jpeg", quality=_JPEG_QUALITY)
 
 
 def _hashes(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

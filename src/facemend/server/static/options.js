@@ -1,4 +1,4 @@
-// Size, background and model: for the photos to come, and for the one that is shown.
+// Size, background, model and metadata: for the photos to come, and for the one that is shown.
 import { $, make, write } from "./dom.js";
 import { t } from "./i18n.js";
 import { again } from "./queue.js";
@@ -21,6 +21,7 @@ export function startOptions() {
   for (const name of ["model", "background"]) {
     $(name).addEventListener("change", () => set({ [name]: $(name).value }));
   }
+  $("strip-metadata").addEventListener("change", () => set({ strip_metadata: $("strip-metadata").checked }));
 }
 
 function fill(select, names) {
@@ -39,9 +40,7 @@ export function renderOptions(item) {
   // The page was loaded anew and has the file no longer: then these are for the photos to come.
   const bare = item !== null && item.file === null;
   const options = bare ? defaults : (item?.options ?? defaults);
-  // One of each: there is nothing to choose. Nor would an option make a photo of another kind of file.
-  const choices = Math.max(info.upscales.length, info.models.length, info.backgrounds.length);
-  $("options").hidden = choices < 2 || item?.problem?.status === 415;
+  $("options").hidden = item?.problem?.status === 415; // no option would make a photo of it
   $("options").classList.toggle("card", item !== null);
   const home = $(item === null ? "settings-home" : "settings-work");
   if ($("options").parentElement !== home) home.append($("options"));
@@ -63,5 +62,6 @@ export function renderOptions(item) {
   }
   if (options.background) $("background").value = options.background;
   if (options.model) $("model").value = options.model;
+  $("strip-metadata").checked = Boolean(options.strip_metadata);
   write($("options-hint"), item === null ? t("autoHint") : t(bare ? "noFile" : "runsAgain"));
 }

@@ -114,6 +114,7 @@ export const STRINGS = {
   realesrgan: { en: "Sharpened (slower)", ko: "선명하게 (느림)" },
   model: { en: "Model", ko: "모델" },
   modelDefault: { en: "{name} (standard)", ko: "{name} (기본)" },
+  stripMetadata: { en: "Leave out place, camera and names", ko: "위치·카메라·이름 정보 빼기" },
   runsAgain: { en: "A change restores the photo again.", ko: "바꾸면 사진을 다시 복원합니다." },
   noFile: {
     en: "For the photos to come: to change this one, choose it once more.",
