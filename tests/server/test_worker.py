@@ -314,16 +314,19 @@ def test_a_look_that_hangs_ends_and_the_job_that_it_interrupted_is_not_charged(p
     never.set()
 
 
-def test_a_child_that_does_not_come_up_is_tried_again_and_no_job_is_charged(place, monkeypatch):
-    def dies(self) -> None:
-        self.script.seen.append("dies")
+@pytest.mark.parametrize("what", ["server.restorer.JobRestorer.warm", "server.supervisor.spawn"])
+def test_a_child_that_does_not_come_up_is_tried_again_and_no_job_is_charged(place, monkeypatch, what):
+    def dies(_) -> None:
+        here.restorer.seen.append("dies")
+        if what.endswith("spawn"):
+            raise OSError(12, "Cannot allocate memory")
         here.children[-1].kill()
 
     monkeypatch.setattr("facemend.server.worker.RESTART_SECONDS", 0.05)
     here = place()
     here.worker.ask(lambda _: None).result(10)
     with monkeypatch.context() as patch:
-        patch.setattr(JobRestorer, "warm", dies)
+        patch.setattr(f"facemend.{what}", dies)
         here.children[-1].kill()
         here.add("a")
         with until() as tick:

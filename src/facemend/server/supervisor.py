@@ -97,9 +97,8 @@ class Subprocess:
     def kill(self) -> None:
         """See `Process`."""
         self._process.kill()
-        with suppress(
-            subprocess.TimeoutExpired
-        ):  # what waits in a driver does not go, and does not hold us up
+        # What waits in a driver does not go, and does not hold us up.
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
 
     def end(self) -> str:
@@ -160,7 +159,11 @@ class Supervisor:
         with self._lock:
             if self._ended:
                 raise DiedError("the server ends: try again in a moment")
-            self._child = spawn(self._settings)
+            try:
+                self._child = spawn(self._settings)
+            except OSError as error:
+                logger.error("the worker cannot be started (%s); it is tried again", error.strerror)
+                raise DiedError("the worker cannot be started") from error
         try:
             self.run(JobRestorer.warm, meanwhile, limit=START_SECONDS)
         except DiedError:

@@ -137,7 +137,8 @@ class Worker:
                     self._start()
                     continue
                 self._forget()
-                job = self._jobs.claim(self.name)
+                # What runs on the way to here may have ended the child, which is no job's fault.
+                job = self._jobs.claim(self.name) if self._child.is_up() else None
                 if job is not None:
                     self._work(job)
                     continue
@@ -233,7 +234,8 @@ class Worker:
         """Every now and then: photos that are deleted go from the child's memory too."""
         if time.monotonic() - self._forgot > CLEAN_SECONDS:
             self._forgot = time.monotonic()
-            self._child.run(JobRestorer.forget_gone, self._beat)
+            with suppress(DiedError):  # then it has none
+                self._child.run(JobRestorer.forget_gone, self._beat)
 
     def clean(self) -> None:
         """Delete what has expired."""
