@@ -16,6 +16,7 @@ The message names the file or setting and the fix, in one line, so that a caller
 
 from __future__ import annotations
 
+import copyreg
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -52,6 +53,10 @@ EXTRAS = {
 
 class FacemendError(Exception):
     """Base class: catch this to catch everything that facemend raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process as it is: what an error is made from is not always what it says."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class InputError(FacemendError):

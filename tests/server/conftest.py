@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from server_helpers import Server
+from server_helpers import Server, ThreadProcess
 
 from facemend.imaging import Picture, encode_picture
 from facemend.server.app import create_app
+from facemend.server.restorer import JobRestorer
 from facemend.server.settings import ServerSettings
+from facemend.server.store import JobStore
 
 NAMES = "testserver,test,example.org"
 """What clients within the process call the server."""
@@ -28,6 +30,16 @@ def cache(tmp_path_factory, tiny_model) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def threads(monkeypatch) -> None:
+    """Servers that a test makes in this process have their networks here too; that of `client` has not."""
+
+    def spawn(settings):
+        return ThreadProcess(JobRestorer(settings, JobStore(settings.folder())))
+
+    monkeypatch.setattr("facemend.server.supervisor.spawn", spawn)
+
+
 @pytest.fixture
 def settings(tmp_path) -> ServerSettings:
     return ServerSettings(store=str(tmp_path / "store"), threads=1, names=NAMES)
@@ -35,7 +47,7 @@ def settings(tmp_path) -> ServerSettings:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory) -> Iterator[TestClient]:
-    """One server for all tests of a module that leave it usable."""
+    """One server for all tests of a module that leave it usable, with its networks in another process."""
     folder = tmp_path_factory.mktemp("store")
     settings = ServerSettings(store=str(folder), threads=1, queue=200, names=NAMES)
     with TestClient(create_app(settings)) as client:

@@ -4,13 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 import httpx2 as httpx
+import psutil
 
 from facemend.photo.options import RestoreOptions
+from facemend.server.child import Child
 from facemend.server.orders import Order
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +71,29 @@ def restored(client, photo: bytes, **fields) -> dict:
     return said
 
 
+class ThreadProcess:
+    """A child that is a thread: starts at once, takes tasks that cannot be pickled, and what tests patch."""
+
+    def __init__(self, restorer) -> None:
+        self.inbox = SimpleQueue()
+        self._tasks = SimpleQueue()
+        threading.Thread(target=self._run, args=(restorer,), name="child", daemon=True).start()
+
+    def _run(self, restorer) -> None:
+        with suppress(SystemExit):
+            Child(self._tasks, self.inbox.put).run(restorer)
+
+    def send(self, message) -> None:
+        self._tasks.put(message)
+
+    def kill(self) -> None:
+        self._tasks.put(lambda restorer: sys.exit())  # as soon as it listens
+        self.inbox.put(None)
+
+    def end(self) -> str:
+        return "signal 9"
+
+
 class Server:
     """A server in processes of its own."""
 
@@ -107,6 +134,12 @@ class Server:
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def child(self, parent: int | None = None) -> psutil.Process:
+        """The process in which the networks of a process (default: the only one) run."""
+        of = psutil.Process(parent or self.process.pid).children()
+        (found,) = [each for each in of if any("server.child" in word for word in each.cmdline())]
+        return found
 
     def kill(self) -> None:
         """As if the machine lost power: all processes at once, nobody is asked."""

@@ -18,6 +18,7 @@ from facemend.imaging import Picture, encode_picture, read_picture
 from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.runner import FakeRunner
 from facemend.server.app import create_app
+from facemend.server.restorer import JobRestorer
 from picture_files import file_with_secrets, make_file, secrets_in
 
 
@@ -124,7 +125,8 @@ def test_positions_in_the_queue(own, blank, monkeypatch):
     monkeypatch.setattr(services.jobs, "claim", lambda worker: None)
     ids = [post(client, blank).json()["id"] for _ in range(3)]
     assert [client.get(f"/api/jobs/{id}").json()["position"] for id in ids] == [0, 1, 2]
-    assert client.get("/api/health").json() == {"status": "ok", "queued": 3, "running": 0}
+    health = client.get("/api/health").json()
+    assert (health["queued"], health["running"]) == (3, 0)
     for path in ("result", "preview", "before", "faces/0/before", "faces/0/after"):
         answer = client.get(f"/api/jobs/{ids[0]}/{path}")
         assert (answer.status_code, answer.json()["detail"]) == (409, "not done yet")
@@ -261,7 +263,8 @@ def test_a_background_drawn_by_a_network_is_drawn_once(settings, portrait, monke
         first = pixels(client.get(f"/api/jobs/{job['id']}/result?faces="))
         assert abs(first.mean() - (portrait.pixels.mean() / 2 + 127.5)) < 2
         here = pixels(client.get(f"/api/jobs/{job['id']}/result?w=0.3"))
-        client.app.state.services.restorer.forget_others(())  # as in another process
+        # As in another process.
+        client.app.state.services.worker.ask(lambda restorer: restorer._looks.clear()).result(10)
         there = pixels(client.get(f"/api/jobs/{job['id']}/result?w=0.3"))
         assert np.abs(here - there).max() <= 1
         assert len(runs) == drawn
@@ -443,17 +446,17 @@ def test_a_job_whose_files_go_meanwhile_is_gone_too(client, jpeg, path):
     job = restored(client, jpeg)
     services = client.app.state.services
     services.store.remove(job["id"])
-    services.restorer.forget_others(())
+    services.worker.ask(JobRestorer.forget_gone).result(60)
     answer = client.get(f"/api/jobs/{job['id']}/{path}")
     assert (answer.status_code, answer.json()["detail"]) == (404, "no such job, or it has expired")
 
 
-def test_a_result_that_cannot_be_stored_says_no_path(client, jpeg, monkeypatch):
+def test_a_result_that_cannot_be_stored_says_no_path(own, jpeg, monkeypatch):
     def full(*rest, **more):
         raise OSError(28, "No space left on device", "/secret/place")
 
     monkeypatch.setattr("facemend.server.restorer.place", full)
-    job = wait(client, post(client, jpeg).json()["id"])
+    job = wait(own, post(own, jpeg).json()["id"])
     assert job["error"] == "the server cannot store the result: try again later"
 
 

@@ -130,11 +130,49 @@ def test_sigterm_gives_back_what_takes_too_long(serve, tmp_path, slow):
     server = serve("--store", store, FACEMEND_GRACE_SECONDS="0")
     id = post(server.client, slow).json()["id"]
     until_running(server, id)
-    server.terminate()
+    assert server.terminate() == 0
+    assert "Traceback" not in server.text()
     # No lease has to run out: the job is taken up at once, and it counts as not begun.
     again = serve("--store", store, FACEMEND_LEASE_SECONDS="3600")
     assert wait(again.client, id, 120)["status"] == "done"
     assert "facemend_jobs_retaken_total 0.0" in again.client.get("/metrics").text
+
+
+def test_a_worker_that_hangs_is_replaced_in_time(serve, slow, blank):
+    server = serve(FACEMEND_JOB_SECONDS="5")
+    hung, next = post(server.client, slow).json()["id"], post(server.client, blank).json()["id"]
+    until_running(server, hung)
+    server.child().suspend()
+    begun = time.monotonic()
+    assert wait(server.client, hung)["error"] == "photo.jpg: took longer than 5 s, which is the limit"
+    assert time.monotonic() - begun < 5 + 5
+    assert get(server, "/api/health").json()["status"] in ("replacing", "ok")
+    assert wait(server.client, next)["status"] == "done"
+
+
+def test_health_tells_of_a_killed_child_and_its_job_is_taken_up_again(serve, slow):
+    server = serve()
+    id = post(server.client, slow).json()["id"]
+    until_running(server, id)
+    health = get(server, "/api/health").json()
+    assert (health["status"], health["working"]) == ("ok", True)
+    assert 0 <= health["silent"] < 60
+    server.child().kill()
+    with until() as tick:
+        while get(server, "/api/health").json()["status"] != "replacing":
+            tick()
+    assert wait(server.client, id, 120)["status"] == "done"
+    assert get(server, "/api/health").json()["status"] == "ok"
+    assert "facemend_jobs_retaken_total 1.0" in server.client.get("/metrics").text
+    assert "the worker died (signal 9)" in server.text()
+
+
+def test_a_child_ends_with_its_server(serve, slow):
+    server = serve()
+    until_running(server, post(server.client, slow).json()["id"])
+    child = server.child()
+    server.process.kill()
+    child.wait(2)
 
 
 def test_two_workers_share_the_jobs(serve, slow, jpeg, tmp_path):

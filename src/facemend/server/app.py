@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import cv2
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
@@ -22,11 +21,12 @@ from facemend.server.arrivals import Arrivals
 from facemend.server.jobs import Jobs
 from facemend.server.limits import Limits, problem
 from facemend.server.logs import configure
-from facemend.server.restorer import JobRestorer, known_backgrounds
+from facemend.server.restorer import known_backgrounds
 from facemend.server.routes import operations, router
 from facemend.server.services import Services, as_http
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore
+from facemend.server.supervisor import Supervisor
 from facemend.server.tokens import Guard
 from facemend.server.worker import Worker
 
@@ -58,16 +58,15 @@ def create_app(settings: ServerSettings) -> FastAPI:
     """
     store = JobStore(settings.folder())
     jobs = open_jobs(settings, store)
-    restorer = JobRestorer(settings, store)
-    worker = Worker(jobs, store, restorer, settings)
+    worker = Worker(jobs, store, Supervisor(settings), settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ServerSettings]]:
         before = os.umask(0o077)  # what is stored is for this user alone
         worker.start()
         yield {"settings": settings}  # each connection is given this
-        if await asyncio.to_thread(worker.stop):
-            jobs.close()
+        await asyncio.to_thread(worker.stop)
+        jobs.close()
         os.umask(before)
 
     app = FastAPI(
@@ -82,7 +81,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         redirect_slashes=False,  # such a redirect would name the Host of the request
     )
     guard = Guard(settings.token)
-    app.state.services = Services(settings, jobs, store, restorer, worker, known_backgrounds(), guard)
+    app.state.services = Services(settings, jobs, store, worker, known_backgrounds(), guard)
     app.include_router(router)
     app.include_router(operations)
     app.add_exception_handler(HTTPException, _http_problem)
@@ -99,7 +98,6 @@ def app_from_env() -> FastAPI:
     """The application of a worker process, as FACEMEND_* variables say."""
     settings = ServerSettings.from_env()
     configure(settings.log_format)
-    cv2.setNumThreads(settings.thread_count())
     return create_app(settings)
 
 

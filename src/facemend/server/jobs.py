@@ -247,12 +247,18 @@ class Jobs:
             **values,
         )
 
-    def give_back(self, worker: str) -> bool:
-        """Put the job of a worker that ends back to its place in the queue; whether there was one."""
+    def give_back(self, worker: str, *, tried: bool) -> bool:
+        """Put the job of a worker back to its place in the queue; whether there was one.
+
+        Args:
+            worker: whose it is.
+            tried: whether it counts as an attempt: it may be what ended the worker.
+        """
         return self._db.changed(
             "UPDATE jobs SET status = 'queued', worker = NULL, seen = NULL, part = NULL, progress = 0, "
-            "attempts = attempts - 1 WHERE worker = :worker AND status = 'running'",
+            "attempts = attempts - :untried WHERE worker = :worker AND status = 'running'",
             worker=worker,
+            untried=int(not tried),
         )
 
     # Housekeeping.

@@ -1,4 +1,4 @@
-"""Looks for the page, which share one thread with the jobs and one another: nobody has all of its time."""
+"""Looks for the page, which share one worker with the jobs and one another: nobody has all of its time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from facemend.server.problems import BusyError
 
 WAITING = 32
-"""Most looks that wait for one process."""
+"""Most looks that wait for one worker."""
 SHARE = 8
 """Most of them that are one client's."""
 _T = TypeVar("_T")
@@ -50,9 +50,9 @@ class Looks:
             self._waiting[client] = own
         return future
 
-    def serve(self) -> None:
-        """Run those whose turn it is."""
-        while self._ahead <= 0 and (taken := self._next()):
+    def serve(self, able: Callable[[], bool]) -> None:
+        """Run those whose turn it is, as long as there is something that can."""
+        while able() and self._ahead <= 0 and (taken := self._next()):
             future, look = taken
             if not future.set_running_or_notify_cancel():
                 continue  # its client is gone
@@ -64,7 +64,7 @@ class Looks:
             self._ahead += time.monotonic() - begun
 
     def job_had(self, seconds: float) -> None:
-        """A job had the thread for so long."""
+        """A job had the worker for so long."""
         self._ahead = max(0.0, self._ahead - seconds)  # what looks do not need now they are not owed later
 
     def no_job(self) -> None:

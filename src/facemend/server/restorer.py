@@ -1,11 +1,11 @@
-"""The networks of one process, and the photos that its clients looked at last. For one thread."""
+"""The networks of a worker, and the photos that were looked at last. For one thread."""
 
 from __future__ import annotations
 
 import io
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from facemend.weights.models import ModelInfo, cached_models, models
 logger = logging.getLogger(__name__)
 
 MAX_MODELS = 2
-"""Models that a process holds; a third takes the place of the one not used for longest."""
+"""Models that a worker holds; a third takes the place of the one not used for longest."""
 LOOK_QUALITY = 88
 
 
@@ -52,10 +52,16 @@ class JobRestorer:
     Args:
         settings: threads, device, limits.
         store: where the photos are.
+
+    Attributes:
+        on_part: told each part of a job before it begins; what it raises ends the job.
     """
+
+    on_part: Callable[[str], None]
 
     def __init__(self, settings: ServerSettings, store: JobStore) -> None:
         self._settings, self._store = settings, store
+        self.on_part = lambda part: None
         self._networks: OrderedDict[str, Networks] = OrderedDict()
         self._looks: OrderedDict[str, Prepared] = OrderedDict()
 
@@ -67,12 +73,8 @@ class JobRestorer:
         """
         self._restorer(RestoreOptions())
 
-    def restore(self, job: Job, on_part: Callable[[str], None]) -> dict[str, Any]:
+    def restore(self, job: Job) -> dict[str, Any]:
         """Restore the photo of a job, and write its result and what another w needs.
-
-        Args:
-            job: what to do.
-            on_part: told each part before it begins; what it raises ends the work.
 
         Returns:
             The fields of `Job` that are known now.
@@ -80,10 +82,10 @@ class JobRestorer:
         Raises:
             FacemendError: the photo cannot be read, or something else went wrong, in one line.
         """
-        on_part("read")
+        self.on_part("read")
         picture = self._read(job)
-        result = self._restorer(job.options).restore(picture, on_part=on_part)
-        on_part("write")
+        result = self._restorer(job.options).restore(picture, on_part=self.on_part)
+        self.on_part("write")
         suffix = _suffix(result.picture.format)
         data = self._encoded(result.picture)
         try:
@@ -143,9 +145,9 @@ class JobRestorer:
         chosen = self._redo(job, [face]).faces[0]
         return encode_picture(Picture.from_array(chosen.crop if when == "before" else chosen.restored), "png")
 
-    def forget_others(self, known: Container[str]) -> None:
-        """Let go of the photos of all jobs but the known ones."""
-        for job in [job for job in self._looks if job not in known]:
+    def forget_gone(self) -> None:
+        """Let go of the photos of jobs whose files are gone."""
+        for job in [job for job in self._looks if not self._store.has(job)]:
             del self._looks[job]
 
     def _redo(self, job: Job, faces: Iterable[int] | None) -> RestoreResult:
@@ -186,7 +188,7 @@ class JobRestorer:
         return self._networks[name]
 
     def _look(self, job: Job) -> Prepared:
-        """What another w of a job starts from; of a job that this process did not do, from the disk."""
+        """What another w of a job starts from; of a job that another worker did, from the disk."""
         if job.id not in self._looks:
             try:
                 prepared = keep.load(self._store.kept(job.id), self._read(job))

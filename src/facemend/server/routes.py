@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from time import perf_counter
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from facemend.server.clients import client_name
 from facemend.server.metrics import CONTENT_TYPE, exposition
 from facemend.server.orders import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.problems import GoneError
-from facemend.server.restorer import known_models
+from facemend.server.restorer import JobRestorer, known_models
 from facemend.server.schemas import Error, HealthOut, InfoOut, JobOut, LoginIn, ModelOut
 from facemend.server.services import Services, Shared, as_http, ask
 from facemend.server.tokens import COOKIE
@@ -88,9 +89,9 @@ def info(shared: Shared) -> InfoOut:
 
 @router.get("/health")
 def health(shared: Shared) -> HealthOut:
-    """Whether the server answers, and how much there is to do."""
-    states = shared.jobs.states()
-    return HealthOut(queued=states[QUEUED], running=states[RUNNING])
+    """How much there is to do, and how the worker of the process that answers is."""
+    states, worker = shared.jobs.states(), shared.worker.report()
+    return HealthOut(queued=states[QUEUED], running=states[RUNNING], **asdict(worker))
 
 
 @router.post("/login", status_code=204, response_class=Response, responses=_errors(400, 401, 403, 422, 429))
@@ -190,7 +191,8 @@ async def result(
         if not await run_in_threadpool(path.is_file):
             raise as_http(GoneError())
         return FileResponse(path, media_type=media, headers=headers)
-    data = await ask(request, shared.worker, lambda: shared.restorer.result(looked, _indices(faces)))
+    look = partial(JobRestorer.result, job=looked, faces=_indices(faces))
+    data = await ask(request, shared.worker, look)
     return Response(data, media_type=media, headers=headers)
 
 
@@ -208,9 +210,8 @@ async def preview(
     start = perf_counter()
     job = await run_in_threadpool(_done, shared, id)
     looked = _looked(job, w, strength)
-    data, seconds = await ask(
-        request, shared.worker, lambda: shared.restorer.preview(looked, _indices(faces), side)
-    )
+    look = partial(JobRestorer.preview, job=looked, faces=_indices(faces), side=side)
+    data, seconds = await ask(request, shared.worker, look)
     total = perf_counter() - start
     await run_in_threadpool(_count_preview, shared, total)
     parts = {**seconds, "total": total}
@@ -222,7 +223,7 @@ async def preview(
 async def before(request: Request, shared: Shared, id: JobId, side: Side = 1280) -> Response:
     """The photo as it was, in the size of the preview."""
     job = await run_in_threadpool(_done, shared, id)
-    data = await ask(request, shared.worker, lambda: shared.restorer.before(job, side))
+    data = await ask(request, shared.worker, partial(JobRestorer.before, job=job, side=side))
     return Response(data, media_type="image/webp")
 
 
@@ -242,7 +243,8 @@ async def crop(
     """An aligned face, before or after, at full strength."""
     job = await run_in_threadpool(_done, shared, id)
     looked = _looked(job, w, None)
-    data = await ask(request, shared.worker, lambda: shared.restorer.crop(looked, face, when))
+    look = partial(JobRestorer.crop, job=looked, face=face, when=when)
+    data = await ask(request, shared.worker, look)
     return Response(data, media_type="image/png")
 
 

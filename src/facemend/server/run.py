@@ -63,7 +63,7 @@ def configured(settings: ServerSettings) -> uvicorn.Config:
         server_header=False,
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
-        timeout_worker_healthcheck=60,  # of a process that computes, on a machine with much to do
+        timeout_worker_healthcheck=60,  # on a machine with much to do
     )
 
 

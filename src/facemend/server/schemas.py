@@ -115,11 +115,17 @@ class InfoOut(BaseModel):
 
 
 class HealthOut(BaseModel):
-    """How much there is to do."""
+    """How much there is to do, and how the worker of the process that answers is."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["starting", "ok", "replacing"] = Field(
+        description="Of the worker. replacing: the last one died or took too long, and the next one starts."
+    )
     queued: int
     running: int
+    working: bool = Field(description="Whether the worker has something to do.")
+    silent: float | None = Field(
+        description="Seconds since it last said something, before each part of a photo; null: nothing to do."
+    )
 
 
 class LoginIn(BaseModel):

@@ -50,8 +50,7 @@ class Services:
         settings: of the server.
         jobs: the queue.
         store: the files.
-        restorer: asked through the worker only.
-        worker: the thread that the networks run in.
+        worker: does the jobs, and is asked for looks.
         backgrounds: what can enlarge a photo.
         guard: knows the token.
     """
@@ -59,7 +58,6 @@ class Services:
     settings: ServerSettings
     jobs: Jobs
     store: JobStore
-    restorer: JobRestorer
     worker: Worker
     backgrounds: tuple[str, ...]
     guard: Guard
@@ -84,8 +82,8 @@ def as_http(error: FacemendError) -> HTTPException:
     return HTTPException(status, for_clients(error), headers)
 
 
-async def ask(request: Request, worker: Worker, look: Callable[[], _T]) -> _T:
-    """What the worker's thread makes of `look`; forgotten if the client goes away meanwhile.
+async def ask(request: Request, worker: Worker, look: Callable[[JobRestorer], _T]) -> _T:
+    """What the worker makes of `look`; forgotten if the client goes away meanwhile.
 
     Raises:
         HTTPException: it failed, or the worker is busy.

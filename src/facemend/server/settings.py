@@ -42,7 +42,7 @@ class ServerSettings:
         host: address to listen on.
         port: port; 0: any that is free.
         names: further names that the server goes by, such as that of a proxy, separated by commas.
-        workers: processes; they share the store and nothing else.
+        workers: processes that answer, each with a worker beside it; they share the store and nothing else.
         token: what clients must show; empty: no token.
         log_format: of the lines of the log, "text" or "json".
         store: folder for the queue and the photos; empty: a temporary one that goes when the server ends.
@@ -50,16 +50,16 @@ class ServerSettings:
         max_pixels: largest output of a job: width x height x factor^2.
         keep: minutes until a photo and its result are deleted, counted from the end of its job.
         queue: most jobs that wait.
-        threads: CPU threads of one process; 0: the usable cores divided by the workers.
+        threads: CPU threads of one worker; 0: the usable cores divided by the workers.
         device: where the networks run, see `facemend.runtime.devices`.
-        job_seconds: longest time for one job.
+        job_seconds: longest time for one job or look, after which its worker is replaced.
         request_seconds: longest time until the answer to a request begins, its upload included.
         stall_seconds: longest wait for a client: for a request's header, the next request, the next bytes of
             an upload, or until it reads on.
         client_connections: most connections of one client to one process.
         lease_seconds: a running job that shows no sign of life for this long is taken up by another worker.
         grace_seconds: how long a process that is asked to end works on its job before it gives it back.
-        cache_mb: photos and encoded faces that a process holds ready for the w slider, millions of bytes.
+        cache_mb: photos and encoded faces that a worker holds ready for the w slider, millions of bytes.
 
     Raises:
         ConfigError: a value is out of range.
@@ -151,7 +151,7 @@ class ServerSettings:
             return self.host == "localhost"
 
     def thread_count(self) -> int:
-        """CPU threads for the networks of one process."""
+        """CPU threads for the networks of one worker."""
         return self.threads or max(1, usable_cores() // self.workers)
 
     def folder(self) -> Path:

@@ -1,9 +1,8 @@
-"""The one thread of a process in which networks run: jobs of the queue, and looks for the page in between."""
+"""The thread that gives a worker's child its tasks: jobs of the queue, and looks for the page in between."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import secrets
 import threading
@@ -16,19 +15,23 @@ from functools import partial
 from typing import Any, TypeVar
 
 from facemend.errors import FacemendError, OutputError
-from facemend.server.jobs import Jobs
+from facemend.server.child import LeftError, UnexpectedError
+from facemend.server.jobs import ATTEMPTS, Jobs
 from facemend.server.looks import Looks
 from facemend.server.orders import Job
 from facemend.server.problems import BusyError, for_clients
 from facemend.server.restorer import JobRestorer
 from facemend.server.settings import ServerSettings
 from facemend.server.store import JobStore
+from facemend.server.supervisor import DiedError, Report, Supervisor, TooLongError
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 """How often an idle worker looks for jobs that came in through another process."""
 CLEAN_SECONDS = 10.0
+RESTART_SECONDS = 2.0
+"""Until another child is started after one that did not come up."""
 # Share of a job's time after which a part begins, measured with one face in a megapixel.
 PROGRESS = {
     "read": 0.02,
@@ -44,37 +47,25 @@ PROGRESS = {
 _T = TypeVar("_T")
 
 
-class _LostError(Exception):
-    """The job is no longer this worker's: deleted, failed or taken up by another."""
-
-
-class _EndingError(Exception):
-    """The process ends before the job."""
-
-
 @dataclass
 class _Current:
     """A job that is being done."""
 
     job: Job
-    lost: bool = False
-    _spent: float = 0.0
-    _since: float | None = field(default_factory=time.monotonic)
-
-    def seconds(self) -> float:
-        """How long it was worked on: time that looks took does not count."""
-        since = self._since
-        return self._spent + (0.0 if since is None else time.monotonic() - since)
+    lost: bool = False  # deleted, or taken up by another worker
+    interrupted: bool = False  # by a look that ended the child
+    spent: float = 0.0
+    _since: float = field(default_factory=time.monotonic)
 
     def pause(self) -> float:
-        """Others have the thread now; seconds since the work went on last."""
-        since, self._since = self._since, None
-        had = 0.0 if since is None else time.monotonic() - since
-        self._spent += had
+        """Looks have the worker now; seconds since the work went on last."""
+        now = time.monotonic()
+        had, self._since = now - self._since, now
+        self.spent += had
         return had
 
     def go_on(self) -> None:
-        """It has the thread again."""
+        """It has the worker again."""
         self._since = time.monotonic()
 
 
@@ -84,78 +75,70 @@ class Worker:
     Args:
         jobs: the queue.
         store: the files.
-        restorer: does the work; used by this worker's thread only.
+        child: does the work; used by this worker's thread.
         settings: times and limits.
     """
 
-    def __init__(self, jobs: Jobs, store: JobStore, restorer: JobRestorer, settings: ServerSettings) -> None:
+    def __init__(self, jobs: Jobs, store: JobStore, child: Supervisor, settings: ServerSettings) -> None:
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._jobs, self._store, self._restorer, self._settings = jobs, store, restorer, settings
+        self._jobs, self._store, self._child, self._settings = jobs, store, child, settings
         self._looks = Looks()
-        self._wake = threading.Event()
-        self._ending, self._over = threading.Event(), threading.Event()
-        self._deadline = math.inf  # when a job must be given back
+        self._wake, self._ending = threading.Event(), threading.Event()
         self._current: _Current | None = None
-        self._threads = [
-            threading.Thread(target=self._run, name="facemend-worker", daemon=True),
-            threading.Thread(target=self._beat, name="facemend-heartbeat", daemon=True),
-        ]
+        self._beaten = self._forgot = time.monotonic()
+        self._cleaned = 0.0
+        self._thread = threading.Thread(target=self._run, name="facemend-worker", daemon=True)
 
     def start(self) -> None:
         """Begin to take jobs."""
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
-    def stop(self) -> bool:
-        """Take nothing new, finish the job that runs if that is quick, else give it back to the queue.
-
-        Returns:
-            Whether the thread has ended; a part that takes longer is cut off when the process ends.
-        """
-        self._deadline = time.monotonic() + self._settings.grace_seconds
+    def stop(self) -> None:
+        """Take nothing new, finish what runs if that is quick, else give it back to the queue."""
         self._ending.set()
         self._wake.set()
-        self._threads[0].join(self._settings.grace_seconds)
-        self._over.set()
-        self._threads[1].join()
-        with suppress(OutputError, BusyError):  # then its lease runs out
-            if self._jobs.give_back(self.name):
-                logger.info("a job went back to the queue")
-                self._threads[0].join(1.0)
+        self._thread.join(self._settings.grace_seconds)
+        self._child.end()
+        self._thread.join()
         self._looks.refuse()
-        return not self._threads[0].is_alive()
 
     def wake(self) -> None:
         """There may be a new job."""
         self._wake.set()
 
-    def ask(self, look: Callable[[], _T], client: str = "") -> Future[_T]:
+    def report(self) -> Report:
+        """How it is."""
+        return self._child.report()
+
+    def ask(self, look: Callable[[JobRestorer], _T], client: str = "") -> Future[_T]:
         """Run something with the networks, before the jobs that wait and between the parts of one.
+
+        Args:
+            look: what, as something that can be pickled.
+            client: who asks, see `Looks.add`.
 
         Raises:
             BusyError: too many wait already, or the process ends.
         """
         if self._ending.is_set():
             raise BusyError("the server ends: try again in a moment")
-        future = self._looks.add(look, client)
+        future = self._looks.add(partial(self._child.run, look, self._beat), client)
         self._wake.set()
         return future
 
     def _run(self) -> None:
-        try:
-            self._restorer.warm()
-        except Exception:  # it will be tried again for each job, which then says why it failed
-            logger.exception("the default model could not be loaded")
-        cleaned = time.monotonic()
         while True:
-            self._looks.serve()
-            if self._ending.is_set():
-                return
             try:
-                if time.monotonic() - cleaned > CLEAN_SECONDS:
-                    cleaned = time.monotonic()
-                    self._restorer.forget_others(self._jobs.ids())
-                job = self._jobs.claim(self.name)
+                self._looks.serve(self._child.is_up)
+                if self._ending.is_set():
+                    return
+                self._beat()
+                if not self._child.is_up():
+                    self._start()
+                    continue
+                self._forget()
+                # What runs on the way to here may have ended the child, which is no job's fault.
+                job = self._jobs.claim(self.name) if self._child.is_up() else None
                 if job is not None:
                     self._work(job)
                     continue
@@ -166,38 +149,58 @@ class Worker:
                 self._wake.wait(POLL_SECONDS)
             self._wake.clear()
 
+    def _start(self) -> None:
+        try:
+            self._child.start(self._beat)
+        except DiedError:
+            self._ending.wait(RESTART_SECONDS)
+
     def _work(self, job: Job) -> None:
         run = self._current = _Current(job)
+        restore = partial(JobRestorer.restore, job=job)
         try:
-            outcome = self._restorer.restore(job, partial(self._between, run))
+            outcome = self._child.run(restore, self._beat, partial(self._between, run))
+            self._looks.job_had(run.pause())
             if self._jobs.finish(job.id, self.name, **outcome):
                 self._count_done(run, outcome)
-        except _LostError:
-            logger.info("job left: it was deleted, took too long or is another worker's")
-        except _EndingError:
-            self._jobs.give_back(self.name)
+        except LeftError:
+            logger.info("job left: it was deleted, or is another worker's")
+        except DiedError as error:
+            self._interrupted(run, error)
         except FacemendError as error:
             self._fail(job, for_clients(error))
         except MemoryError:
             self._fail(job, f"{job.name}: not enough memory for this photo")
-        except Exception as error:
-            logger.exception("unexpected error in a job")
-            self._fail(job, f"{job.name}: unexpected {type(error).__name__}")
+        except UnexpectedError as error:
+            self._fail(job, f"{job.name}: unexpected {error}")
         finally:
             self._looks.job_had(run.pause())
             self._current = None
 
-    def _between(self, run: _Current, part: str) -> None:
+    def _interrupted(self, run: _Current, error: DiedError) -> None:
+        """The child has ended in the midst of a job."""
+        job = run.job
+        if isinstance(error, TooLongError):
+            limit = self._settings.job_seconds
+            self._fail(job, f"{job.name}: took longer than {limit:g} s, which is the limit")
+        elif run.interrupted or self._ending.is_set():
+            self._jobs.give_back(self.name, tried=False)
+        elif job.attempts < ATTEMPTS:
+            logger.error("job %d is tried again: %s", job.seq, error)
+            self._jobs.give_back(self.name, tried=True)
+        else:
+            hint = "the photo may be too much for this machine's memory"
+            self._fail(job, f"{job.name}: {error} at each of {ATTEMPTS} attempts: {hint}")
+
+    def _between(self, run: _Current, part: str) -> bool:
         """Before each part of a job: let looks pass, and see whether to go on."""
         self._looks.job_had(run.pause())
-        self._looks.serve()
+        self._looks.serve(self._child.is_up)
+        run.interrupted = not self._child.is_up()
         run.go_on()
-        if time.monotonic() > self._deadline:
-            raise _EndingError
-        with suppress(OutputError):  # how far it is cannot be written: it goes on
+        with suppress(OutputError, BusyError):  # how far it is cannot be written: it goes on
             run.lost |= not self._jobs.advance(run.job.id, self.name, part, PROGRESS.get(part, 0.5))
-        if run.lost:
-            raise _LostError
+        return not run.lost
 
     def _fail(self, job: Job, error: str) -> None:
         if self._jobs.fail(job.id, self.name, error):
@@ -207,33 +210,32 @@ class Worker:
     def _count_done(self, run: _Current, outcome: dict[str, Any]) -> None:
         self._jobs.count("jobs_done_total")
         self._jobs.count("faces_restored_total", sum(face["restored"] for face in outcome["faces"]))
-        self._jobs.count("job_seconds_sum", run.seconds())
+        self._jobs.count("job_seconds_sum", run.spent)
         self._jobs.count("job_seconds_count")
         for part, seconds in outcome["seconds"].items():
             self._jobs.count(f'part_seconds_total{{part="{part}"}}', seconds)
 
     def _beat(self) -> None:
-        """Renew the lease of the job that runs, end one that takes too long, and clean up."""
-        cleaned = 0.0
-        while not self._over.wait(self._settings.lease_seconds / 4):
-            try:
-                self._beat_once()
-                if time.monotonic() - cleaned > CLEAN_SECONDS:
-                    cleaned = time.monotonic()
-                    self.clean()
-            except Exception:
-                logger.exception("the queue could not be used")
-
-    def _beat_once(self) -> None:
-        run = self._current
-        if run is None or run.lost:
+        """Every now and then: renew the lease of the job that runs, and clean up."""
+        now = time.monotonic()
+        if now - self._beaten < self._settings.lease_seconds / 4:
             return
-        limit = self._settings.job_seconds
-        if run.seconds() > limit:
-            run.lost = True
-            self._fail(run.job, f"{run.job.name}: took longer than {limit:g} s, which is the limit")
-        elif not self._jobs.renew(run.job.id, self.name):
-            run.lost = True
+        self._beaten = now
+        try:
+            if self._current is not None:
+                self._current.lost |= not self._jobs.renew(self._current.job.id, self.name)
+            if now - self._cleaned > CLEAN_SECONDS:
+                self._cleaned = now
+                self.clean()
+        except Exception:
+            logger.exception("the queue could not be used")
+
+    def _forget(self) -> None:
+        """Every now and then: photos that are deleted go from the child's memory too."""
+        if time.monotonic() - self._forgot > CLEAN_SECONDS:
+            self._forgot = time.monotonic()
+            with suppress(DiedError):  # then it has none
+                self._child.run(JobRestorer.forget_gone, self._beat)
 
     def clean(self) -> None:
         """Delete what has expired."""
