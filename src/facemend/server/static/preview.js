@@ -3,7 +3,7 @@
 import { getPreview } from "./api.js";
 import { isBusy } from "./errors.js";
 
-const KEEP = 8; // pictures that come back without a request
+const KEEP = 26e6; // pixels of pictures that come back without a request
 const PAUSE = 40; // ms; a slider moves in smaller steps
 
 /** `faces` of the API: null where all are restored. */
@@ -75,10 +75,12 @@ export class Preview {
 
   #arrived(wish, bitmap) {
     this.kept.set(wish.key, bitmap);
-    if (this.kept.size > KEEP) {
-      const [oldest] = this.kept.keys();
-      this.kept.get(oldest).close();
-      this.kept.delete(oldest);
+    let pixels = 0;
+    for (const [key, { width, height }] of [...this.kept].reverse()) {
+      pixels += width * height;
+      if (pixels <= KEEP) continue;
+      this.kept.get(key).close();
+      this.kept.delete(key);
     }
     this.onOffline(false);
     if (this.wish === null) return; // a kept picture has been wanted and shown meanwhile

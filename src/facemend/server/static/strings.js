@@ -71,6 +71,20 @@ export const STRINGS = {
   },
   sliderTouchHint: { en: "Drag the divider.", ko: "선을 끌어 보세요." },
   sliderHint: { en: "Drag the divider, or use the arrow keys.", ko: "선을 끌거나 화살표 키로 움직여 보세요." },
+  nearHint: {
+    en: "Drag or arrow keys move the photo; the handle, or Shift and arrow keys, the divider.",
+    ko: "끌거나 화살표 키로 사진을 움직이고, 손잡이나 Shift+화살표 키로 선을 움직여 보세요.",
+  },
+  nearTouchHint: {
+    en: "Drag the photo, or the divider by its handle.",
+    ko: "사진을 끌어 움직이고, 손잡이로 선을 움직여 보세요.",
+  },
+  zoom: { en: "Zoom", ko: "확대" },
+  nearer: { en: "Zoom in", ko: "더 크게" },
+  farther: { en: "Zoom out", ko: "더 작게" },
+  actualLabel: { en: "1:1, actual pixels", ko: "1:1, 실제 픽셀" },
+  fit: { en: "Fit", ko: "맞춤" },
+  percent: { en: "{n} %", ko: "{n} %" },
 
   // how it shall look
   look: { en: "Look", ko: "느낌" },
