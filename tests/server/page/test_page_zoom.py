@@ -97,7 +97,7 @@ def test_two_fingers_zoom_and_one_moves(server, open_page):
     for apart in (0.15, 0.2):
         touch("touchMove", (0.5 - apart, 0.3), (0.5 + apart, 0.3))
     touch("touchEnd")
-    scale, left, top = page.evaluate(SEEN)
+    scale, left, _ = page.evaluate(SEEN)
     assert scale == pytest.approx(2, rel=0.05)
     place = position(page)
     touch("touchStart", (0.3, 0.2))

@@ -5,7 +5,7 @@ import { t } from "./i18n.js";
 import { Preview } from "./preview.js";
 import { change, fail } from "./queue.js";
 import { Viewport } from "./viewport.js";
-import { doing, share } from "./words.js";
+import { doing, share, stillShown } from "./words.js";
 
 const HALF = 50;
 const MOST = 4096; // pixels a side that are asked for, and that any canvas can hold
@@ -39,8 +39,10 @@ const preview = new Preview({
     isThere.after = true;
     arrange();
   },
-  onBusy(busy) {
-    $("renewing").hidden = !busy;
+  onWaiting(waiting) {
+    $("renewing").hidden = waiting === null;
+    frame.setAttribute("aria-busy", String(waiting !== null));
+    write($("renewing-words"), waiting === null ? "" : stillShown(waiting));
   },
   onOffline(offline) {
     if (current === null || current.offline === offline) return;
