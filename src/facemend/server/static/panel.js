@@ -5,7 +5,7 @@ import { explain } from "./errors.js";
 import { clock, t } from "./i18n.js";
 import { again, applyToOthers, change, items, remove } from "./queue.js";
 import { save, saving } from "./saving.js";
-import { pointAt, toggle } from "./stage.js";
+import { addFace, canAddFace, pointAt, toggle } from "./stage.js";
 import { facts, restoredFaces } from "./words.js";
 import { openZoom, renderZoom } from "./zoom.js";
 
@@ -31,6 +31,7 @@ $("again").addEventListener("click", () => again(current));
 $("delete").addEventListener("click", () => remove(current));
 $("download").addEventListener("click", () => save([current], refresh));
 $("download-all").addEventListener("click", () => save(finished(), refresh));
+$("add-face").addEventListener("click", addFace);
 $("apply").addEventListener("click", () => {
   applied = null;
   applied = { item: current, look: lookOf(current), ...applyToOthers(current) };
@@ -78,10 +79,12 @@ function renderResult(item) {
   const size = t("pixels", { width: job.width, height: job.height });
   write($("facts-size"), job.factor > 1 ? `${size} (${t("times", { n: job.factor })})` : size);
   const none = restored(item).length === 0;
-  const notes = [...new Set(job.faces.map((face) => face.reason).filter((reason) => none && reason)), ...job.notes];
+  const reasons = new Set(none ? job.faces.map((face) => face.reason) : []);
+  const notes = [...reasons, ...job.notes.filter((note) => !none || !note.startsWith("no face "))]; // said better here
   const advice = job.faces.length ? [] : [make("li", {}, t("noneHelp"))];
   if (none) advice.unshift(make("li", {}, t(job.factor > 1 ? "noneEnlarged" : "noneFound")));
   $("notes").replaceChildren(...advice, ...notes.map((note) => make("li", { lang: "en" }, note)));
+  $("add-face").hidden = !canAddFace(item);
   $("w").value = item.w;
   $("w").style.setProperty("--fill", `${100 * item.w}%`);
   $("strength").value = item.strength;

@@ -37,6 +37,7 @@ export class Preview {
     if (kept) {
       this.#give(key, item, look, kept);
     } else {
+      this.#tell();
       this.#later(PAUSE);
     }
   }

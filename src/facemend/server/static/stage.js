@@ -1,20 +1,23 @@
 // The picture in the middle: before and after with a divider, faces to choose from, and how far it is.
+import { closeAdder, openAdder, startAdder } from "./adder.js";
 import { getBefore } from "./api.js";
 import { $, draw, isCalm, make, startSlider, write } from "./dom.js";
 import { t } from "./i18n.js";
 import { Preview } from "./preview.js";
-import { change, fail } from "./queue.js";
+import { again, change, fail } from "./queue.js";
 import { Viewport } from "./viewport.js";
 import { doing, share, stillShown } from "./words.js";
 
 const HALF = 50;
 const MOST = 4096; // pixels a side that are asked for, and that any canvas can hold
+const MOST_BOXES = 20; // faces added by hand that the server takes
 const SETTLE = 200; // ms without a change of the zoom before its pixels are asked for
 const HAS_KEYS = matchMedia("(hover: hover)").matches;
 const frame = $("frame");
 const slider = $("slider");
 let current = null;
 let view = "compare";
+let adding = null; // the job to which a face is being added
 let place = HALF; // of the divider
 let shown = ""; // what the canvases hold
 let isThere = { before: false, after: false };
@@ -55,7 +58,7 @@ const preview = new Preview({
 });
 
 const viewport = new Viewport(frame, {
-  isOn: isReady,
+  isOn: () => isReady() && adding === null,
   actual: () => current.job.width / devicePixelRatio / (frame.clientWidth || 1),
   isHandle: ({ clientX: x, clientY: y }) => {
     const { left, right, top, bottom } = frame.querySelector(".handle").getBoundingClientRect();
@@ -66,6 +69,18 @@ const viewport = new Viewport(frame, {
     clearTimeout(settling);
     settling = setTimeout(sharpen, SETTLE);
   },
+});
+
+startAdder({
+  onAdd([x1, y1, x2, y2]) {
+    const { input_width: width, input_height: height } = current.job;
+    const box = [x1 * width, y1 * height, x2 * width, y2 * height].map((value) => value.toFixed(1)).join();
+    const boxes = [...boxesOf(current), box].join(";");
+    current.chosen = null; // faces may have other numbers then
+    endAdding();
+    again(current, { ...current.options, boxes });
+  },
+  onCancel: () => endAdding(),
 });
 
 slider.addEventListener("pointerdown", stopMoving);
@@ -106,6 +121,29 @@ export function renderStage(item) {
   renderProgress(item);
   renderOutlines(item);
   arrange();
+}
+
+const boxesOf = (item) => item.options.boxes?.split(";") ?? [];
+
+/** Whether a face can be added: the photo has to be restored again, which takes its file. */
+export function canAddFace(item) {
+  return item.file !== null && boxesOf(item).length < MOST_BOXES;
+}
+
+/** Let a person draw where a face was missed. */
+export function addFace() {
+  if (!isReady()) return;
+  stopMoving();
+  adding = current.job;
+  openAdder(viewport, ratio());
+  arrange();
+}
+
+function endAdding() {
+  adding = null;
+  closeAdder();
+  arrange();
+  $("add-face").focus();
 }
 
 /** Frame the face with that index for a moment; null: none. */
@@ -180,15 +218,19 @@ function isReady() {
 }
 
 const ratio = () => Number(frame.style.getPropertyValue("--ratio"));
-const isComparing = () => isReady() && moving === 0 && view === "compare";
+const isComparing = () => isReady() && moving === 0 && view === "compare" && adding === null;
 
 /** Where the divider is and what can be done, from all that is known. */
 function arrange() {
   const ready = isReady();
   const faces = current.state === "done" && current.job.faces.length > 0;
-  const choosing = ready && faces && view === "faces";
-  const comparing = ready && !choosing;
-  $("views").hidden = !faces;
+  if (adding && (!ready || adding !== current.job)) {
+    adding = null;
+    closeAdder();
+  }
+  const choosing = ready && faces && view === "faces" && adding === null;
+  const comparing = ready && !choosing && adding === null;
+  $("views").hidden = !faces || adding !== null;
   for (const button of $("views").children) {
     button.setAttribute("aria-pressed", String((button.dataset.view === "faces") === choosing));
   }
@@ -199,7 +241,7 @@ function arrange() {
   $("zoomer").hidden = !ready;
   if (ready) viewport.zoom(viewport.scale); // it may be too near for another photo
   else write($("under"), "");
-  if (choosing) divider.move(0);
+  if (choosing || adding) divider.move(0);
   else if (!ready) divider.move(100);
   else if (revealed.has(current.job) || moving !== 0) {
     if (moving === 0) divider.move(place);
@@ -218,7 +260,8 @@ function renderZoom() {
   $("actual").setAttribute("aria-pressed", String(viewport.isActual));
   $("fit").setAttribute("aria-pressed", String(viewport.isFit));
   const hints = HAS_KEYS ? ["sliderHint", "nearHint"] : ["sliderTouchHint", "nearTouchHint"];
-  write($("under"), frame.classList.contains("choosing") ? t("facesHint") : t(hints[Number(near)]));
+  const choosing = frame.classList.contains("choosing");
+  write($("under"), t(adding ? "boxHint" : choosing ? "facesHint" : hints[Number(near)]));
 }
 
 /** The divider glides from the right to where it was: the first look at a result. */

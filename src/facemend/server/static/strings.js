@@ -119,6 +119,12 @@ export const STRINGS = {
   faceLarger: { en: "Face {n}: before and after, larger", ko: "얼굴 {n}: 복원 전후를 크게 보기" },
   faceLeft: { en: "A face left as it was: {reason}", ko: "그대로 둔 얼굴: {reason}" },
   restoreThis: { en: "Restore this face", ko: "이 얼굴 복원하기" },
+  addFace: { en: "Add a face that was missed", ko: "놓친 얼굴 추가하기" },
+  box: { en: "Box round the face", ko: "얼굴을 둘러싼 상자" },
+  boxHint: {
+    en: "Draw a box round the face; or move it with the arrow keys, and size it with Shift.",
+    ko: "얼굴을 감싸도록 상자를 그려 주세요. 화살표 키로 옮기고, Shift와 함께 크기를 바꿀 수 있습니다.",
+  },
   previousFace: { en: "Previous face", ko: "이전 얼굴" },
   nextFace: { en: "Next face", ko: "다음 얼굴" },
   all: { en: "All", ko: "모두" },
