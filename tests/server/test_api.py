@@ -191,6 +191,14 @@ def test_metadata_can_be_left_out(client, portrait, strip):
         assert not secrets_in(client.get(f"/api/jobs/{job['id']}/{path}").content)
 
 
+def test_a_face_by_hand_is_restored_where_none_is_found(client, blank):
+    job = restored(client, blank, boxes="3,4,20.5,25")
+    (face,) = job["faces"]
+    assert (face["box"], face["restored"]) == ([3, 4, 20.5, 25], True)
+    assert client.get(f"/api/jobs/{job['id']}/faces/0/after", params={"w": 0.2}).status_code == 200
+    assert restored(client, blank)["faces"] == []
+
+
 def test_auto_and_strength(client, portrait):
     small = portrait.resized(0.35)
     job = restored(client, encode_picture(small, "png"), model="compact-256", strength=0.5)
@@ -380,6 +388,11 @@ def test_wrong_parameters_are_422_in_one_line(client, job):
         ({"background": "realesrgan"}, "no background 'realesrgan'; there are: lanczos"),
         ({"aligned": "perhaps"}, "aligned"),
         ({"strip_metadata": "perhaps"}, "strip_metadata"),
+        ({"boxes": "1,2,3"}, "boxes"),
+        ({"boxes": "1,2,-3,4"}, "boxes"),
+        ({"boxes": "9,2,3,4"}, "boxes must be at most 20"),
+        ({"boxes": ";".join(["1,2,3,4"] * 21)}, "boxes must be at most 20"),
+        ({"boxes": "5000,2,6000,4"}, "box 1 of a face lies outside the photo"),
     ],
 )
 def test_wrong_wishes_are_422_and_leave_nothing(client, blank, fields, word):

@@ -13,6 +13,7 @@ from facemend.faces.select import select
 from facemend.faces.template import template_points
 from facemend.faces.warp import resize_matrix, scale_of
 from facemend.imaging import Header, Picture, is_gray, is_toned, resize
+from facemend.photo.added import add_faces
 from facemend.photo.networks import Networks
 from facemend.photo.options import UPSCALES, RestoreOptions
 from facemend.photo.prepared import SkippedFace
@@ -119,12 +120,14 @@ def find_faces(
 
     Raises:
         InputError: there is no detector, or no face of an index that is asked for.
+        ConfigError: a box lies outside the photo.
         BackendError: the detector failed.
     """
     if networks.detector is None:
         raise InputError("this restorer was made for aligned crops only: make one with aligned=False")
     with clock("detect"):
         found = networks.detector.detect(image)
+        found, blind = add_faces(image, found, options.boxes, networks.detector)
     chosen, skipped = _choose(found, options, (image.shape[1], image.shape[0]))
     aligned = []
     with clock("align"):
@@ -137,8 +140,12 @@ def find_faces(
     if isinstance(options.faces, tuple):
         found_faces = found_faces.only(options.faces)
     factor = take_factor((image.shape[1], image.shape[0]), found_faces.aligned, options)
-    notes = () if aligned else (_nothing_done(found, factor, done),)
-    return replace(found_faces, notes=notes, factor=factor)
+    notes = [] if aligned else [_nothing_done(found, factor, done)]
+    if blind:
+        notes.append(
+            f"boxes by hand in which no face was seen: {blind}; taken as upright faces that fill them"
+        )
+    return replace(found_faces, notes=tuple(notes), factor=factor)
 
 
 def _choose(

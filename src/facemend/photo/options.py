@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from math import isfinite
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
@@ -16,7 +17,10 @@ Backend = Literal["onnx", "torch"]
 Precision = Literal["fp32", "bf16"]
 FaceChoice = Literal["all", "largest", "center"]
 Background = Literal["lanczos", "realesrgan"]
+BoxByHand = tuple[float, float, float, float]
+"""x1, y1, x2, y2 of a face in pixels of the upright photo; the first is the corner at the top left."""
 UPSCALES = (1, 2, 4)
+MAX_BOXES = 20
 DEFAULT_MODEL = "compact-256"
 
 
@@ -28,6 +32,7 @@ class RestoreSettings(TypedDict, total=False):
     upscale: int | Literal["auto"]
     background: Background
     faces: FaceChoice | tuple[int, ...]
+    boxes: tuple[BoxByHand, ...]
     aligned: bool
     model: str
     threads: int
@@ -55,6 +60,8 @@ class RestoreOptions:
             realesrgan (a network that draws edges anew, some half a minute a megapixel on a CPU).
         faces: which faces to restore: all, the largest one, the one nearest to the centre; or indices of
             those that `all` takes, from left to right and from 0 on, as `Restorer.redo` has them.
+        boxes: further faces of one photo, by hand, where the detector misses them; at most 20. See
+            `facemend.photo.added`.
         aligned: the pictures are aligned face crops (any size): restore each as one face, paste nothing.
         model: name of a restoration model that ships with facemend, or the folder of another one.
         threads: CPU threads for the networks; 0 lets the runtime choose.
@@ -80,6 +87,7 @@ class RestoreOptions:
     upscale: int | Literal["auto"] = "auto"
     background: Background = "lanczos"
     faces: FaceChoice | tuple[int, ...] = "all"
+    boxes: tuple[BoxByHand, ...] = ()
     aligned: bool = False
     model: str = DEFAULT_MODEL
     threads: int = 0
@@ -102,6 +110,12 @@ class RestoreOptions:
             ("background", self.background in get_args(Background), "lanczos or realesrgan"),
             ("faces", _are_faces(self.faces), "all, largest, center or a tuple of indices"),
             ("faces", not (self.aligned and self.by_index), "all with aligned, which is one face each"),
+            (
+                "boxes",
+                _are_boxes(self.boxes),
+                f"at most {MAX_BOXES} of (x1, y1, x2, y2), x1 < x2 and y1 < y2",
+            ),
+            ("boxes", not (self.aligned and self.boxes), "empty with aligned, which is one face each"),
             ("aligned", isinstance(self.aligned, bool), "True or False"),
             ("model", isinstance(self.model, str) and self.model != "", "the name of a model"),
             ("threads", _is_int(self.threads) and 0 <= self.threads <= 1024, "from 0 (automatic) to 1024"),
@@ -172,6 +186,15 @@ def _are_faces(value: object) -> bool:
     if isinstance(value, tuple):
         return bool(value) and all(_is_int(index) and index >= 0 for index in value)
     return value in get_args(FaceChoice)
+
+
+def _are_boxes(value: object) -> bool:
+    def is_box(box: object) -> bool:
+        if not (isinstance(box, tuple) and len(box) == 4 and all(map(_is_number, box))):
+            return False
+        return all(map(isfinite, box)) and box[0] < box[2] and box[1] < box[3]
+
+    return isinstance(value, tuple) and len(value) <= MAX_BOXES and all(map(is_box, value))
 
 
 def _is_upscale(value: object) -> bool:

@@ -45,7 +45,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL DEFAULT 'queued',
     name TEXT NOT NULL, format TEXT NOT NULL, input_width INTEGER NOT NULL, input_height INTEGER NOT NULL,
     w REAL NOT NULL, strength REAL NOT NULL, upscale NOT NULL, model TEXT NOT NULL, background TEXT NOT NULL,
-    aligned INTEGER NOT NULL, strip_metadata INTEGER NOT NULL, created REAL NOT NULL, expires REAL NOT NULL,
+    boxes TEXT NOT NULL, aligned INTEGER NOT NULL, strip_metadata INTEGER NOT NULL,
+    created REAL NOT NULL, expires REAL NOT NULL,
     client TEXT NOT NULL, turn INTEGER NOT NULL DEFAULT 0,
     worker TEXT, seen REAL, attempts INTEGER NOT NULL DEFAULT 0,
     part TEXT, progress REAL NOT NULL DEFAULT 0, error TEXT, suffix TEXT NOT NULL DEFAULT '',
@@ -96,7 +97,7 @@ class Jobs:
         now = time.time()
         values = {name: getattr(order, name) for name in ORDER}
         values |= {name: getattr(order.options, name) for name in OPTIONS}
-        values |= {"created": now, "expires": now + self._keep}
+        values |= {"boxes": json.dumps(order.options.boxes), "created": now, "expires": now + self._keep}
         with self._db.transaction() as db:
             self._refuse_if_full(db, order.client, 0, 0)
             row = db.execute(

@@ -11,7 +11,7 @@ from facemend.errors import FacemendError
 from facemend.photo.options import RestoreOptions
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
-JSON = ("faces", "notes", "seconds")
+JSON = ("faces", "notes", "seconds", "boxes")
 """Columns whose values are texts of JSON."""
 
 
@@ -90,7 +90,7 @@ class Job(Order):
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-OPTIONS = ("w", "strength", "upscale", "model", "background", "aligned", "strip_metadata")
+OPTIONS = ("w", "strength", "upscale", "model", "background", "boxes", "aligned", "strip_metadata")
 """Fields of `RestoreOptions` that clients choose; each has a column, `upscale` one of numbers and text."""
 ORDER = tuple(item.name for item in fields(Order) if item.name != "options")
 COLUMNS = ", ".join([*(item.name for item in fields(Job) if item.name != "options"), *OPTIONS])
@@ -100,5 +100,6 @@ def job_of(row: sqlite3.Row) -> Job:
     """The job that a row with `COLUMNS` is."""
     values = dict(row)
     values |= {name: json.loads(values[name]) for name in JSON}
+    values["boxes"] = tuple(map(tuple, values["boxes"]))
     values |= {name: bool(values[name]) for name in ("aligned", "strip_metadata")}
     return Job(options=RestoreOptions(**{name: values.pop(name) for name in OPTIONS}), **values)

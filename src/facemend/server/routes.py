@@ -16,7 +16,14 @@ from starlette.concurrency import run_in_threadpool
 from facemend import __version__
 from facemend.errors import FacemendError, OutputError
 from facemend.imaging import WRITABLE, readable_suffixes
-from facemend.photo.options import DEFAULT_MODEL, UPSCALES, RestoreOptions, make_options, read_upscale
+from facemend.photo.options import (
+    DEFAULT_MODEL,
+    MAX_BOXES,
+    UPSCALES,
+    RestoreOptions,
+    make_options,
+    read_upscale,
+)
 from facemend.server.clients import client_name
 from facemend.server.metrics import CONTENT_TYPE, exposition
 from facemend.server.orders import DONE, FAILED, QUEUED, RUNNING, Job
@@ -39,6 +46,9 @@ def _content(*kinds: str) -> dict[str, Any]:
     return {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}}
 
 
+_NUMBER = r"[0-9]{1,6}(\.[0-9]{1,3})?"
+_BOX = rf"{_NUMBER}(,{_NUMBER}){{3}}"
+_BOXES = rf"^({_BOX}(;{_BOX})*)?$"
 _TOKEN = _errors(401, 429)
 _JOB = {**_TOKEN, **_errors(404, 422)}
 _LOOK = {**_JOB, **_errors(409, 503)}
@@ -134,15 +144,24 @@ def add(
     background: Annotated[
         str, Form(max_length=100, description="What enlarges the photo; a name of `/api/info`.")
     ] = RestoreOptions().background,
+    boxes: Annotated[
+        str,
+        Form(
+            max_length=1000,
+            pattern=_BOXES,
+            description=f"Faces by hand, pixels of the upright photo: x1,y1,x2,y2;... {MAX_BOXES} at most.",
+        ),
+    ] = "",
     aligned: Annotated[bool, Form(description="The photo is an aligned face crop.")] = False,
     strip_metadata: Annotated[
         bool, Form(description="The result holds no EXIF, XMP, IPTC and texts (place, camera, names).")
     ] = False,
 ) -> JobOut:
     """Queue a photo."""
-    wanted = {"w": w, "strength": strength, "upscale": read_upscale(upscale), "model": model}
+    wanted: dict[str, Any] = {"w": w, "strength": strength, "upscale": read_upscale(upscale)}
+    wanted |= {"model": model, "background": background, "boxes": _boxes(boxes), "aligned": aligned}
+    wanted["strip_metadata"] = strip_metadata
     try:
-        wanted |= {"background": background, "aligned": aligned, "strip_metadata": strip_metadata}
         options = make_options(None, wanted)
         client = client_name(request.scope["client"])
         job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, options, client)
@@ -276,6 +295,10 @@ def _looked(job: Job, w: float | None, strength: float | None) -> Job:
     given = {"w": w, "strength": strength}
     changed = {name: value for name, value in given.items() if value is not None}
     return replace(job, options=make_options(job.options, changed))
+
+
+def _boxes(text: str) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(map(float, box.split(","))) for box in text.split(";") if box)
 
 
 def _indices(faces: str | None) -> list[int] | None:

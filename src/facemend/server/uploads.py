@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from facemend.errors import ConfigError, OutputError, TooLargeError
 from facemend.imaging import read_header
+from facemend.photo.added import check_boxes
 from facemend.photo.find import check_size
 from facemend.photo.options import RestoreOptions
 from facemend.server.orders import Job, Order
@@ -79,6 +80,7 @@ def accept(
             check_size(header, replace(options, max_pixels=limit))
         except TooLargeError as error:
             raise TooLargeError(f"{name}: {error}") from None
+        check_boxes(options.boxes, header.width, header.height)
         order = Order(
             id=job,
             name=name,

@@ -136,6 +136,8 @@ def _check_options(options: RestoreOptions, span: Span) -> None:
         raise ConfigError("aligned goes with photos only: the faces of a film are found in its frames")
     if options.by_index:
         raise ConfigError("faces by number go with one photo only: they come and go in a film")
+    if options.boxes:
+        raise ConfigError("boxes go with one photo only: faces move in a film")
     if options.background != "lanczos":
         raise ConfigError(f"background must be lanczos with films, got {options.background}")
     start, end = span.start, span.end

@@ -1,6 +1,7 @@
 """The page in a real browser against a real server: from the photo to the download."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -133,6 +134,7 @@ def test_a_late_picture_does_not_replace_a_newer_one(page):
     page.get_by_role("button", name="Faithful").click()
     while not held:
         page.wait_for_timeout(20)
+    page.get_by_text("Still showing w = 0.50").wait_for()
     page.get_by_role("button", name="Balanced").click()
     with page.expect_response("**/preview?w=1&*") as late:
         held[0].continue_()
@@ -232,12 +234,50 @@ def test_two_photos_at_once(page):
     assert page.inner_text("#name") == "portrait.jpg"
     assert page.inner_text("#facts-size") == f"640 {TIMES} 800 pixels"
     page.wait_for_selector("#frame.comparing")
-    names = []
-    page.on("download", lambda download: names.append(download.suggested_filename))
-    page.get_by_role("button", name="Download all (2)").click()
-    while len(names) < 2:
-        page.wait_for_timeout(50)
-    assert names == ["example_restored.jpg", "portrait_restored.jpg"]
+
+
+def test_all_in_one_zip(page, server):
+    jobs = []
+    page.on("response", lambda answer: answer.request.method == "POST" and jobs.append(answer.json()["id"]))
+    content = EXAMPLE.read_bytes()
+    put(page, photo(content, "할머니.jpg"), photo(PORTRAIT.read_bytes(), "a.jpg"), photo(content, "A.jpg"))
+    wait_done(page, 3)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download all (3) as ZIP").click()
+    assert download.value.suggested_filename == "facemend.zip"
+    archive = zipfile.ZipFile(download.value.path())
+    assert archive.testzip() is None
+    assert archive.namelist() == ["할머니_restored.jpg", "a_restored.jpg", "A_restored (2).jpg"]
+    results = {server.client.get(f"/api/jobs/{job}/result").content for job in jobs}
+    assert {archive.read(name) for name in archive.namelist()} == results
+    assert archive.infolist()[0].date_time[0] >= 2026
+
+
+def test_the_look_of_one_for_all(page):
+    put(page, EXAMPLE, PORTRAIT)
+    wait_done(page, 2)
+    page.get_by_role("button", name="Faithful").click()
+    page.focus("#strength")
+    page.keyboard.press("Home")
+    page.click("#upscale [value='1']")
+    wait_done(page, 2)
+    assert page.inner_text("#applied") == ""
+    page.get_by_role("button", name="Apply to all photos").click()
+    assert page.inner_text("#applied") == "1 other photo now has this look, strength and size."
+    page.get_by_role("button", name="portrait.jpg").click()
+    wait_done(page, 2)
+    assert (page.inner_text("#w-value"), page.inner_text("#strength-value")) == ("w = 1.00", "0 %")
+    assert page.get_attribute("#upscale [value='1']", "aria-pressed") == "true"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_download_is_in_sight(page, count):
+    page.set_viewport_size({"width": 1280, "height": 800})
+    put(page, *[photo(two_people(), "two.jpg")] * count)
+    wait_done(page, count)
+    box = page.locator("#download").bounding_box()
+    assert box["y"] + box["height"] <= 800
+    assert page.evaluate("scrollY") == 0
 
 
 def test_dropped_and_pasted(page):
@@ -274,6 +314,9 @@ def test_a_photo_without_faces_is_left(page):
     put(page, photo(buffer.getvalue(), "meadow.png", "image/png"))
     wait_done(page)
     assert page.inner_text("#facts-title") == "No face found"
+    assert page.get_by_role("button", name="meadow.png, no face found").is_visible()
+    assert "bare" in page.get_attribute(".thumb", "class")
+    assert "try a larger scan" in page.inner_text("#notes")
     assert page.is_hidden("#look")
     assert page.is_visible("#download")
 
@@ -306,3 +349,29 @@ def test_strength_is_live_and_auto_is_the_size_unless_another_is_chosen(page, se
     page.reload()
     wait_done(page)
     assert page.inner_text("#strength-value") == "0 %"
+
+
+@pytest.mark.parametrize("by", ["mouse", "keys"])
+def test_a_face_that_was_missed_is_added_by_hand(page, server, by):
+    buffer = io.BytesIO()
+    Image.new("RGB", (400, 300), (120, 90, 60)).save(buffer, "png")
+    put(page, photo(buffer.getvalue(), "hard.png", "image/png"))
+    wait_done(page)
+    page.get_by_role("button", name="Add a face that was missed").click()
+    assert "Draw a box" in page.inner_text("#under")
+    box = page.locator("#frame").bounding_box()
+    with page.expect_response(lambda answer: answer.request.method == "POST") as posted:
+        if by == "mouse":
+            page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.25)
+            page.mouse.down()
+            page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.75, steps=3)
+            page.mouse.up()
+            page.get_by_role("button", name="Restore this face").click()
+        else:
+            for key in ("ArrowLeft", "Shift+ArrowRight", "Shift+ArrowDown", "Enter"):
+                page.keyboard.press(key)
+    page.get_by_text("1 face restored", exact=True).wait_for()
+    (face,) = server.client.get(f"/api/jobs/{posted.value.json()['id']}").json()["faces"]
+    assert face["box"] == pytest.approx(
+        [100, 75, 200, 225] if by == "mouse" else [147, 90, 245, 216], abs=1.5
+    )

@@ -32,6 +32,10 @@ def test_a_phone_needs_no_sideways_scrolling(server, open_page, language):
     put(page, EXAMPLE, EXAMPLE, EXAMPLE, EXAMPLE)
     wait_done(page, 5)
     assert page.evaluate(too_wide) <= 0
+    page.click("#add-face")
+    zoom, actions = (page.locator(name).bounding_box() for name in ("#zoomer", "#adder-actions"))
+    assert actions["y"] + actions["height"] <= zoom["y"]
+    page.keyboard.press("Escape")
     page.locator("#cards button").first.click()
     assert page.evaluate(too_wide) <= 0
 

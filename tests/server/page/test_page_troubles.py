@@ -84,6 +84,19 @@ def test_an_expired_photo_says_so_and_can_be_done_again(page, server):
     wait_done(page)
 
 
+def test_a_download_that_fails_says_why_and_keeps_the_photo(page):
+    restored(page)
+    page.route("**/result?*", lambda route: route.fulfill(status=507, json={"detail": "the disk is full"}))
+    page.click("#download")
+    page.get_by_text("example.jpg was not downloaded. The server has no room left. Delete a photo").wait_for()
+    assert page.is_visible("#frame.comparing")
+    page.problems.clear()
+    page.unroute("**/result?*")
+    with page.expect_download():
+        page.click("#download")
+    assert page.inner_text("#save-problem") == ""
+
+
 def test_delete_takes_the_photo_off_the_server(page, server):
     job = restored(page)
     with page.expect_response(lambda answer: answer.request.method == "DELETE"):

@@ -67,21 +67,31 @@ export async function getPreview(id, { w, strength, faces, side }, signal) {
   return (await request(jobPath(id, "/preview"), { query: { w, strength, faces, side }, signal })).blob();
 }
 
-/** The photo as it was, in the same shape. Tried again while the server is busy. */
-export async function getBefore(id, side, signal, tries = 8) {
-  try {
-    return await (await request(jobPath(id, "/before"), { query: { side }, signal })).blob();
-  } catch (error) {
-    if (signal.aborted || tries <= 1 || ![0, 503].includes(error.status)) throw error;
-    await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter ?? 1)));
-    return getBefore(id, side, signal, tries - 1);
-  }
+/** The photo as it was, in the same shape. */
+export function getBefore(id, side, signal) {
+  return patiently(async () => (await request(jobPath(id, "/before"), { query: { side }, signal })).blob(), signal);
 }
 
 /** The restored photo itself and the name to save it under. */
-export async function getResult(id, { w, strength, faces }) {
-  const response = await request(jobPath(id, "/result"), { query: { w, strength, faces } });
-  return { blob: await response.blob(), name: fileName(response.headers.get("Content-Disposition") ?? "") };
+export function getResult(id, { w, strength, faces }) {
+  return patiently(async () => {
+    const response = await request(jobPath(id, "/result"), { query: { w, strength, faces } });
+    const blob = await response.blob().catch(() => {
+      throw new ApiError(0); // it broke off
+    });
+    return { blob, name: fileName(response.headers.get("Content-Disposition") ?? "") };
+  });
+}
+
+/** Ask again while the server is busy or away, for some seconds. */
+async function patiently(ask, signal, tries = 8) {
+  try {
+    return await ask();
+  } catch (error) {
+    if (signal?.aborted || tries <= 1 || ![0, 429, 503].includes(error.status)) throw error;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter ?? 1)));
+    return patiently(ask, signal, tries - 1);
+  }
 }
 
 /** Address of an aligned face; `when` is "before" or "after". */

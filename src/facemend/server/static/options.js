@@ -1,7 +1,7 @@
 // Size, background, model and metadata: for the photos to come, and for the one that is shown.
 import { $, make, write } from "./dom.js";
 import { t } from "./i18n.js";
-import { again } from "./queue.js";
+import { again, fits } from "./queue.js";
 import { info } from "./server.js";
 
 /** What further photos are restored with. */
@@ -49,8 +49,7 @@ export function renderOptions(item) {
     const auto = button.value === "auto";
     write(button, auto ? t("auto") : n === 1 ? t("timesOne") : t("times", { n }));
     button.setAttribute("aria-pressed", String(button.value === String(options.upscale)));
-    const pixels = item?.job && !bare && !auto ? item.job.input_width * item.job.input_height * n * n : 0;
-    button.disabled = pixels > info.max_pixels;
+    button.disabled = item !== null && !bare && !fits(item, auto ? "auto" : n);
   }
   $("background-row").hidden = info.backgrounds.length < 2 || options.upscale === 1;
   $("model-row").hidden = info.models.length < 2;

@@ -1,18 +1,18 @@
 // Beside the picture: what came of it, how it shall look, its faces, and taking it home.
-import { faceUrl, getResult } from "./api.js";
+import { faceUrl } from "./api.js";
 import { $, make, write } from "./dom.js";
 import { explain } from "./errors.js";
 import { clock, t } from "./i18n.js";
-import { again, change, fail, items, remove } from "./queue.js";
-import { facesOf } from "./preview.js";
-import { pointAt, toggle } from "./stage.js";
-import { facts } from "./words.js";
+import { again, applyToOthers, change, items, remove } from "./queue.js";
+import { save, saving } from "./saving.js";
+import { addFace, canAddFace, pointAt, toggle } from "./stage.js";
+import { facts, restoredFaces } from "./words.js";
 import { openZoom, renderZoom } from "./zoom.js";
 
 const SETTLE = 250; // ms without a change before the small faces follow
 let current = null;
 let settling = null;
-let saving = 0; // downloads that are being made
+let applied = null; // {item, others, same}: whose look went to the others
 
 /** What the page remembers for the next photo. */
 export const habits = { w: 0.5, strength: 1 };
@@ -29,10 +29,18 @@ $("all").addEventListener("click", () => change(current, { chosen: new Set(resto
 $("none").addEventListener("click", () => change(current, { chosen: new Set() }));
 $("again").addEventListener("click", () => again(current));
 $("delete").addEventListener("click", () => remove(current));
-$("download").addEventListener("click", () => save([current]));
-$("download-all").addEventListener("click", () => save(finished()));
+$("download").addEventListener("click", () => save([current], refresh));
+$("download-all").addEventListener("click", () => save(finished(), refresh));
+$("add-face").addEventListener("click", addFace);
+$("apply").addEventListener("click", () => {
+  applied = null;
+  applied = { item: current, look: lookOf(current), ...applyToOthers(current) };
+  renderPanel(current);
+});
 
-const restored = (item) => item.job.faces.filter((face) => face.restored);
+const restored = (item) => restoredFaces(item.job);
+const refresh = () => items.includes(current) && renderPanel(current);
+const lookOf = ({ w, strength, options }) => JSON.stringify([w, strength, options]);
 const finished = () => items.filter((item) => item.state === "done");
 
 function setW(w) {
@@ -49,6 +57,7 @@ export function renderPanel(item) {
   $("look").hidden = !done || restored(item).length === 0;
   $("faces").hidden = $("look").hidden;
   if (done) renderResult(item);
+  renderApply(item, done);
   renderActions(item, done);
   renderZoom(item);
 }
@@ -70,9 +79,12 @@ function renderResult(item) {
   const size = t("pixels", { width: job.width, height: job.height });
   write($("facts-size"), job.factor > 1 ? `${size} (${t("times", { n: job.factor })})` : size);
   const none = restored(item).length === 0;
-  const notes = none ? [t(job.factor > 1 ? "noneEnlarged" : "noneFound")] : job.notes;
-  $("notes").lang = none ? "" : "en";
-  $("notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
+  const reasons = new Set(none ? job.faces.map((face) => face.reason) : []);
+  const notes = [...reasons, ...job.notes.filter((note) => !none || !note.startsWith("no face "))]; // said better here
+  const advice = job.faces.length ? [] : [make("li", {}, t("noneHelp"))];
+  if (none) advice.unshift(make("li", {}, t(job.factor > 1 ? "noneEnlarged" : "noneFound")));
+  $("notes").replaceChildren(...advice, ...notes.map((note) => make("li", { lang: "en" }, note)));
+  $("add-face").hidden = !canAddFace(item);
   $("w").value = item.w;
   $("w").style.setProperty("--fill", `${100 * item.w}%`);
   $("strength").value = item.strength;
@@ -138,31 +150,25 @@ function follow(item) {
   }
 }
 
+function renderApply(item, done) {
+  $("apply").hidden = !done || items.length < 2;
+  // What was said holds as long as nothing is changed.
+  if (applied && (applied.item !== item || applied.look !== lookOf(item))) applied = null;
+  const kept = applied?.kept ? ` ${t("applyKept", { n: applied.kept })}` : "";
+  write($("applied"), applied ? t("applied", { n: applied.others }) + kept : "");
+}
+
 function renderActions(item, done) {
+  const { now, failures } = saving;
   $("download").hidden = !done;
-  $("download").disabled = $("download-all").disabled = saving > 0;
-  write($("download-words"), t(saving > 0 ? "downloading" : "download"));
+  $("download").disabled = $("download-all").disabled = now !== null;
+  write($("download-words"), now === null ? t("download") : t(now.all > 1 ? "downloadingOf" : "downloading", now));
+  const told = failures.map(({ name, problem }) => ({ name, ...explain(problem) }));
+  write($("save-problem"), told.map(({ name, title, fix }) => t("notSaved", { name, title, fix })).join(" "));
   const all = finished().length;
   $("download-all").hidden = all < 2;
   write($("download-all"), t("downloadAll", { n: all }));
   write($("until"), done ? t("until", { time: clock(item.job.expires) }) : "");
   const still = { done: "delete", failed: "remove", expired: "remove" };
   write($("delete"), t(still[item.state] ?? "cancel"));
-}
-
-async function save(chosen) {
-  saving += 1;
-  renderPanel(current);
-  for (const item of chosen) {
-    try {
-      const { blob, name } = await getResult(item.job.id, { w: item.w, strength: item.strength, faces: facesOf(item) });
-      const link = make("a", { href: URL.createObjectURL(blob), download: name });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    } catch (error) {
-      fail(item, error);
-    }
-  }
-  saving -= 1;
-  if (items.includes(current)) renderPanel(current);
 }

@@ -69,6 +69,30 @@ export function change(item, { w = item.w, strength = item.strength, chosen = it
   onChange(item);
 }
 
+/**
+ * Give w, strength and size of a photo to all others. Those whose size changes are restored again; {others, kept}: how
+ * many there are, and how many of them keep their size, as the file is here no longer or the result would be too large.
+ */
+export function applyToOthers(item) {
+  const { w, strength } = item;
+  const upscale = item.options.upscale ?? item.job.upscale;
+  const others = items.filter((each) => each !== item);
+  let kept = 0;
+  for (const other of others) {
+    change(other, { w, strength });
+    if (String(other.options.upscale ?? other.job?.upscale) === String(upscale)) continue;
+    if (other.problem) other.options = { ...other.options, upscale }; // for another try
+    else if (other.file && fits(other, upscale)) again(other, { ...other.options, upscale });
+    else kept += 1;
+  }
+  return { others: others.length, kept };
+}
+
+/** Whether a photo may be enlarged so; before the server has seen it nobody knows. */
+export function fits({ job }, upscale) {
+  return upscale === "auto" || !job || job.input_width * job.input_height * upscale ** 2 <= info.max_pixels;
+}
+
 /** Take a photo out of the list and off the server. */
 export function remove(item) {
   forget(item);

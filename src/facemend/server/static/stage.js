@@ -1,20 +1,28 @@
 // The picture in the middle: before and after with a divider, faces to choose from, and how far it is.
+import { closeAdder, openAdder, startAdder } from "./adder.js";
 import { getBefore } from "./api.js";
 import { $, draw, isCalm, make, startSlider, write } from "./dom.js";
 import { t } from "./i18n.js";
 import { Preview } from "./preview.js";
-import { change, fail } from "./queue.js";
-import { doing, share } from "./words.js";
+import { again, change, fail } from "./queue.js";
+import { Viewport } from "./viewport.js";
+import { doing, share, stillShown } from "./words.js";
 
 const HALF = 50;
+const MOST = 4096; // pixels a side that are asked for, and that any canvas can hold
+const MOST_BOXES = 20; // faces added by hand that the server takes
+const SETTLE = 200; // ms without a change of the zoom before its pixels are asked for
 const HAS_KEYS = matchMedia("(hover: hover)").matches;
 const frame = $("frame");
 const slider = $("slider");
 let current = null;
 let view = "compare";
+let adding = null; // the job to which a face is being added
 let place = HALF; // of the divider
 let shown = ""; // what the canvases hold
 let isThere = { before: false, after: false };
+let beforeSide = 0; // what the photo before was asked for with
+let settling = null;
 let moving = 0; // the animation that runs
 const revealed = new WeakSet(); // jobs that have been uncovered once
 
@@ -34,8 +42,10 @@ const preview = new Preview({
     isThere.after = true;
     arrange();
   },
-  onBusy(busy) {
-    $("renewing").hidden = !busy;
+  onWaiting(waiting) {
+    $("renewing").hidden = waiting === null;
+    frame.setAttribute("aria-busy", String(waiting !== null));
+    write($("renewing-words"), waiting === null ? "" : stillShown(waiting));
   },
   onOffline(offline) {
     if (current === null || current.offline === offline) return;
@@ -47,6 +57,32 @@ const preview = new Preview({
   },
 });
 
+const viewport = new Viewport(frame, {
+  isOn: () => isReady() && adding === null,
+  actual: () => current.job.width / devicePixelRatio / (frame.clientWidth || 1),
+  isHandle: ({ clientX: x, clientY: y }) => {
+    const { left, right, top, bottom } = frame.querySelector(".handle").getBoundingClientRect();
+    return x >= left && x <= right && y >= top && y <= bottom;
+  },
+  onChange() {
+    renderZoom();
+    clearTimeout(settling);
+    settling = setTimeout(sharpen, SETTLE);
+  },
+});
+
+startAdder({
+  onAdd([x1, y1, x2, y2]) {
+    const { input_width: width, input_height: height } = current.job;
+    const box = [x1 * width, y1 * height, x2 * width, y2 * height].map((value) => value.toFixed(1)).join();
+    const boxes = [...boxesOf(current), box].join(";");
+    current.chosen = null; // faces may have other numbers then
+    endAdding();
+    again(current, { ...current.options, boxes });
+  },
+  onCancel: () => endAdding(),
+});
+
 slider.addEventListener("pointerdown", stopMoving);
 slider.addEventListener("keydown", stopMoving);
 for (const button of $("views").children) {
@@ -56,8 +92,13 @@ for (const button of $("views").children) {
     renderStage(current);
   });
 }
+$("nearer").addEventListener("click", viewport.nearer);
+$("farther").addEventListener("click", viewport.farther);
+$("actual").addEventListener("click", () => viewport.zoom(viewport.actual()));
+$("fit").addEventListener("click", () => viewport.zoom(1));
 new ResizeObserver(() => {
-  if (current?.state === "done") preview.show(current, side());
+  sharpen();
+  if (isReady()) renderZoom();
 }).observe(frame);
 
 /** Show a photo as it is now. */
@@ -82,6 +123,29 @@ export function renderStage(item) {
   arrange();
 }
 
+const boxesOf = (item) => item.options.boxes?.split(";") ?? [];
+
+/** Whether a face can be added: the photo has to be restored again, which takes its file. */
+export function canAddFace(item) {
+  return item.file !== null && boxesOf(item).length < MOST_BOXES;
+}
+
+/** Let a person draw where a face was missed. */
+export function addFace() {
+  if (!isReady()) return;
+  stopMoving();
+  adding = current.job;
+  openAdder(viewport, ratio());
+  arrange();
+}
+
+function endAdding() {
+  adding = null;
+  closeAdder();
+  arrange();
+  $("add-face").focus();
+}
+
 /** Frame the face with that index for a moment; null: none. */
 export function pointAt(index) {
   for (const outline of $("outlines").children) {
@@ -93,7 +157,17 @@ export function pointAt(index) {
 function side() {
   const box = frame.getBoundingClientRect();
   const pixels = Math.max(box.width, box.height) * Math.min(devicePixelRatio, 2);
-  return Math.min(1792, Math.max(512, 256 * Math.ceil(pixels / 256)));
+  const fit = Math.min(1792, Math.max(512, 256 * Math.ceil(pixels / 256)));
+  if (viewport.scale <= 1 || !current.job) return fit;
+  const all = Math.min(MOST, Math.max(current.job.width, current.job.height));
+  return Math.max(fit, Math.min(all, 1024 * Math.ceil((pixels * viewport.scale) / 1024)));
+}
+
+/** The pixels that the zoom can show, of both pictures. */
+function sharpen() {
+  if (current?.state !== "done") return;
+  preview.show(current, side());
+  if (side() > beforeSide) loadBefore(current);
 }
 
 function shape(item) {
@@ -115,34 +189,48 @@ function begin(item, done) {
   for (const canvas of [$("before"), $("after")]) canvas.width = canvas.height = 0;
   if (sameShape) draw($("before"), item.picture);
   $("blank").hidden = Boolean(sameShape);
-  if (!done) return;
+  beforeSide = 0;
+  if (done) loadBefore(item);
+}
+
+function loadBefore(item) {
   const { job, controller } = item;
-  getBefore(job.id, side(), controller.signal)
+  const asked = side();
+  beforeSide = asked;
+  getBefore(job.id, asked, controller.signal)
     .then(createImageBitmap)
     .then((picture) => {
-      if (current !== item || item.job !== job) return;
-      draw($("before"), picture);
+      if (current === item && item.job === job && asked === beforeSide) {
+        draw($("before"), picture);
+        isThere.before = true;
+        $("blank").hidden = true;
+        arrange();
+      }
       picture.close();
-      isThere.before = true;
-      $("blank").hidden = true;
-      arrange();
     })
     .catch((error) => {
       if (!controller.signal.aborted && item.job === job && item.state === "done") fail(item, error);
     });
 }
 
+function isReady() {
+  return current?.state === "done" && isThere.before && isThere.after;
+}
+
 const ratio = () => Number(frame.style.getPropertyValue("--ratio"));
-const isReady = () => current?.state === "done" && isThere.before && isThere.after;
-const isComparing = () => isReady() && moving === 0 && view === "compare";
+const isComparing = () => isReady() && moving === 0 && view === "compare" && adding === null;
 
 /** Where the divider is and what can be done, from all that is known. */
 function arrange() {
   const ready = isReady();
   const faces = current.state === "done" && current.job.faces.length > 0;
-  const choosing = ready && faces && view === "faces";
-  const comparing = ready && !choosing;
-  $("views").hidden = !faces;
+  if (adding && (!ready || adding !== current.job)) {
+    adding = null;
+    closeAdder();
+  }
+  const choosing = ready && faces && view === "faces" && adding === null;
+  const comparing = ready && !choosing && adding === null;
+  $("views").hidden = !faces || adding !== null;
   for (const button of $("views").children) {
     button.setAttribute("aria-pressed", String((button.dataset.view === "faces") === choosing));
   }
@@ -150,8 +238,10 @@ function arrange() {
   frame.classList.toggle("choosing", choosing);
   slider.inert = !comparing;
   $("outlines").inert = !choosing;
-  write($("under"), choosing ? t("facesHint") : comparing ? t(HAS_KEYS ? "sliderHint" : "sliderTouchHint") : "");
-  if (choosing) divider.move(0);
+  $("zoomer").hidden = !ready;
+  if (ready) viewport.zoom(viewport.scale); // it may be too near for another photo
+  else write($("under"), "");
+  if (choosing || adding) divider.move(0);
   else if (!ready) divider.move(100);
   else if (revealed.has(current.job) || moving !== 0) {
     if (moving === 0) divider.move(place);
@@ -159,6 +249,19 @@ function arrange() {
     revealed.add(current.job);
     reveal();
   }
+}
+
+/** How near it is, and what can be done. */
+function renderZoom() {
+  const near = frame.classList.contains("near");
+  slider.handle = near; // else every press is for the divider
+  const percent = Math.round((100 * viewport.scale) / viewport.actual());
+  write($("scale"), t("percent", { n: percent }));
+  $("actual").setAttribute("aria-pressed", String(viewport.isActual));
+  $("fit").setAttribute("aria-pressed", String(viewport.isFit));
+  const hints = HAS_KEYS ? ["sliderHint", "nearHint"] : ["sliderTouchHint", "nearTouchHint"];
+  const choosing = frame.classList.contains("choosing");
+  write($("under"), t(adding ? "boxHint" : choosing ? "facesHint" : hints[Number(near)]));
 }
 
 /** The divider glides from the right to where it was: the first look at a result. */

@@ -46,6 +46,8 @@ export const STRINGS = {
   busy: { en: "The server is busy. Trying again in {n} s", ko: "서버가 바쁩니다. {n}초 뒤에 다시 시도합니다" },
   offline: { en: "The server does not answer. Trying again", ko: "서버가 응답하지 않습니다. 다시 시도하는 중" },
   done: { en: "done", ko: "완료" },
+  doneNone: { en: "no face found", ko: "얼굴을 찾지 못함" },
+  doneLeft: { en: "no face restored", ko: "복원한 얼굴 없음" },
   failed: { en: "did not work", ko: "실패" },
   expired: { en: "deleted", ko: "삭제됨" },
   saidDone: { en: "{name} is done: {facts}.", ko: "{name} 완료: {facts}." },
@@ -54,9 +56,23 @@ export const STRINGS = {
   // the result
   facts: { en: { one: "1 face restored", other: "{n} faces restored" }, ko: "얼굴 {n}개 복원" },
   factsSome: { en: "{n} of {all} faces restored", ko: "얼굴 {all}개 중 {n}개 복원" },
+  factsLeft: {
+    en: { one: "1 face found, not restored", other: "{n} faces found, none restored" },
+    ko: "얼굴 {n}개를 찾았지만 복원하지 않음",
+  },
   factsNone: { en: "No face found", ko: "얼굴을 찾지 못했습니다" },
   noneFound: { en: "The photo was left as it is.", ko: "사진을 그대로 두었습니다." },
   noneEnlarged: { en: "The photo was only enlarged.", ko: "사진을 확대하기만 했습니다." },
+  noneHelp: {
+    en: "Very small, covered or turned faces may be missed: try a larger scan, or a part of the photo, upright.",
+    ko: "아주 작거나 가려지거나 돌아간 얼굴은 찾지 못할 수 있습니다. 더 크게 스캔하거나, 얼굴 부분만 똑바로 잘라 시도해 보세요.",
+  },
+  stillBefore: { en: "The photo as it was; the result is on its way", ko: "원본 사진입니다. 결과를 불러오는 중" },
+  stillW: { en: "Still showing w = {w}", ko: "아직 w = {w}인 결과입니다" },
+  stillStrength: { en: "Still showing strength {n} %", ko: "아직 강도 {n} %인 결과입니다" },
+  stillFaces: { en: "Still showing the faces chosen before", ko: "아직 이전에 고른 얼굴의 결과입니다" },
+  sharpening: { en: "Finer pixels are on their way", ko: "더 선명하게 불러오는 중" },
+  busyLook: { en: "The server is busy. Trying again", ko: "서버가 바쁩니다. 다시 시도하는 중" },
   pixels: { en: "{width} × {height} pixels", ko: "{width} × {height} 픽셀" },
   compare: { en: "Compare", ko: "비교" },
   chooseFaces: { en: "Choose faces", ko: "얼굴 선택" },
@@ -71,6 +87,20 @@ export const STRINGS = {
   },
   sliderTouchHint: { en: "Drag the divider.", ko: "선을 끌어 보세요." },
   sliderHint: { en: "Drag the divider, or use the arrow keys.", ko: "선을 끌거나 화살표 키로 움직여 보세요." },
+  nearHint: {
+    en: "Drag or arrow keys move the photo; the handle, or Shift and arrow keys, the divider.",
+    ko: "끌거나 화살표 키로 사진을 움직이고, 손잡이나 Shift+화살표 키로 선을 움직여 보세요.",
+  },
+  nearTouchHint: {
+    en: "Drag the photo, or the divider by its handle.",
+    ko: "사진을 끌어 움직이고, 손잡이로 선을 움직여 보세요.",
+  },
+  zoom: { en: "Zoom", ko: "확대" },
+  nearer: { en: "Zoom in", ko: "더 크게" },
+  farther: { en: "Zoom out", ko: "더 작게" },
+  actualLabel: { en: "1:1, actual pixels", ko: "1:1, 실제 픽셀" },
+  fit: { en: "Fit", ko: "맞춤" },
+  percent: { en: "{n} %", ko: "{n} %" },
 
   // how it shall look
   look: { en: "Look", ko: "느낌" },
@@ -89,6 +119,12 @@ export const STRINGS = {
   faceLarger: { en: "Face {n}: before and after, larger", ko: "얼굴 {n}: 복원 전후를 크게 보기" },
   faceLeft: { en: "A face left as it was: {reason}", ko: "그대로 둔 얼굴: {reason}" },
   restoreThis: { en: "Restore this face", ko: "이 얼굴 복원하기" },
+  addFace: { en: "Add a face that was missed", ko: "놓친 얼굴 추가하기" },
+  box: { en: "Box round the face", ko: "얼굴을 둘러싼 상자" },
+  boxHint: {
+    en: "Draw a box round the face; or move it with the arrow keys, and size it with Shift.",
+    ko: "얼굴을 감싸도록 상자를 그려 주세요. 화살표 키로 옮기고, Shift와 함께 크기를 바꿀 수 있습니다.",
+  },
   previousFace: { en: "Previous face", ko: "이전 얼굴" },
   nextFace: { en: "Next face", ko: "다음 얼굴" },
   all: { en: "All", ko: "모두" },
@@ -120,11 +156,31 @@ export const STRINGS = {
     en: "For the photos to come: to change this one, choose it once more.",
     ko: "다음 사진부터 적용됩니다. 이 사진을 바꾸려면 다시 선택해 주세요.",
   },
+  apply: { en: "Apply to all photos", ko: "모든 사진에 적용" },
+  applied: {
+    en: {
+      one: "1 other photo now has this look, strength and size.",
+      other: "{n} other photos now have this look, strength and size.",
+    },
+    ko: "다른 사진 {n}장에 느낌, 복원 강도, 크기를 적용했습니다.",
+  },
+  applyKept: {
+    en: {
+      one: "1 of them keeps its size: too large, or to be chosen once more.",
+      other: "{n} of them keep their size: too large, or to be chosen once more.",
+    },
+    ko: "그중 {n}장은 너무 크거나 다시 선택해야 해서 크기를 바꾸지 않았습니다.",
+  },
 
   // taking it home
   download: { en: "Download", ko: "다운로드" },
   downloading: { en: "Getting it ready …", ko: "준비하는 중 …" },
-  downloadAll: { en: { one: "Download all (1)", other: "Download all ({n})" }, ko: "모두 다운로드 ({n})" },
+  downloadingOf: { en: "Getting it ready … {n} of {all}", ko: "준비하는 중 … {all}장 중 {n}" },
+  downloadAll: {
+    en: { one: "Download all (1) as ZIP", other: "Download all ({n}) as ZIP" },
+    ko: "모두 ZIP으로 다운로드 ({n})",
+  },
+  notSaved: { en: "{name} was not downloaded. {title}. {fix}", ko: "{name}: 다운로드하지 못했습니다. {title}. {fix}" },
   until: { en: "Will be deleted at {time}", ko: "{time}에 자동 삭제" },
   delete: { en: "Delete now", ko: "지금 삭제" },
   remove: { en: "Remove", ko: "목록에서 빼기" },

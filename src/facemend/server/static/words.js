@@ -18,9 +18,23 @@ export function doing(item) {
       const part = PARTS[item.job.part] ?? item.job.part;
       return t(KNOWN.includes(part) ? part : "running");
     }
+    case "done":
+      return t(restoredFaces(item.job).length ? "done" : item.job.faces.length ? "doneLeft" : "doneNone");
     default:
       return t(item.state);
   }
+}
+
+/** The faces of a finished job that were restored. */
+export const restoredFaces = (job) => job.faces.filter((face) => face.restored);
+
+/** One line: what is seen while another look of a photo is on its way; see `Preview`. */
+export function stillShown({ shown, wanted, trouble }) {
+  if (trouble) return t(trouble);
+  if (shown === null) return t("stillBefore");
+  if (shown.w !== wanted.w) return t("stillW", { w: shown.w.toFixed(2) });
+  if (shown.strength !== wanted.strength) return t("stillStrength", { n: Math.round(100 * shown.strength) });
+  return t(shown.faces === wanted.faces ? "sharpening" : "stillFaces");
 }
 
 /** How far it is, 0 to 1. */
@@ -41,7 +55,7 @@ export function share(item) {
 
 /** One line: what came of it. */
 export function facts({ job, chosen }) {
-  const restored = job.faces.filter((face) => face.restored).length;
-  if (restored === 0) return t("factsNone");
+  const restored = restoredFaces(job).length;
+  if (restored === 0) return job.faces.length ? t("factsLeft", { n: job.faces.length }) : t("factsNone");
   return chosen.size === restored ? t("facts", { n: restored }) : t("factsSome", { n: chosen.size, all: restored });
 }
