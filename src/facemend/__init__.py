@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from facemend import errors
     from facemend.convert.import_file import import_weights
     from facemend.degradations import degrade
+    from facemend.errors import FacemendError
     from facemend.imaging import Picture
     from facemend.photo.api import colorize, inpaint, restore
     from facemend.photo.colorize import Colorizer
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Colorizer",
     "Face",
+    "FacemendError",
     "Inpainter",
     "Picture",
     "RestoreOptions",
@@ -54,6 +56,7 @@ __all__ = [
 _HOMES = {
     "Colorizer": ("facemend.photo.colorize", "Colorizer"),
     "Face": ("facemend.types", "Face"),
+    "FacemendError": ("facemend.errors", "FacemendError"),
     "Inpainter": ("facemend.photo.inpaint", "Inpainter"),
     "Picture": ("facemend.imaging", "Picture"),
     "RestoreOptions": ("facemend.photo.options", "RestoreOptions"),

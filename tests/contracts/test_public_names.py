@@ -12,6 +12,7 @@ import facemend
 PUBLIC = {
     "Colorizer",
     "Face",
+    "FacemendError",
     "Inpainter",
     "Picture",
     "RestoreOptions",

@@ -117,7 +117,7 @@ def test_a_suffix_that_nothing_can_write_is_no_folder(tmp_path, output):
 
 
 def test_addresses_are_not_fetched():
-    with pytest.raises(InputError, match="addresses are not fetched"):
+    with pytest.raises(InputError, match=r"https://example\.org/a\.jpg: addresses are not fetched"):
         plan_batch([Path("https://example.org/a.jpg")], None)
 
 

@@ -160,7 +160,8 @@ def plan_batch(
 def _check_names(inputs: Sequence[Path], output: Path | None, kind: FileKind) -> None:
     for path in inputs:
         if path.parts and path.parts[0].lower() in ("http:", "https:", "ftp:"):
-            raise InputError(f"{path}: addresses are not fetched: download the file first")
+            address = path.as_posix().replace(":/", "://", 1)  # a path has no empty parts
+            raise InputError(f"{address}: addresses are not fetched: download the file first")
     suffix = output.suffix.lower() if output is not None else ""
     if output is None or not suffix or output.exists() or suffix in kind.read:
         return
