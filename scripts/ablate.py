@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from facemend.data.faces import to_unit
 from facemend.degradations import PRESETS
@@ -37,6 +38,7 @@ from facemend.metrics import dists, niqe
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
 from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
 from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.scales import look_up
 from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training import train
 from facemend.training.config import Stage1Config, Stage2Config, Stage3Config, load_config
@@ -132,23 +134,30 @@ def held_out_stage1(config: Stage1Config) -> dict[str, float]:
 
 @torch.no_grad()
 def held_out_codes(config: Stage2Config | Stage3Config) -> dict[str, float]:
-    """Restorations of each kind of damage: at w = 0 from stage II, at three w from stage III."""
+    """Restorations of each kind of damage: of stage II from all codes alone, of stage III at three w."""
     loaded = load_checkpoint(config.out / "model.safetensors")
     net = CodeFormer(loaded.config).eval()
     load_into(net, loaded.state, config.out)
-    ws = (0.0,) if config.stage == "stage2" else (0.0, 0.5, 1.0)
+    ws = (None,) if config.stage == "stage2" else (0.0, 0.5, 1.0)
     lpips, figures = LPIPS("alex"), {}
     for damage in DAMAGES:
         probe = open_faces(config, loaded.config.autoencoder.image_size, damage, Engine()).probe
         for w in ws:
-            made = in_batches(
-                lambda x, w=w: net(x, torch.full((len(x),), w), adain=False).float(), probe["lq"]
-            )
+            made = in_batches(lambda x, w=w: restored(net, x, w).float(), probe["lq"])
             for name, value in compare(made, probe["hq"], lpips).items():
-                figures[f"{damage} {name.removesuffix('_alex')}" + (f" w={w:g}" if len(ws) > 1 else "")] = (
-                    value
-                )
+                column = f"{damage} {name.removesuffix('_alex')}"
+                figures[column if w is None else f"{column} w={w:g}"] = value
     return figures
+
+
+def restored(net: CodeFormer, image: Tensor, w: float | None) -> Tensor:
+    """Faces with one w; None: from the codes of all scales, with nothing let in from the photo."""
+    if w is not None:
+        made: Tensor = net(image, torch.full((len(image),), w), adain=False)
+        return made
+    vectors, fine = look_up(net.codebook, net.config.autoencoder, net.encode(image).codes)
+    from_codes: Tensor = net.decoder(vectors, fine=fine)
+    return from_codes
 
 
 def table(arms: list[Arm]) -> str:
