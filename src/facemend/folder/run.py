@@ -240,9 +240,8 @@ class _Run:
         start = perf_counter()
         stamp = content = None
         if self.records is not None:
-            stamp = FolderStore(job.source.parent).stamp(
-                job.source.name
-            )  # before the content: never too young
+            # Before the content, so that it is never too young.
+            stamp = FolderStore(job.source.parent).stamp(job.source.name)
             content = read_content(job.source)
         picture, result = do_file(self.work, job.source, job.mask, content)
         if result.picture is picture and format_of(job.output) == picture.format:

@@ -96,14 +96,14 @@ def take_factor(size: tuple[int, int], aligned: Sequence[AlignedFace], options: 
         return 1
     # The scale of a matrix is the model's size over the face's: of the largest face it is the least.
     needed = LARGE * min(scale_of(face.matrix) for face in aligned)
-    wanted = next((factor for factor in UPSCALES if factor >= needed), UPSCALES[-1])
     width, height = size
-    fit = [
-        factor
-        for factor in UPSCALES
-        if max(size) * factor <= LONGEST and width * height * factor**2 <= options.max_pixels
-    ]
-    return max((factor for factor in fit if factor <= wanted), default=1)
+    taken = 1
+    for factor in UPSCALES:
+        too_large = max(size) * factor > LONGEST or width * height * factor**2 > options.max_pixels
+        if taken >= needed or too_large:
+            break
+        taken = factor
+    return taken
 
 
 def find_faces(
