@@ -24,7 +24,7 @@ function render() {
   renderFilm(current, { onPick: pick, onOpened: (item) => item === current && render() });
   renderStage(current);
   if (isKnown) renderOptions(current);
-  if (current) renderPanel(current);
+  renderPanel(current);
 }
 
 function pick(item) {
