@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.warp import Interpolation, compose, corners, invert, scale_of, transform, warp
+from facemend.imaging import bands
 from facemend.types import FloatImage, Matrix23
 
 Patch = tuple[slice, slice]
 """Rows and columns of the photo."""
+
+
+def bands_of(where: Patch) -> Iterator[Patch]:
+    """A part of a photo in bands of rows, so that little of it is held as floats at a time."""
+    rows, columns = where
+    for band in bands(rows.stop - rows.start, columns.stop - columns.start):
+        yield slice(rows.start + band.start, rows.start + band.stop), columns
 
 
 def patch_under(matrix: Matrix23, side: int, canvas: NDArray[Any]) -> tuple[Patch, Matrix23] | None:

@@ -3,6 +3,7 @@
 from facemend.imaging.arrays import HasArray
 from facemend.imaging.bare import read_rgb, read_size
 from facemend.imaging.color import (
+    AnyPixels,
     Pixels,
     from_float,
     is_gray,
@@ -18,7 +19,7 @@ from facemend.imaging.color import (
 from facemend.imaging.encoding import left_out
 from facemend.imaging.formats import WRITABLE
 from facemend.imaging.kinds import AnyPath, AnyPicture, as_picture, to_pillow
-from facemend.imaging.limits import MAX_PIXELS
+from facemend.imaging.limits import MAX_PIXELS, or_raise, usual_pixels
 from facemend.imaging.outputs import Outputs
 from facemend.imaging.picture import Picture
 from facemend.imaging.reading import (
@@ -30,7 +31,8 @@ from facemend.imaging.reading import (
     read_picture,
     readable_suffixes,
 )
-from facemend.imaging.resize import ResizeKind, resize
+from facemend.imaging.resize import ResizeKind, resize, shrink
+from facemend.imaging.rows import bands, by_bands
 from facemend.imaging.writing import encode_for, encode_picture, format_of, write_picture
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "WRITABLE",
     "AnyPath",
     "AnyPicture",
+    "AnyPixels",
     "HasArray",
     "Header",
     "Outputs",
@@ -46,6 +49,8 @@ __all__ = [
     "Pixels",
     "ResizeKind",
     "as_picture",
+    "bands",
+    "by_bands",
     "encode_for",
     "encode_picture",
     "format_of",
@@ -57,6 +62,7 @@ __all__ = [
     "left_out",
     "luma",
     "match_broad_chroma",
+    "or_raise",
     "read_content",
     "read_header",
     "read_picture",
@@ -65,9 +71,11 @@ __all__ = [
     "readable_suffixes",
     "resize",
     "rgb_to_ycbcr",
+    "shrink",
     "take_chroma",
     "to_float",
     "to_pillow",
+    "usual_pixels",
     "write_picture",
     "ycbcr_to_rgb",
 ]
