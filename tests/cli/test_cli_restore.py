@@ -282,3 +282,28 @@ def test_a_model_is_looked_up_and_checked_once_for_all_photos(cli, photo, tmp_pa
     assert cli(tmp_path / "in", "-o", tmp_path / "out").exit_code == 0
     assert reads == {"tiny": 1, "compact-256": 1}  # those that ship are looked through by their names
     assert sums == {"encode.onnx": 1, "decode.onnx": 1}
+
+
+@pytest.mark.parametrize(
+    ("limit", "words", "told"),
+    [
+        (127_999, (), "320x400 = 0 megapixels is over the limit of 0 megapixels: shrink it first, or set"),
+        (511_999, ("--upscale", 2), "320x400 at upscale 2 gives 1 megapixels, over the limit of 1: use a"),
+    ],
+)
+def test_a_photo_over_the_limit_is_refused_before_it_is_decoded(
+    cli, photo, tmp_path, monkeypatch, limit, words, told
+):
+    def decoded(*_):
+        raise AssertionError("decoded")
+
+    monkeypatch.setenv("FACEMEND_MAX_PIXELS", str(limit + 1))
+    assert cli(photo, "-o", tmp_path / "good.png", *words).exit_code == 0
+    monkeypatch.setenv("FACEMEND_MAX_PIXELS", str(limit))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decoded)
+    result = cli(photo, "-o", tmp_path / "out.png", *words)
+    assert result.exit_code == 1
+    message = " ".join(result.stderr.split())
+    assert f"photo.jpg: {told}" in message
+    assert "FACEMEND_MAX_PIXELS higher" in message
+    assert not (tmp_path / "out.png").exists()

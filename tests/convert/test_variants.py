@@ -8,7 +8,7 @@ from layouts import COLOUR, INPAINT, SIDE, network, official
 from facemend.convert.import_torch import ImportOptions, import_weights
 from facemend.faces.fill import meet_ring
 from facemend.faces.holes import without_hole
-from facemend.imaging import Picture, luma
+from facemend.imaging import Picture, luma, to_float
 from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.photo.colorize import Colorizer
 from facemend.photo.inpaint import Inpainter
@@ -83,7 +83,7 @@ def test_the_filling_is_the_networks_at_w_1_without_adain(cache, rng, backend, w
     (face,) = result.faces
     assert np.array_equal(face.crop, seen)
     # Colours are met round the hole; that is tested where it is done.
-    plain = without_hole(picture, hole)
+    plain = to_float(without_hole(picture, hole))
     met = [
         np.clip(meet_ring(plain, by_torch(INPAINT, seen, 1.0 if w is None else w, adain), hole), 0, 1)[hole]
         for adain in (False, True)

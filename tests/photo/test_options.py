@@ -29,7 +29,7 @@ from facemend.photo.options import RestoreOptions, make_options
         ("threads", -1),
         ("min_face", -1),
         ("max_faces", 0),
-        ("max_pixels", 0),
+        ("max_pixels", -1),
     ],
 )
 def test_wrong_values_are_named(name, value):

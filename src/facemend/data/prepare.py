@@ -160,7 +160,7 @@ def _claim(out: Path, options: PrepareOptions) -> set[tuple[str, str]]:
 def _faces(
     photo: Photo, sha: str, out: Path, options: PrepareOptions, detector: FaceDetector
 ) -> list[dict[str, Any]]:
-    image = read_picture(photo.path).as_float()
+    image = read_picture(photo.path).pixels
     height, width = image.shape[:2]
     found = sorted(detector.detect(image), key=lambda face: -_area(face.box))
     rows: list[dict[str, Any]] = []

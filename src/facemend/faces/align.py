@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from facemend.errors import InputError
 from facemend.faces.template import template_points
 from facemend.faces.warp import warp
-from facemend.types import AlignedFace, Face, FloatImage, Matrix23
+from facemend.imaging import AnyPixels
+from facemend.types import AlignedFace, Face, Matrix23
 
 
 def similarity(src: NDArray[np.floating], dst: NDArray[np.floating]) -> Matrix23:
@@ -50,14 +51,14 @@ def alignment(face: Face, size: int, *, template: str = "ffhq") -> Matrix23:
     return similarity(face.landmarks, template_points(template, size))
 
 
-def align(image: FloatImage, face: Face, size: int, *, template: str = "ffhq") -> AlignedFace:
+def align(image: AnyPixels, face: Face, size: int, *, template: str = "ffhq") -> AlignedFace:
     """Cut a face out of a photo, turned and scaled to the template.
 
     What lies outside the photo is filled by reflection, as in the training crops. Larger faces are
     area-averaged down, so they do not alias.
 
     Args:
-        image: the photo, (H, W, 3) float32 RGB [0, 1].
+        image: the photo, (H, W, 3) float32 RGB [0, 1], uint8 or uint16.
         face: the face, in pixels of the photo.
         size: side of the crop, pixels.
         template: see `facemend.faces.template`.

@@ -13,7 +13,7 @@ from facemend.faces.mask import border_mask
 from facemend.faces.paste import meet_colour
 from facemend.faces.patch import crop_onto, mask_onto, patch_under
 from facemend.faces.warp import scale_of, transform, warp
-from facemend.imaging import Pixels, from_float, luma, to_float
+from facemend.imaging import AnyPixels, Pixels, bands, from_float, luma, to_float
 from facemend.types import FloatImage, Matrix23
 
 EDGE, EDGE_PIXELS = 0.01, 2.0  # width of the soft edge inside the hole: share of the crop's side, at least
@@ -28,7 +28,7 @@ def hole_in_crop(hole: Hole, matrix: Matrix23, size: int) -> Hole:
         matrix: 2x3, photo pixels -> crop pixels.
         size: side of the crop, pixels.
     """
-    seen: Hole = warp(hole.astype(np.float32), matrix, (size, size), interpolation="linear") > 0
+    seen: Hole = warp(hole.view(np.uint8), matrix, (size, size), interpolation="linear") > 0
     return seen
 
 
@@ -79,7 +79,7 @@ def nearest_crop(points: NDArray[np.floating], matrices: Sequence[Matrix23], siz
 
 def fill_hole(
     pixels: Pixels,
-    plain: FloatImage,
+    plain: AnyPixels,
     filled: FloatImage,
     hole: Hole,
     weight: NDArray[np.float32],
@@ -91,25 +91,27 @@ def fill_hole(
 
     Args:
         pixels: (H, W, 3) uint8 or uint16 RGB; changed only in the hole, where the weight is above 0.
-        plain: (H, W, 3) float32 RGB [0, 1], the photo with a plain filling.
+        plain: the same with a plain filling, or such floats in [0, 1].
         filled: (H, W, 3) float32 RGB, lying on the photo; may leave [0, 1].
         hole: (H, W).
         weight: (H, W) in [0, 1], 1: the filling alone, 0: what was in the hole stays.
         width: of the soft edge, pixels.
         gray: keep the three channels equal.
     """
-    new = plain + soft_edge(hole, width)[..., None] * (np.clip(filled, 0, 1) - plain)
-    old = to_float(pixels)
-    mixed = old + weight[..., None] * (new - old)
-    if gray:
-        mixed = np.repeat(luma(mixed)[..., None], 3, axis=2)
-    inside = hole & (weight > 0)
-    pixels[inside] = from_float(mixed[inside], np.uint16 if pixels.dtype == np.uint16 else np.uint8)
+    soft = soft_edge(hole, width)[..., None]
+    for rows in bands(*hole.shape):
+        part, plainly, old = pixels[rows], to_float(plain[rows]), to_float(pixels[rows])
+        new = plainly + soft[rows] * (np.clip(filled[rows], 0, 1) - plainly)
+        mixed = old + weight[rows, :, None] * (new - old)
+        if gray:
+            mixed = np.repeat(luma(mixed)[..., None], 3, axis=2)
+        inside = hole[rows] & (weight[rows] > 0)
+        part[inside] = from_float(mixed[inside], np.uint16 if pixels.dtype == np.uint16 else np.uint8)
 
 
 def fill_from_crop(
     pixels: Pixels,
-    plain: FloatImage,
+    plain: AnyPixels,
     filled: FloatImage,
     matrices: Sequence[Matrix23],
     index: int,

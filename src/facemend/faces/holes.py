@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.errors import InputError
-from facemend.imaging.color import luma, to_float
+from facemend.imaging.color import Pixels, luma, to_float
 from facemend.imaging.picture import Picture
 from facemend.imaging.resize import resize
-from facemend.types import FloatImage
+from facemend.imaging.rows import bands
 
 Hole = NDArray[np.bool_]
 """(H, W): true where the photo is to be filled in."""
@@ -34,9 +34,11 @@ def hole_of(mask: Picture, picture: Picture) -> Hole:
             f"the mask is {mask.width}x{mask.height} and the photo {picture.width}x{picture.height}: "
             "paint it on a copy of the photo, so that they have one size"
         )
-    hole: Hole = luma(mask.as_float()) > 0.5
-    if mask.alpha is not None:
-        hole &= to_float(mask.alpha) > 0.5
+    hole: Hole = np.empty((mask.height, mask.width), np.bool_)
+    for rows in bands(*hole.shape):
+        hole[rows] = luma(to_float(mask.pixels[rows])) > 0.5
+        if mask.alpha is not None:
+            hole[rows] &= to_float(mask.alpha[rows]) > 0.5
     if not hole.any():
         raise InputError("nothing in the mask is white: paint white what is to be filled in")
     if hole.all():
@@ -44,7 +46,7 @@ def hole_of(mask: Picture, picture: Picture) -> Hole:
     return hole
 
 
-def without_hole(picture: Picture, hole: Hole) -> FloatImage:
+def without_hole(picture: Picture, hole: Hole) -> Pixels:
     """The photo with a plain, blurred filling: a help for detectors and edges, not a restoration.
 
     Large photos are filled on a small copy. What was in the hole has no influence.
@@ -54,7 +56,7 @@ def without_hole(picture: Picture, hole: Hole) -> FloatImage:
         hole: some of its pixels, not all.
 
     Returns:
-        (H, W, 3) float32 RGB [0, 1]; outside the hole it is the photo, bit for bit.
+        (H, W, 3) pixels as the photo's; outside the hole they are the same.
     """
     scale = min(1.0, _SIDE / max(hole.shape))
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
@@ -66,7 +68,7 @@ def without_hole(picture: Picture, hole: Hole) -> FloatImage:
         small[:] = picture.pixels[~hole].mean(axis=0) * (255 / np.iinfo(picture.pixels.dtype).max)
     else:
         small = cv2.inpaint(small, covered.astype(np.uint8), _RADIUS, cv2.INPAINT_TELEA)
-    image = picture.as_float()
     filling = resize(small, (picture.width, picture.height), "bicubic")
-    image[hole] = to_float(filling[hole])
-    return image
+    if picture.pixels.dtype == np.uint16:
+        filling = filling.astype(np.uint16) * 257
+    return np.where(hole[..., None], filling, picture.pixels)

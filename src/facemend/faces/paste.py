@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.detail import keep_detail
-from facemend.faces.patch import Patch, crop_onto, mask_onto, patch_under
-from facemend.faces.warp import compose, scale_of
+from facemend.faces.patch import Patch, bands_of, crop_onto, mask_onto, patch_under
+from facemend.faces.warp import compose, invert, scale_of
 from facemend.imaging import Pixels, from_float, gaussian_blur, luma, resize, take_chroma, to_float
 from facemend.types import Box, FloatImage, Matrix23
 
@@ -112,21 +114,41 @@ def blend_face(
     Returns:
         The box that was worked on, in canvas pixels; None if the mask is empty or outside the canvas.
     """
-    found = patch_under(matrix, mask, canvas)
+    return _blend_new(canvas, _new_face(aligned, restored, matrix, mask), matrix, strength)
+
+
+class _NewFace(NamedTuple):
+    """All of a restored face that does not depend on the part of the photo that is worked on."""
+
+    aligned: FloatImage
+    new: FloatImage
+    mask: NDArray[np.float32]
+    finest: NDArray[np.float32] | None  # trust in the photo's finest band; None: the crop is the finer grid
+
+
+def _new_face(
+    aligned: FloatImage, restored: FloatImage, matrix: Matrix23, mask: NDArray[np.float32]
+) -> _NewFace:
+    matched = match_colour(aligned, restored, mask)
+    if scale_of(matrix) >= 1:
+        return _NewFace(aligned, matched, mask, None)
+    kept, finest = keep_detail(aligned, matched, mask)
+    return _NewFace(aligned, kept, mask, finest)
+
+
+def _blend_new(canvas: FloatImage, face: _NewFace, matrix: Matrix23, strength: float) -> Box | None:
+    found = patch_under(matrix, face.mask, canvas)
     if found is None:
         return None
     where, onto = found
     patch = canvas[where]
-    mask_there = mask_onto(mask, onto, patch.shape)
-    matched = match_colour(aligned, restored, mask)
-    if scale_of(matrix) >= 1:
-        new, _ = keep_detail(patch, crop_onto(matched, onto, patch.shape), mask_there)
-    else:
-        kept, finest = keep_detail(aligned, matched, mask)
-        new = crop_onto(kept, onto, patch.shape)
-        if finest.any():
-            beyond = patch - crop_onto(aligned, onto, patch.shape)
-            new = new + mask_onto(finest, onto, patch.shape)[..., None] * beyond
+    mask_there = mask_onto(face.mask, onto, patch.shape)
+    new = crop_onto(face.new, onto, patch.shape)
+    if face.finest is None:
+        new, _ = keep_detail(patch, new, mask_there)
+    elif face.finest.any():
+        beyond = patch - crop_onto(face.aligned, onto, patch.shape)
+        new = new + mask_onto(face.finest, onto, patch.shape)[..., None] * beyond
     # Colours and detail were matched in the whole mask: only the change itself is scaled.
     return _blend(canvas, where, new, mask_there * np.float32(strength))
 
@@ -141,7 +163,7 @@ def blend_into_pixels(
     strength: float = 1.0,
     gray: bool = False,
 ) -> Box | None:
-    """`blend_face` on integer pixels, in place: only the part of the photo under the crop becomes floats.
+    """`blend_face` on integer pixels, in place: only what lies under the crop becomes floats, by bands.
 
     Args:
         pixels: (H, W, 3) uint8 or uint16 RGB; changed only where the mask is above 0.
@@ -159,13 +181,16 @@ def blend_into_pixels(
     if found is None:
         return None
     where, _ = found
-    part = pixels[where]
-    canvas = to_float(part)
-    shift = np.array([[1, 0, where[1].start], [0, 1, where[0].start]], np.float64)
-    blend_face(canvas, aligned, restored, compose(matrix, shift), mask, strength=strength)
-    if gray:
-        canvas[...] = luma(canvas)[..., None]
-    part[...] = from_float(canvas, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
+    face = _new_face(aligned, restored, matrix, mask)
+    # On a photo coarser than the crop detail is looked at in all of the part, which is small.
+    for band in [where] if face.finest is None else bands_of(where):
+        part = pixels[band]
+        canvas = to_float(part)
+        shift = np.array([[1, 0, band[1].start], [0, 1, band[0].start]], np.float64)
+        _blend_new(canvas, face, compose(matrix, shift), strength)
+        if gray:
+            canvas[...] = luma(canvas)[..., None]
+        part[...] = from_float(canvas, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
     return _box(where)
 
 
@@ -186,11 +211,14 @@ def paint_into_pixels(
     found = patch_under(matrix, mask, pixels)
     if found is None:
         return None
-    where, onto = found
-    part = pixels[where]
-    weight = mask_onto(mask, onto, part.shape)
-    painted = take_chroma(to_float(part), crop_onto(coloured, onto, part.shape), weight)
-    part[...] = from_float(painted, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
+    where, _ = found
+    back = invert(matrix)
+    for band in bands_of(where):
+        part = pixels[band]
+        onto = compose(np.array([[1, 0, -band[1].start], [0, 1, -band[0].start]], np.float64), back)
+        weight = mask_onto(mask, onto, part.shape)
+        painted = take_chroma(to_float(part), crop_onto(coloured, onto, part.shape), weight)
+        part[...] = from_float(painted, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
     return _box(where)
 
 

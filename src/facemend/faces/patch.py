@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -9,12 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.warp import Interpolation, compose, corners, invert, scale_of, transform, warp
+from facemend.imaging import bands
 from facemend.types import FloatImage, Matrix23
 
 Patch = tuple[slice, slice]
 """Rows and columns of the photo."""
 
 _MARGIN = 8  # pixels of the photo beside the mask: blurs there have to know what lies behind its edge
+
+
+def bands_of(where: Patch) -> Iterator[Patch]:
+    """A part of a photo in bands of rows, so that little of it is held as floats at a time."""
+    rows, columns = where
+    for band in bands(rows.stop - rows.start, columns.stop - columns.start):
+        yield slice(rows.start + band.start, rows.start + band.stop), columns
 
 
 def patch_under(

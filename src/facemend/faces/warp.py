@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemend.imaging import AnyPixels, shrink, to_float
 from facemend.types import Matrix23
 
 Border = Literal["reflect", "replicate", "zero"]
@@ -69,7 +70,7 @@ def _region(matrix: Matrix23, size: tuple[int, int], width: int, height: int) ->
 
 
 def warp(
-    image: NDArray[np.float32],
+    image: AnyPixels,
     matrix: Matrix23,
     size: tuple[int, int],
     *,
@@ -79,7 +80,7 @@ def warp(
     """Warp a picture; where that shrinks it, area-average first, so that nothing aliases.
 
     Args:
-        image: (H, W) or (H, W, C) float32.
+        image: (H, W) or (H, W, C) float32; or uint8 or uint16, of which only what is read becomes floats.
         matrix: 2x3, image pixels -> output pixels; a similarity or near it.
         size: (width, height) of the output in pixels.
         border: what lies outside the image.
@@ -92,16 +93,16 @@ def warp(
     x1, y1, x2, y2 = _region(matrix, size, width, height)
     part = image[y1:y2, x1:x2]
     moved = compose(matrix, np.array([[1, 0, x1], [0, 1, y1]], np.float64))
-    shrink = scale_of(matrix)
-    if shrink < 1:
-        w = max(1, round(part.shape[1] * shrink))
-        h = max(1, round(part.shape[0] * shrink))
+    scale = scale_of(matrix)
+    if scale < 1:
+        w = max(1, round(part.shape[1] * scale))
+        h = max(1, round(part.shape[0] * scale))
         moved = compose(moved, invert(resize_matrix(w / part.shape[1], h / part.shape[0])))
-        part = cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA)
+        part = shrink(part, (w, h))
     if min(part.shape[:2]) == 1:
         border = "replicate"  # reflection about a single pixel does not end in OpenCV
     warped = cv2.warpAffine(
-        np.ascontiguousarray(part),
+        np.ascontiguousarray(to_float(part)),
         moved,
         size,
         flags=_INTERPOLATIONS[interpolation],

@@ -105,6 +105,7 @@ def run_batch(
     compare: bool = False,
     jobs: int = 1,
     records: Records[FolderStore] | None = None,
+    options: RestoreOptions | None = None,
 ) -> Iterator[FileReport]:
     """Work on the pictures of a run; a failure is reported, and the run goes on.
 
@@ -121,11 +122,12 @@ def run_batch(
         compare: also write NAME_compare.jpg, before and after side by side.
         jobs: pictures at a time, 1 or more.
         records: of what was done before, and is left out; what is done now is told there. None: neither.
+        options: of the work: what they do not allow is refused before it is decoded.
 
     Yields:
         A report for each job, in the order of the jobs, as soon as it and all before it are done.
     """
-    run = _Run(work, outputs, crops, compare, records)
+    run = _Run(work, outputs, crops, compare, records, options)
 
     def done(job: PhotoJob, kept: Kept) -> FileReport:
         return _reported(job, partial(run.do, job, kept))
@@ -189,6 +191,7 @@ class _Run:
     crops: Path | None
     compare: bool
     records: Records[FolderStore] | None
+    options: RestoreOptions | None
 
     def claim(self, job: PhotoJob) -> FileReport | Kept:
         """Take the names of a picture's outputs.
@@ -243,16 +246,19 @@ class _Run:
             # Before the content, so that it is never too young.
             stamp = FolderStore(job.source.parent).stamp(job.source.name)
             content = read_content(job.source)
-        picture, result = do_file(self.work, job.source, job.mask, content)
+        picture, result = do_file(self.work, job.source, job.mask, content, self.options)
+        both = before_after(picture, result.picture) if self.compare else None
         if result.picture is picture and format_of(job.output) == picture.format:
             # Nothing is to be changed: not even its compression, or what a picture cannot hold.
             made = {job.output: read_content(job.source) if content is None else content}
             result = replace(result, notes=tuple(note for note in result.notes if note not in picture.notes))
         else:
+            del picture  # the writer needs as much memory itself
+            result = result.alone()
             made = {job.output: encode_for(job.output, result.picture)}
-        if self.compare:
+        if both is not None:
             path = _comparison(job)
-            made[path] = encode_for(path, before_after(picture, result.picture))
+            made[path] = encode_for(path, both)
         if self.crops is not None:
             for path, crop in _crops(job, result, self.crops):
                 self.outputs.claim(path, done=self._below(path) in kept)

@@ -4,6 +4,7 @@ from facemend.imaging.arrays import HasArray
 from facemend.imaging.bare import read_rgb, read_size
 from facemend.imaging.blur import gaussian_blur
 from facemend.imaging.color import (
+    AnyPixels,
     Pixels,
     from_float,
     is_gray,
@@ -19,7 +20,7 @@ from facemend.imaging.color import (
 from facemend.imaging.encoding import left_out
 from facemend.imaging.formats import WRITABLE
 from facemend.imaging.kinds import AnyPath, AnyPicture, as_picture, to_pillow
-from facemend.imaging.limits import MAX_PIXELS
+from facemend.imaging.limits import MAX_PIXELS, or_raise, usual_pixels
 from facemend.imaging.outputs import Outputs
 from facemend.imaging.picture import Picture
 from facemend.imaging.reading import (
@@ -31,7 +32,8 @@ from facemend.imaging.reading import (
     read_picture,
     readable_suffixes,
 )
-from facemend.imaging.resize import ResizeKind, resize
+from facemend.imaging.resize import ResizeKind, resize, shrink
+from facemend.imaging.rows import bands, by_bands
 from facemend.imaging.writing import encode_for, encode_picture, format_of, write_picture
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "WRITABLE",
     "AnyPath",
     "AnyPicture",
+    "AnyPixels",
     "HasArray",
     "Header",
     "Outputs",
@@ -47,6 +50,8 @@ __all__ = [
     "Pixels",
     "ResizeKind",
     "as_picture",
+    "bands",
+    "by_bands",
     "encode_for",
     "encode_picture",
     "format_of",
@@ -59,6 +64,7 @@ __all__ = [
     "left_out",
     "luma",
     "match_broad_chroma",
+    "or_raise",
     "read_content",
     "read_header",
     "read_picture",
@@ -67,9 +73,11 @@ __all__ = [
     "readable_suffixes",
     "resize",
     "rgb_to_ycbcr",
+    "shrink",
     "take_chroma",
     "to_float",
     "to_pillow",
+    "usual_pixels",
     "write_picture",
     "ycbcr_to_rgb",
 ]

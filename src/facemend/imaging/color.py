@@ -14,6 +14,9 @@ from facemend.types import FloatImage
 Pixels = NDArray[np.uint8 | np.uint16]
 """Integer pixels of any shape; the whole range of the type is [0, 1]."""
 
+AnyPixels = FloatImage | Pixels
+"""Floats in [0, 1], or integers."""
+
 FloatPlane = NDArray[np.float32]
 """(H, W) float32, [0, 1]."""
 
@@ -27,9 +30,12 @@ stay below 3.0 (99 %), the same faces in colour above 3.06 (98 %)."""
 _TONED_SIDE = 64
 
 
-def to_float(pixels: Pixels) -> NDArray[np.float32]:
-    """Integer pixels as float32 in [0, 1], same shape."""
-    return np.multiply(pixels, np.float32(1 / np.iinfo(pixels.dtype).max), dtype=np.float32)
+def to_float(pixels: AnyPixels) -> NDArray[np.float32]:
+    """Integer pixels as float32 in [0, 1], same shape; floats are given back as they are."""
+    if pixels.dtype == np.float32:
+        return cast("NDArray[np.float32]", pixels)
+    top = np.iinfo(cast(Pixels, pixels).dtype).max
+    return np.multiply(pixels, np.float32(1 / top), dtype=np.float32)
 
 
 def from_float(image: NDArray[np.float32], dtype: type[np.uint8] | type[np.uint16] = np.uint8) -> Pixels:

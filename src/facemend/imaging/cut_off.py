@@ -7,6 +7,8 @@ import numpy as np
 from facemend.imaging.color import Pixels
 
 _END = b"\xff\xd9"
+EDGE = 4
+"""Columns at the right that are looked at."""
 _MOST_MISSING = 1 / 8
 """Share of the lines that may be missing: with more it is no photo with a flaw but half of one."""
 
@@ -22,11 +24,12 @@ def what_is_missing(data: bytes, pixels: Pixels) -> str | None:
 
     Args:
         data: the file.
-        pixels: (H, W, C) uint8, as stored. What is not in the file was decoded as middle gray.
+        pixels: (H, W, C) uint8, as stored, or its last `EDGE` columns. What is not in the file was decoded as
+            middle gray.
     """
     if not _has_all_bits(data):
         return None
-    is_blank = (pixels[:, -4:] == 128).all(axis=(1, 2))[::-1]
+    is_blank = (pixels[:, -EDGE:] == 128).all(axis=(1, 2))[::-1]
     missing = len(is_blank) if is_blank.all() else int(np.argmin(is_blank))
     if missing > _MOST_MISSING * len(pixels):
         return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from facemend.imaging import heif, sixteen_bit, tiff
@@ -16,6 +17,7 @@ from facemend.imaging.color import Pixels
 from facemend.imaging.formats import FORMATS, Format
 from facemend.imaging.metadata import Metadata, iptc_segment
 from facemend.imaging.picture import Picture
+from facemend.imaging.rows import by_bands
 
 _log = logging.getLogger(__name__)
 
@@ -112,12 +114,15 @@ def _holds_gray_alpha(kind: Format, pixels: Pixels) -> bool:
 
 
 def _to_8_bits(values: Pixels) -> Pixels:
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return by_bands(lambda x: (x.astype(np.uint32) + 128) // 257, values, dtype=np.uint8)
 
 
 def _on_white(pixels: Pixels, alpha: Pixels) -> Pixels:
-    share = (alpha / np.float32(255))[..., None]
-    return np.rint(255 + (pixels - np.float32(255)) * share).astype(np.uint8)
+    def laid(colours: Pixels, share: Pixels) -> NDArray[np.float32]:
+        opaque = (share / np.float32(255))[..., None]
+        return np.rint(255 + (colours - np.float32(255)) * opaque)
+
+    return by_bands(laid, pixels, alpha, dtype=np.uint8)
 
 
 def _fits(icc: bytes, channels: int) -> bool:

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.errors import InputError, require_extra
+from facemend.imaging.channels import Channels
 from facemend.imaging.coding import Coding, nclx_of
 from facemend.imaging.color import Pixels
 from facemend.imaging.limits import check_size
 from facemend.imaging.metadata import Metadata, clean_exif
 from facemend.imaging.picture import Picture
+from facemend.imaging.rows import by_bands
 from facemend.imaging.xmp import clean
 
 _BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
@@ -59,12 +61,11 @@ def decode(data: bytes, name: str, max_pixels: int) -> Picture:
     if heif.premultiplied_alpha and values.shape[2] in (2, 4):
         values = _straight(values, (1 << bits) - 1)
     pixels = values if bits == 8 else _widened(values, bits)
-    gray = pixels.shape[2] < 3
+    channels = Channels.of_array(pixels)
     packet = clean(heif.info.get("xmp"))
     return Picture(
-        np.repeat(pixels[..., :1], 3, axis=2) if gray else pixels[..., :3].copy(),
-        pixels[..., -1].copy() if pixels.shape[2] in (2, 4) else None,
-        gray,
+        *channels.arrays(),
+        channels.gray,
         icc=heif.info.get("icc_profile") or None,
         exif=clean_exif(heif.info.get("exif"), name),
         xmp=packet.packet,
@@ -152,12 +153,12 @@ def _coding(info: dict[str, Any], data: bytes, bits: int) -> Coding:
 def _widened(values: Pixels, bits: int) -> NDArray[np.uint16]:
     """10 or 12 bits spread over 16, so that white is white; `_narrowed` gives them back exactly."""
     top = (1 << bits) - 1
-    return np.asarray((values.astype(np.uint32) * 65535 + top // 2) // top, np.uint16)
+    return by_bands(lambda x: (x.astype(np.uint32) * 65535 + top // 2) // top, values, dtype=np.uint16)
 
 
 def _narrowed(values: Pixels, bits: int) -> NDArray[np.uint16]:
     top = (1 << bits) - 1
-    return np.asarray((values.astype(np.uint32) * top + 32767) // 65535, np.uint16)
+    return by_bands(lambda x: (x.astype(np.uint32) * top + 32767) // 65535, values, dtype=np.uint16)
 
 
 def _straight(values: Pixels, top: int) -> Pixels:

@@ -8,9 +8,11 @@ import numpy as np
 
 from facemend.errors import InputError
 from facemend.imaging.arrays import HasArray, as_pixels
+from facemend.imaging.channels import Channels
 from facemend.imaging.coding import UNKNOWN, Coding
 from facemend.imaging.color import Pixels, from_float, luma, to_float
 from facemend.imaging.resize import resize
+from facemend.imaging.rows import by_bands
 from facemend.types import FloatImage
 
 
@@ -68,11 +70,8 @@ class Picture:
         Raises:
             InputError: another shape or type, no pixels, masked values, NaN, or floats outside [0, 1].
         """
-        pixels = as_pixels(array, depth)
-        channels = pixels.shape[2]
-        gray = channels < 3
-        colours = np.repeat(pixels[..., :1], 3, axis=2) if gray else pixels[..., :3].copy()
-        return cls(colours, pixels[..., -1].copy() if channels in (2, 4) else None, gray)
+        channels = Channels.of_array(as_pixels(array, depth))
+        return cls(*channels.arrays(), channels.gray)
 
     def to_array(self) -> Pixels:
         """A copy of the pixels, straight alpha with them: what `from_array` takes.
@@ -109,12 +108,15 @@ class Picture:
         Returns:
             A new picture with the same metadata; alpha is resized if the size changed.
         """
-        if self.gray:
-            image = np.repeat(luma(image)[..., None], 3, axis=2)
-        depth = np.uint16 if self.pixels.dtype == np.uint16 else np.uint8
         size = image.shape[1], image.shape[0]
         alpha = None if self.alpha is None else resize(self.alpha, size, "lanczos")
-        return replace(self, pixels=from_float(image, depth), alpha=alpha)
+        return replace(self, pixels=by_bands(self.from_floats, image, dtype=self.pixels.dtype), alpha=alpha)
+
+    def from_floats(self, image: FloatImage) -> Pixels:
+        """Floats (H', W', 3) in [0, 1] as pixels of this picture: rounded to its depth, gray if it is."""
+        if self.gray:
+            image = np.repeat(luma(image)[..., None], 3, axis=2)
+        return from_float(image, np.uint16 if self.pixels.dtype == np.uint16 else np.uint8)
 
     def without_metadata(self) -> Picture:
         """This picture without EXIF, XMP, IPTC and texts; itself if neither it nor its file has any.

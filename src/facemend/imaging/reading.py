@@ -18,13 +18,14 @@ from PIL import Image, ImageCms, UnidentifiedImageError, features
 
 from facemend.errors import FacemendError, InputError, missing, one_line
 from facemend.imaging import heif, sixteen_bit, xmp
+from facemend.imaging.channels import Channels
 from facemend.imaging.coding import av1_bits, coding_of, nclx_of, tiff_coding
 from facemend.imaging.color import Pixels
-from facemend.imaging.cut_off import ended, what_is_missing
+from facemend.imaging.cut_off import EDGE, ended, what_is_missing
 from facemend.imaging.extras import has_extras
 from facemend.imaging.formats import FORMATS
-from facemend.imaging.limits import MAX_PIXELS, check_scans, check_size, too_large
-from facemend.imaging.metadata import ON_ITS_SIDE, dpi_of, iptc_of, read_exif, tiff_metadata, upright
+from facemend.imaging.limits import MAX_PIXELS, check_scans, check_size, too_large, usual_pixels
+from facemend.imaging.metadata import ON_ITS_SIDE, dpi_of, iptc_of, read_exif, tiff_metadata
 from facemend.imaging.picture import Picture
 from facemend.imaging.tiff_samples import check_kind, full_picture, is_tiff, read_samples
 from facemend.imaging.tiff_samples import size as tiff_size
@@ -61,7 +62,7 @@ def _readable() -> list[str]:
 
 
 def read_picture(
-    source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS, name: str | None = None
+    source: str | os.PathLike[str] | bytes, *, max_pixels: int = 0, name: str | None = None
 ) -> Picture:
     """Read a picture from a file or from bytes.
 
@@ -71,7 +72,7 @@ def read_picture(
 
     Args:
         source: path of a file, or its content.
-        max_pixels: largest width x height, checked before anything is decoded.
+        max_pixels: largest width x height, checked before anything is decoded; 0: `usual_pixels`.
         name: what to call the picture in messages; by default its path.
 
     Returns:
@@ -94,7 +95,7 @@ class Header:
 
 
 def read_header(
-    source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS, name: str | None = None
+    source: str | os.PathLike[str] | bytes, *, max_pixels: int = 0, name: str | None = None
 ) -> Header:
     """What `read_picture` would give, without decoding anything; the rest may still turn out damaged.
 
@@ -117,6 +118,7 @@ def _read(
     decode: Callable[[bytes, str, int], _Read],
 ) -> _Read:
     """What `decode` makes of the content, name and limit; every failure as a `FacemendError`."""
+    max_pixels = min(max_pixels or usual_pixels(), MAX_PIXELS)
     if isinstance(source, bytes):
         name = name or "picture from memory"
         data = source
@@ -220,12 +222,12 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
         coding, notes = coding_of(image, data), _notes(image, data)
         icc = image.info.get("icc_profile") or None
         image, more = _loaded(image, data, name)
-        pixels, gray = _channels(image, data, name)
+        channels = _channels(image, data, name)
         exif, orientation = read_exif(image, name)
         packet = xmp.clean(image.info.get("xmp"))
-        return _picture(
-            upright(pixels, orientation or packet.orientation),
-            gray,
+        return Picture(
+            *channels.arrays(orientation or packet.orientation),
+            channels.gray,
             icc=None if image.mode == "CMYK" else icc,
             exif=exif,
             xmp=packet.packet,
@@ -249,7 +251,8 @@ def _loaded(image: Image.Image, data: bytes, name: str) -> tuple[Image.Image, tu
         if whole is None:
             raise
         mended = Image.open(io.BytesIO(whole), formats=READABLE)
-        note = what_is_missing(data, np.atleast_3d(np.asarray(mended)))
+        edge = mended.crop((max(0, mended.width - EDGE), 0, mended.width, mended.height))
+        note = what_is_missing(data, np.atleast_3d(np.asarray(edge)))
         if note is None:
             raise
         return mended, (note,)
@@ -263,25 +266,18 @@ def _tiff(data: bytes, name: str, max_pixels: int) -> Picture:
     notes += more
     if check_kind(tags, name):
         found = read_samples(source, tags, name)
-        pixels, gray, notes = found.pixels, found.pixels.shape[2] < 3, notes + found.notes
+        channels, notes = Channels.of_array(found.pixels), notes + found.notes
+        pixels, alpha = channels.arrays()
     else:
         with _opened(source, name, max_pixels) as image:
             notes = tuple(dict.fromkeys((*notes, *_notes(image, data))))  # both tell of further pages
             image.load()  # upright
-            pixels, gray = _channels(image, data, name)
+            channels = _channels(image, data, name)
             if image.mode == "CMYK":
                 metadata = replace(metadata, icc=None)
-    return _picture(pixels, gray, **vars(metadata), format="tiff", coding=tiff_coding(tags), notes=notes)
-
-
-def _picture(pixels: Pixels, gray: bool, **rest: Any) -> Picture:
-    """From (H, W, C): gray, gray + alpha, RGB or RGBA."""
-    return Picture(
-        np.repeat(pixels[..., :1], 3, axis=2) if gray else pixels[..., :3].copy(),
-        pixels[..., -1].copy() if pixels.shape[2] in (2, 4) else None,
-        gray,
-        **rest,
-    )
+            pixels, alpha = channels.arrays()
+    told: dict[str, Any] = {"format": "tiff", "coding": tiff_coding(tags), "notes": notes}
+    return Picture(pixels, alpha, channels.gray, **vars(metadata), **told)
 
 
 def _notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
@@ -332,26 +328,25 @@ def _texts(image: Image.Image) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _channels(image: Image.Image, data: bytes, name: str) -> tuple[Pixels, bool]:
-    """Pixels as (H, W, C), and whether they are gray (C = 1 or 2) or RGB (C = 3 or 4)."""
+def _channels(image: Image.Image, data: bytes, name: str) -> Channels:
+    """Of a picture whose pixels are loaded."""
     mode = image.mode
     if mode == "CMYK":
-        return np.asarray(_from_cmyk(image, image.info.get("icc_profile"))), False
+        return Channels.of_pillow(_from_cmyk(image, image.info.get("icc_profile")), "RGB")
     if mode.startswith("I"):  # gray with 16 bits, or 32 that hold no more (Netpbm)
-        return _deep_gray(image, name), True
+        return Channels.of_array(_deep_gray(image, name))
     if image.format == "PNG" and data[24] == 16:
         deep = sixteen_bit.decode(data)
         if deep is None or deep.shape[:2] != (image.height, image.width):
             raise InputError(f"{name}: this layout of 16-bit PNG is not supported: save it as 8-bit")
         # Gray with alpha is colour type 4; decoders spread it over four channels.
-        return (deep[..., [0, 3]], True) if data[25] == 4 and deep.shape[2] == 4 else (deep, False)
+        return Channels.of_array(deep[..., ::3] if data[25] == 4 and deep.shape[2] == 4 else deep)
     if mode in ("F", "LAB", "HSV"):
         raise InputError(f"{name}: colour mode {mode} is not supported: save it as RGB")
     gray = mode in ("1", "L", "LA", "La")
     alpha = image.has_transparency_data
     wanted = ("LA" if alpha else "L") if gray else ("RGBA" if alpha else "RGB")
-    pixels = np.array(image if mode == wanted else image.convert(wanted))
-    return pixels.reshape(image.height, image.width, len(wanted)), gray
+    return Channels.of_pillow(image, wanted)
 
 
 def _deep_gray(image: Image.Image, name: str) -> Pixels:

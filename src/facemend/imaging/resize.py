@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemend.imaging.color import AnyPixels, to_float
+from facemend.imaging.rows import bands
+
 ResizeKind = Literal["area", "bicubic", "lanczos"]
 _ENLARGE: dict[ResizeKind, int] = {
     "area": cv2.INTER_LINEAR,
@@ -45,3 +48,28 @@ def resize(image: NDArray[_Pixel], size: tuple[int, int], kind: ResizeKind = "ar
         if result.dtype == np.float32:
             np.clip(result, 0, 1, out=result)
     return cast("NDArray[_Pixel]", result.reshape(size[1], size[0], *image.shape[2:]))
+
+
+def shrink(image: AnyPixels, size: tuple[int, int]) -> NDArray[np.float32]:
+    """A picture or a mask averaged to a smaller size, as floats.
+
+    Of integers only a band is ever held as floats at its full width. Averaging goes row by row first anyway,
+    so that the result is that of the picture as floats.
+
+    Args:
+        image: (H, W, C) or (H, W), uint8, uint16 or float32 in [0, 1].
+        size: new (width, height), each >= 1 and none larger than before.
+
+    Returns:
+        float32 in [0, 1]; floats of the same size are the input itself.
+    """
+    height, width = image.shape[:2]
+    if size == (width, height):
+        return to_float(image)
+    across = image
+    if image.dtype != np.float32:
+        across = np.empty((height, size[0], *image.shape[2:]), np.float32)
+        for rows in bands(height, width):
+            band = to_float(image[rows])
+            across[rows] = cv2.resize(band, (size[0], len(band)), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(across, size, interpolation=cv2.INTER_AREA), np.float32)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.imaging.metadata import Metadata
+from facemend.imaging.rows import bands
 
 _TIFF_COMPRESSION = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "packbits": 32773}
 _METRES_AN_INCH = 0.0254
@@ -39,7 +40,9 @@ def decode(data: bytes) -> NDArray[np.uint16] | None:
     if image is None or image.dtype != np.uint16 or image.ndim != 3:
         return None
     order = cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-    return np.asarray(cv2.cvtColor(image, order), dtype=np.uint16)
+    for rows in bands(*image.shape[:2]):  # in place
+        image[rows] = cv2.cvtColor(image[rows], order)
+    return np.asarray(image, dtype=np.uint16)
 
 
 def encode_png(image: NDArray[np.uint16], metadata: Metadata) -> bytes:
@@ -50,11 +53,6 @@ def encode_png(image: NDArray[np.uint16], metadata: Metadata) -> bytes:
         metadata: what to embed; EXIF with or without its "Exif" prefix.
     """
     height, width, channels = image.shape
-    rows = image.astype(">u2").reshape(height, -1).view(np.uint8)
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = 2  # filter "up": each byte minus the one above
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 16, _PNG_COLOR_TYPE[channels], 0, 0, 0)
     parts = [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header)]
     if metadata.icc:
@@ -68,8 +66,23 @@ def encode_png(image: NDArray[np.uint16], metadata: Metadata) -> bytes:
         parts.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp))
     for key, text in metadata.text:
         parts.append(_chunk(b"iTXt", key.encode("latin-1", "replace") + b"\0\0\0\0\0" + text.encode()))
-    parts += [_chunk(b"IDAT", zlib.compress(filtered.data, 6)), _chunk(b"IEND", b"")]
+    parts += [_chunk(b"IDAT", _compressed(image)), _chunk(b"IEND", b"")]
     return b"".join(parts)
+
+
+def _compressed(image: NDArray[np.uint16]) -> bytes:
+    """The rows, filtered, as one stream of zlib."""
+    packer = zlib.compressobj(6)
+    parts = []
+    above = np.zeros((1, image[0].nbytes), np.uint8)
+    for span in bands(*image.shape[:2]):
+        rows = image[span].astype(">u2").reshape(span.stop - span.start, -1).view(np.uint8)
+        filtered = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
+        filtered[:, 0] = 2  # filter "up": each byte minus the one above
+        np.subtract(rows, np.concatenate([above, rows[:-1]]), out=filtered[:, 1:])
+        parts.append(packer.compress(filtered.data))
+        above = rows[-1:]
+    return b"".join([*parts, packer.flush()])
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

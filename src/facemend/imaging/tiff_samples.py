@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 from PIL.TiffImagePlugin import TiffImageFile
 
 from facemend.errors import InputError
+from facemend.imaging.channels import pillow_bands
 from facemend.imaging.color import Pixels
 from facemend.imaging.metadata import ON_ITS_SIDE, upright
 
@@ -198,7 +199,8 @@ def _decoded(tags: Directory, data: bytes, samples: int, bits: int, name: str) -
     for plane in range(planes):
         own = slice(plane * count, (plane + 1) * count)
         parts.append(_gray(tags, data, bits, wide, (block, rows), tiled, offsets[own], sizes[own]))
-    values = np.concatenate([part.reshape(height, width, wide) for part in parts], axis=2)
+    parts = [part.reshape(height, width, wide) for part in parts]
+    values = parts[0] if planes == 1 else np.concatenate(parts, axis=2)
     if tags.get(_PREDICTOR, 1) == 2 and _COMPRESSIONS[tags.get(_COMPRESSION, 1)]:
         for x in range(0, width, block):  # each strip or tile starts anew
             span = values[:, x : x + block]
@@ -237,8 +239,11 @@ def _gray(
     # Not through Image.open, which would take the width for that of a picture and refuse it as too large.
     with TiffImageFile(io.BytesIO(_with_directory(data, fields))) as image:
         image.load()
-        values = np.asarray(image)
-    return np.array(values, np.uint16 if bits == 16 else np.uint8)  # in this machine's order
+        values = np.empty((image.height, image.width), np.uint16 if bits == 16 else np.uint8)
+        top = 0
+        for band in pillow_bands(image, image.mode):  # from any order of bytes to this machine's
+            values[top : (top := top + len(band))] = band[..., 0]
+    return values
 
 
 def _with_directory(data: bytes, fields: dict[int, list[int]]) -> bytes:
@@ -256,7 +261,7 @@ def _with_directory(data: bytes, fields: dict[int, list[int]]) -> bytes:
             after += len(packed)
     magic = data[:2] + struct.pack(f"{order}HI", 42, start)
     count, end = struct.pack(f"{order}H", len(fields)), bytes(4)
-    return b"".join([magic, data[8:], bytes(start - len(data)), count, *entries, end, *lists])
+    return b"".join([magic, memoryview(data)[8:], bytes(start - len(data)), count, *entries, end, *lists])
 
 
 def _meant(values: Pixels, colours: int, tags: Directory) -> Samples:

@@ -9,9 +9,10 @@ import numpy as np
 from facemend.errors import ConfigError
 from facemend.faces.template import TEMPLATES
 from facemend.faces.track import iou
+from facemend.imaging import AnyPixels
 from facemend.photo.options import BoxByHand
 from facemend.predictors.detector import FaceDetector
-from facemend.types import Box, Face, FloatImage
+from facemend.types import Box, Face
 
 SCALES = (1.0, 0.85, 0.7)
 """People draw round the head, detectors round the face: what is looked at, times the box."""
@@ -25,7 +26,7 @@ _POINTS = (TEMPLATES["ffhq"] - _ON_TEMPLATE[:2]) / _ON_TEMPLATE[2:]
 
 
 def add_faces(
-    image: FloatImage, found: Sequence[Face], boxes: Sequence[BoxByHand], detector: FaceDetector
+    image: AnyPixels, found: Sequence[Face], boxes: Sequence[BoxByHand], detector: FaceDetector
 ) -> tuple[list[Face], int]:
     """The faces found and those in the boxes, which take the place of found ones that they cover.
 
@@ -33,7 +34,7 @@ def add_faces(
     upright face that fills the box.
 
     Args:
-        image: (H, W, 3) float32 RGB [0, 1].
+        image: (H, W, 3) uint8 or uint16 RGB, or float32 in [0, 1].
         found: by the detector.
         boxes: x1, y1, x2, y2 in pixels of `image`; what lies outside is cut off.
         detector: looks for landmarks.
@@ -73,7 +74,7 @@ def _cut(box: BoxByHand, n: int, width: int, height: int) -> Box:
     return Box(x1, y1, x2, y2)
 
 
-def _seen(image: FloatImage, box: Box, detector: FaceDetector) -> Face:
+def _seen(image: AnyPixels, box: Box, detector: FaceDetector) -> Face:
     """The box with the surest landmarks; below `SURE` with those of an upright face."""
     guesses = [_upright(box, scale) for scale in SCALES]
     best = max(detector.follow(image, guesses), key=lambda face: face.score)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.paste import paint_into_pixels
-from facemend.imaging import AnyPicture, Picture, resize, take_chroma
+from facemend.imaging import AnyPicture, Picture, Pixels, by_bands, resize, take_chroma, to_float
 from facemend.photo.file import do_picture
 from facemend.photo.find import FoundFaces, check_size, is_monochrome
 from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, unheard
 from facemend.photo.task import PhotoTask
+from facemend.types import FloatImage
 
 FACES_ONLY = "only faces get colour: the rest of the photo stays as it is"
 IN_COLOUR = "the photo is in colour already: its faces get the network's colours"
@@ -47,7 +49,7 @@ class Colorizer(PhotoTask):
 
     def _colorize(self, picture: Picture, clock: Clock) -> PhotoResult:
         check_size(picture, self.options)
-        found = self._find(picture.as_float(), clock, whole=self.options.aligned)
+        found = self._find(picture.pixels, clock, whole=self.options.aligned)
         if not found.aligned:
             return self._result(picture, picture, found, (), (), clock)
         decoded = self._decoded([face.crop for face in found.aligned], clock)
@@ -80,9 +82,8 @@ class Colorizer(PhotoTask):
         """Pixels of an aligned crop, coloured to its borders."""
         with clock("paste"):
             coloured = resize(decoded[0], (picture.width, picture.height), "lanczos")
-            everywhere = np.ones(coloured.shape[:2], np.float32)
-            painted = take_chroma(picture.as_float(), coloured, everywhere)
-            return picture.in_rgb().with_pixels(painted).pixels
+            depth = picture.pixels.dtype
+            return by_bands(partial(_painted, picture.in_rgb()), picture.pixels, coloured, dtype=depth)
 
     def _told(self, picture: Picture, output: Picture, found: FoundFaces) -> list[str]:
         """What the user should know of this photo."""
@@ -92,3 +93,9 @@ class Colorizer(PhotoTask):
         if output.icc != picture.icc:
             notes.append(PROFILE_LEFT_OUT)
         return notes
+
+
+def _painted(photo: Picture, pixels: Pixels, coloured: FloatImage) -> Pixels:
+    """Some rows of a photo with all of the chroma given, in its depth."""
+    everywhere = np.ones(coloured.shape[:2], np.float32)
+    return photo.from_floats(take_chroma(to_float(pixels), coloured, everywhere))

@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from facemend.errors import ConfigError
-from facemend.imaging import Picture, from_float, resize, to_float
-from facemend.types import FloatImage
+from facemend.imaging import AnyPixels, Picture, by_bands, from_float, resize, to_float
 
 GAP = 8
 MAX_SIDE = 4096
@@ -22,17 +21,17 @@ def before_after(before: Picture, after: Picture) -> Picture:
     scale = min(1.0, MAX_SIDE / max(after.width, after.height))
     after = after.resized(scale)
     pixels = resize(before.pixels, (after.width, after.height), "lanczos")
-    sheet = contact_sheet([to_float(pixels), after.as_float()], ["before", "after"])
+    sheet = contact_sheet([pixels, after.pixels], ["before", "after"])
     return replace(sheet, icc=after.in_rgb().icc)
 
 
 def contact_sheet(
-    images: Sequence[FloatImage], labels: Sequence[str], *, columns: int | None = None
+    images: Sequence[AnyPixels], labels: Sequence[str], *, columns: int | None = None
 ) -> Picture:
     """Labelled pictures of one size in rows.
 
     Args:
-        images: at least one, each (H, W, 3) float32 RGB [0, 1], all of one size.
+        images: at least one, each (H, W, 3) float32 RGB [0, 1], uint8 or uint16, all of one size.
         labels: one line each.
         columns: pictures in a row; by default all.
 
@@ -60,5 +59,7 @@ def contact_sheet(
         left, top = GAP + column * (width + GAP), row * (height + band)
         draw.text((left + width / 2, top + band / 2), label, fill="black", font=font, anchor="mm")
         cell = resize(image, (width, height), "area")
-        sheet.paste(Image.fromarray(from_float(cell).astype(np.uint8)), (left, top + band))
+        if cell.dtype != np.uint8:
+            cell = by_bands(lambda x: from_float(to_float(x)), cell, dtype=np.uint8)
+        sheet.paste(Image.fromarray(cell), (left, top + band))
     return Picture(np.array(sheet))

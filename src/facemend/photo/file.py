@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from facemend.errors import FacemendError
-from facemend.imaging import AnyPicture, Picture, as_picture, read_picture
+from facemend.imaging import AnyPicture, Picture, as_picture, read_content, read_header, read_picture
+from facemend.photo.find import check_size
+from facemend.photo.options import RestoreOptions
 from facemend.photo.result import PhotoResult
 
 Work = Callable[..., PhotoResult]
@@ -27,7 +29,11 @@ def do_picture(work: Callable[..., Result], *given: AnyPicture) -> Result:
 
 
 def do_file(
-    work: Work, source: Path, mask: Path | None = None, content: bytes | None = None
+    work: Work,
+    source: Path,
+    mask: Path | None = None,
+    content: bytes | None = None,
+    options: RestoreOptions | None = None,
 ) -> tuple[Picture, PhotoResult]:
     """Read a picture (and its mask) and work on it; errors name the file.
 
@@ -36,10 +42,16 @@ def do_file(
         source: the file.
         mask: what is to be filled in, if anything.
         content: of the file, where it was read already.
+        options: of the work: what they do not allow is refused before it is decoded.
 
     Returns:
         The picture as it was read, and the result.
     """
+    if options is not None:
+        content = read_content(source) if content is None else content
+        header = read_header(content, name=str(source))
+        with errors_naming(source):
+            check_size(header, options)
     picture = read_picture(source) if content is None else read_picture(content, name=str(source))
     more = () if mask is None else (mask,)
     masks = [read_picture(each) for each in more]

@@ -12,7 +12,17 @@ from facemend.faces.align import align
 from facemend.faces.select import select
 from facemend.faces.template import template_points
 from facemend.faces.warp import resize_matrix, scale_of
-from facemend.imaging import Header, Picture, is_gray, is_toned, resize
+from facemend.imaging import (
+    AnyPixels,
+    Header,
+    Picture,
+    is_gray,
+    is_toned,
+    or_raise,
+    resize,
+    shrink,
+    usual_pixels,
+)
 from facemend.photo.added import add_faces
 from facemend.photo.networks import Networks
 from facemend.photo.options import UPSCALES, RestoreOptions
@@ -63,18 +73,23 @@ class FoundFaces:
         return replace(self, aligned=aligned, skipped=(*self.skipped, *others), chosen=chosen)
 
 
+def most_pixels(options: RestoreOptions) -> int:
+    """The largest output, width x height: `max_pixels`, or what is usual here."""
+    return options.max_pixels or usual_pixels()
+
+
 def check_size(picture: Picture | Header, options: RestoreOptions) -> None:
     """Refuse a photo whose output would be larger than the options allow; auto keeps to them by itself.
 
     Raises:
         TooLargeError: it would.
     """
-    upscale, limit = options.least_upscale, options.max_pixels
+    upscale, limit = options.least_upscale, most_pixels(options)
     pixels = picture.width * picture.height * upscale**2
     if pixels > limit:
         raise TooLargeError(
             f"{picture.width}x{picture.height} at upscale {upscale} gives {pixels / 1e6:.0f} megapixels, "
-            f"over the limit of {limit / 1e6:.0f}: use a smaller upscale"
+            f"over the limit of {limit / 1e6:.0f}: use a smaller upscale{or_raise(limit)}"
         )
 
 
@@ -99,7 +114,7 @@ def take_factor(size: tuple[int, int], aligned: Sequence[AlignedFace], options: 
     width, height = size
     taken = 1
     for factor in UPSCALES:
-        too_large = max(size) * factor > LONGEST or width * height * factor**2 > options.max_pixels
+        too_large = max(size) * factor > LONGEST or width * height * factor**2 > most_pixels(options)
         if taken >= needed or too_large:
             break
         taken = factor
@@ -107,12 +122,12 @@ def take_factor(size: tuple[int, int], aligned: Sequence[AlignedFace], options: 
 
 
 def find_faces(
-    image: FloatImage, networks: Networks, options: RestoreOptions, clock: Clock, *, done: str
+    image: AnyPixels, networks: Networks, options: RestoreOptions, clock: Clock, *, done: str
 ) -> FoundFaces:
     """Find, choose and align the faces of a photo, and say how large the photo shall be.
 
     Args:
-        image: the photo, (H, W, 3) float32 RGB [0, 1].
+        image: the photo, (H, W, 3) uint8 or uint16 RGB, or float32 in [0, 1].
         networks: with a detector.
         options: which faces are wanted.
         clock: times the parts "detect" and "align".
@@ -176,11 +191,11 @@ def _nothing_done(found: Sequence[Face], factor: int, done: str) -> str:
     return f"{what}: the photo was {'only enlarged' if factor > 1 else 'left as it is'}"
 
 
-def whole_crop(image: FloatImage, networks: Networks, options: RestoreOptions) -> FoundFaces:
+def whole_crop(image: AnyPixels, networks: Networks, options: RestoreOptions) -> FoundFaces:
     """A picture that is one aligned crop of any size, as the network wants it.
 
     Args:
-        image: (H, W, 3) float32 RGB [0, 1].
+        image: (H, W, 3) uint8 or uint16 RGB, or float32 in [0, 1].
         networks: for the size and the template.
         options: for the factor; auto is 1, as the crop is its own size.
     """
@@ -188,7 +203,7 @@ def whole_crop(image: FloatImage, networks: Networks, options: RestoreOptions) -
     side = networks.restorer.image_size
     points = template_points(networks.template, (width, height)).astype(np.float32)
     face = Face(Box(0.0, 0.0, width - 1.0, height - 1.0), points, 1.0)
-    crop = resize(image, (side, side), "lanczos")
+    crop = resize(shrink(image, (min(side, width), min(side, height))), (side, side), "lanczos")
     notes = () if width == height else ("an aligned crop should be square: it was squeezed for the model",)
     aligned = AlignedFace(crop, resize_matrix(side / width, side / height), face)
     return FoundFaces((aligned,), notes=notes, factor=options.least_upscale)

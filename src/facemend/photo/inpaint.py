@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facemend.faces.fill import edge_width, fill_from_crop, fill_hole, hole_in_crop, meet_ring
 from facemend.faces.holes import Hole, hole_of, without_hole
-from facemend.imaging import AnyPicture, Picture, keep_chroma, resize
+from facemend.imaging import AnyPicture, Picture, Pixels, keep_chroma, resize
 from facemend.photo.file import do_picture
 from facemend.photo.find import FoundFaces, check_size, is_monochrome
 from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, unheard
@@ -75,7 +75,7 @@ class Inpainter(PhotoTask):
         )
 
     def _pasted(
-        self, picture: Picture, plain: FloatImage, hole: Hole, faces: tuple[RestoredFace, ...]
+        self, picture: Picture, plain: Pixels, hole: Hole, faces: tuple[RestoredFace, ...]
     ) -> tuple[Picture, int]:
         """The photo with the filled faces, and how many pixels were filled."""
         if not faces:

@@ -74,7 +74,8 @@ class RestoreOptions:
         size: longest side of what becomes of an aligned crop, pixels; 0: as the crop (times `upscale`), but
             at least the model's size, as smaller ones would lose what was restored.
         max_faces: at most this many faces of a photo are worked on, the surest.
-        max_pixels: a photo whose output would have more pixels than this is refused.
+        max_pixels: a photo that has more pixels than this, or whose output would, is refused; 0: what the
+            machine's memory is good for (`facemend.imaging.usual_pixels`).
         strip_metadata: results hold no EXIF, XMP, IPTC and texts, films no tags: nothing of place, time,
             camera and names. Orientation is applied in any case; colour profile and resolution stay.
 
@@ -97,7 +98,7 @@ class RestoreOptions:
     min_face: float = 12.0
     size: int = 0
     max_faces: int = 500
-    max_pixels: int = 200_000_000
+    max_pixels: int = 0
     strip_metadata: bool = False
 
     def __post_init__(self) -> None:
@@ -126,7 +127,7 @@ class RestoreOptions:
             ("size", _is_int(self.size) and 0 <= self.size <= 16_384, "from 0 (automatic) to 16384 pixels"),
             ("max_faces", _is_int(self.max_faces) and self.max_faces >= 1, "1 or more"),
             ("strip_metadata", isinstance(self.strip_metadata, bool), "True or False"),
-            ("max_pixels", _is_int(self.max_pixels) and self.max_pixels >= 1, "1 or more"),
+            ("max_pixels", _is_int(self.max_pixels) and self.max_pixels >= 0, "0 (automatic) or more"),
         ):
             if not ok:
                 raise ConfigError(f"{option} must be {wanted}, got {getattr(self, option)!r}")

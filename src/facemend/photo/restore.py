@@ -12,9 +12,18 @@ from typing import Unpack
 import numpy as np
 
 from facemend.errors import ConfigError
-from facemend.faces.paste import blend_face, blend_into_pixels
+from facemend.faces.paste import blend_into_pixels
 from facemend.faces.warp import compose, invert, resize_matrix
-from facemend.imaging import AnyPicture, Picture, as_picture, keep_chroma, match_broad_chroma, resize
+from facemend.imaging import (
+    AnyPicture,
+    Picture,
+    as_picture,
+    bands,
+    keep_chroma,
+    match_broad_chroma,
+    resize,
+    to_float,
+)
 from facemend.photo.file import do_picture, errors_naming, from_files
 from facemend.photo.find import check_size, is_monochrome
 from facemend.photo.networks import Networks
@@ -150,9 +159,8 @@ class Restorer(PhotoTask):
     ) -> list[RestoreResult]:
         for picture in pictures:
             check_size(picture, self.options)
-        # A photo is held as floats while its faces are found, no longer.
         found = [
-            self._find(picture.as_float(), clock, whole=whole)
+            self._find(picture.pixels, clock, whole=whole)
             for picture, clock in zip(pictures, clocks, strict=True)
         ]
         prepared = [
@@ -222,6 +230,8 @@ class Restorer(PhotoTask):
             for a, crop, mono in zip(prepared.aligned, decoded, prepared.monochrome, strict=True)
         )
         if faces and options.strength:  # with 0 the photo itself is what comes out, unchanged
+            if output is prepared.picture or output is prepared.background:  # which another w starts from
+                output = replace(output, pixels=output.pixels.copy())
             blend = self._fill if prepared.whole else partial(self._paste, factor=prepared.factor)
             output = blend(output, faces, float(options.strength), clock)
         output = self._given_out(output)
@@ -250,35 +260,39 @@ class Restorer(PhotoTask):
     def _paste(
         self, output: Picture, faces: Sequence[RestoredFace], strength: float, clock: Clock, *, factor: int
     ) -> Picture:
-        """The enlarged photo with the restored faces blended into it."""
+        """The enlarged photo with the restored faces blended into it, in place."""
         masker, template = self._networks.masker, self._networks.template
         assert masker is not None
         back = invert(resize_matrix(factor, factor))
-        pixels = output.pixels.copy()
         for face in faces:
             with clock("mask"):
                 mask = masker.mask(face.restored, template=template)
             with clock("paste"):
                 matrix = compose(face.matrix, back)
                 blend_into_pixels(
-                    pixels, face.crop, face.restored, matrix, mask, strength=strength, gray=output.gray
+                    output.pixels, face.crop, face.restored, matrix, mask, strength=strength, gray=output.gray
                 )
-        return replace(output, pixels=pixels)
+        return output
 
     def _fill(self, output: Picture, faces: Sequence[RestoredFace], strength: float, clock: Clock) -> Picture:
-        """The restored crop at the size of the output; of a larger crop the real detail is kept."""
+        """The restored crop at the size of the output, in place; of a larger one the real detail is kept."""
         (face,) = faces
         side = len(face.restored)
         with clock("paste"):
             original_side = max(face.face.box.width, face.face.box.height) + 1
-            canvas = output.as_float()
+            pixels = output.pixels
             if original_side <= side:
                 new = resize(face.restored, (output.width, output.height), "lanczos")
-                return output.with_pixels(strength * new + (1 - strength) * canvas)
+                for rows in bands(*pixels.shape[:2]):
+                    mixed = strength * new[rows] + (1 - strength) * to_float(pixels[rows])
+                    pixels[rows] = output.from_floats(mixed)
+                return output
             everywhere = np.ones((side, side), np.float32)
             matrix = resize_matrix(side / output.width, side / output.height)
-            blend_face(canvas, face.crop, face.restored, matrix, everywhere, strength=strength)
-            return output.with_pixels(canvas)
+            blend_into_pixels(
+                pixels, face.crop, face.restored, matrix, everywhere, strength=strength, gray=output.gray
+            )
+            return output
 
 
 def true_colours(restored: FloatImage, crop: FloatImage, monochrome: bool) -> FloatImage:

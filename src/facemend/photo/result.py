@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from time import perf_counter
 
@@ -74,6 +74,10 @@ class PhotoResult:
         """The faces with their numbers, 1 the leftmost; a choice of some of them does not change these."""
         indices = range(len(self.faces)) if self.chosen is None else self.chosen
         return ((index + 1, face) for index, face in zip(indices, self.faces, strict=True))
+
+    def alone(self) -> PhotoResult:
+        """The same without what a task keeps beside it: the photo as it was takes memory."""
+        return PhotoResult(**{each.name: getattr(self, each.name) for each in fields(PhotoResult)})
 
     def save(self, path: AnyPath, *, overwrite: bool = False) -> Path:
         """Write the photo as `facemend restore` does: whole or not at all; the folder is made if needed.

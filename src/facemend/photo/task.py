@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.errors import ConfigError
-from facemend.imaging import Picture
+from facemend.imaging import Picture, Pixels
 from facemend.photo.find import FoundFaces, find_faces, whole_crop
 from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions, RestoreSettings, make_options
@@ -57,8 +57,8 @@ class PhotoTask:
         """What the user should know of how the networks run; every result has these too."""
         return self._networks.restorer.notes
 
-    def _find(self, image: FloatImage, clock: Clock, *, whole: bool) -> FoundFaces:
-        """The faces of a photo, (H, W, 3) RGB [0, 1]; or that it is one aligned crop as a whole."""
+    def _find(self, image: Pixels, clock: Clock, *, whole: bool) -> FoundFaces:
+        """The faces of a photo, (H, W, 3) RGB; or that it is one aligned crop as a whole."""
         if whole:
             return whole_crop(image, self._networks, self.options)
         return find_faces(image, self._networks, self.options, clock, done=self.done)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.select import plausible
+from facemend.imaging import AnyPixels, shrink, to_float
 from facemend.predictors.mtcnn import Found, Mtcnn, Thresholds, nms
 from facemend.runtime.devices import AUTO
 from facemend.types import Box, Face, FloatImage
@@ -66,7 +67,7 @@ class FaceDetector:
 
     def detect(
         self,
-        image: FloatImage,
+        image: AnyPixels,
         *,
         min_face: float | None = None,
         max_faces: int | None = None,
@@ -75,7 +76,7 @@ class FaceDetector:
         """Find the faces.
 
         Args:
-            image: (H, W, 3) float32 RGB [0, 1].
+            image: (H, W, 3) float32 RGB [0, 1], uint8 or uint16.
             min_face: smallest face side to look for, pixels; default 20, or 2.5 % of the short side
                 if that is more.
             max_faces: keep at most this many, the surest; None: all.
@@ -96,7 +97,7 @@ class FaceDetector:
                 return sorted(faces, key=lambda face: (face.box.x1, face.box.y1))
         return []
 
-    def _with_turned(self, image: FloatImage, upright: Found) -> Found:
+    def _with_turned(self, image: AnyPixels, upright: Found) -> Found:
         """Those and the faces that are sure on a turned copy and lie elsewhere."""
         scale = min(1.0, TURNED_SIDE / max(image.shape[:2]))
         smallest = max(DEFAULT_MIN_FACE, TURNED_SHARE * min(image.shape[:2]) * scale)
@@ -109,11 +110,11 @@ class FaceDetector:
         order = scores + UPRIGHT_LEAD * (np.arange(len(scores)) < len(upright))
         return Found(boxes, scores, points).take(nms(boxes, order, TURNED_OVERLAP, smaller=True))
 
-    def follow(self, image: FloatImage, faces: Sequence[Face]) -> list[Face]:
+    def follow(self, image: AnyPixels, faces: Sequence[Face]) -> list[Face]:
         """Look again at faces whose places are known, such as those of the frame before; costs little.
 
         Args:
-            image: (H, W, 3) float32 RGB [0, 1].
+            image: (H, W, 3) float32 RGB [0, 1], uint8 or uint16.
             faces: roughly where they are now.
 
         Returns:
@@ -134,7 +135,7 @@ class FaceDetector:
             for face, landmarks, score, box in rows
         ]
 
-    def _search(self, image: FloatImage, attempt: _Try) -> Found:
+    def _search(self, image: AnyPixels, attempt: _Try) -> Found:
         copy = np.ascontiguousarray(np.rot90(_resized(image, attempt.scale), attempt.turns))
         found = self._mtcnn.find(copy, attempt.min_face, attempt.thresholds)
         second = self._mtcnn.landmark(copy, found)
@@ -173,12 +174,12 @@ def _tries(width: int, height: int, min_face: float | None) -> Iterator[tuple[_T
     yield (_Try(scale, max(coarse, LARGE_SHARE * short * scale), thresholds=Thresholds(0.5, 0.5, 0.6)),)
 
 
-def _resized(image: FloatImage, scale: float) -> FloatImage:
-    if scale == 1.0:
-        return image
+def _resized(image: AnyPixels, scale: float) -> FloatImage:
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(np.clip(cv2.resize(image, size, interpolation=kind), 0, 1), np.float32)
+    if scale <= 1:
+        return shrink(image, size)
+    enlarged = cv2.resize(to_float(image), size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(enlarged, 0, 1), np.float32)
 
 
 def _inside(points: NDArray[np.float64], box: NDArray[np.float64]) -> bool:

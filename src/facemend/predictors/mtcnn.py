@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.warp import invert, transform, warp
+from facemend.imaging import AnyPixels
 from facemend.runtime.devices import AUTO
 from facemend.runtime.onnx import open_graphs
 from facemend.runtime.runner import Runner
@@ -213,14 +214,14 @@ class Mtcnn:
         found = Found(moved(boxes, offsets), out["probability"][passed], points)
         return found.take(nms(found.boxes, found.scores, 0.7, smaller=True))
 
-    def landmark(self, image: NDArray[np.float32], found: Found) -> Found:
+    def landmark(self, image: AnyPixels, found: Found) -> Found:
         """More passes of O-Net on the boxes found, turned level: better landmarks and a second opinion.
 
         A face turned by 90 degrees first looks turned by some 30; each levelled pass sees more of the turn,
         so the passes go on until the roll stands still.
 
         Args:
-            image: (H, W, 3) float32 RGB [0, 1].
+            image: (H, W, 3) float32 RGB [0, 1], uint8 or uint16.
             found: what `find` found in it.
 
         Returns:
@@ -238,9 +239,7 @@ class Mtcnn:
                 break
         return Found(found.boxes, np.where(settled, scores, 0.0), points)
 
-    def _level_pass(
-        self, image: NDArray[np.float32], boxes: Boxes, landmarks: Floats
-    ) -> tuple[Floats, Floats]:
+    def _level_pass(self, image: AnyPixels, boxes: Boxes, landmarks: Floats) -> tuple[Floats, Floats]:
         """Scores and landmarks of O-Net on crops that the given landmarks say are level."""
         rolls = _rolls(landmarks)
         matrices = [_level_crop(box, roll) for box, roll in zip(boxes, rolls, strict=True)]

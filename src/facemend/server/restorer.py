@@ -82,6 +82,7 @@ class JobRestorer:
         Raises:
             FacemendError: the photo cannot be read, or something else went wrong, in one line.
         """
+        self._evict(0)
         self.on_part("read")
         picture = self._read(job)
         result = self._restorer(job.options).restore(picture, on_part=self.on_part)
@@ -94,8 +95,7 @@ class JobRestorer:
         except (OutputError, OSError) as error:
             logger.error("%s", error)
             raise OutputError("the server cannot store the result: try again later") from error
-        self._remember(job, result.prepared)
-        return {
+        told = {
             "input_width": picture.width,
             "input_height": picture.height,
             "width": result.picture.width,
@@ -106,6 +106,10 @@ class JobRestorer:
             "notes": list(result.notes),
             "seconds": {part: round(value, 4) for part, value in result.seconds.items()},
         }
+        prepared = result.prepared
+        del result, data, picture  # a large photo is held once, not twice, while it is enlarged for looks
+        self._remember(job, prepared)
+        return told
 
     def result(self, job: Job, faces: Iterable[int] | None) -> bytes:
         """The restored photo of a job that is done, or some of its faces, as a file of its format.
@@ -190,6 +194,7 @@ class JobRestorer:
     def _look(self, job: Job) -> Prepared:
         """What another w of a job starts from; of a job that another worker did, from the disk."""
         if job.id not in self._looks:
+            self._evict(0)
             try:
                 prepared = keep.load(self._store.kept(job.id), self._read(job))
             except InputError as error:
@@ -201,9 +206,12 @@ class JobRestorer:
     def _remember(self, job: Job, prepared: Prepared) -> None:
         self._looks[job.id] = prepared.onto(prepared.background or prepared.picture.resized(prepared.factor))
         self._looks.move_to_end(job.id)
+        self._evict(1)  # this one stays whatever its size: it is being looked at
+
+    def _evict(self, least: int) -> None:
+        """Let go of the oldest looks until they fit, or until so many are left."""
         limit = self._settings.cache_mb * 1_000_000
-        # The last one stays whatever its size: it is being looked at.
-        while len(self._looks) > 1 and sum(map(_bytes, self._looks.values())) > limit:
+        while len(self._looks) > least and sum(map(_bytes, self._looks.values())) > limit:
             self._looks.popitem(last=False)
 
 

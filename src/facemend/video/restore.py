@@ -11,6 +11,7 @@ from typing import Any
 
 from facemend.errors import ConfigError, InputError, TooLargeError, require_extra
 from facemend.imaging import Outputs
+from facemend.photo.find import most_pixels
 from facemend.photo.networks import Networks, find_named
 from facemend.photo.options import RestoreOptions
 from facemend.video.encode import FilmCoding, SegmentWriter
@@ -159,7 +160,7 @@ def _check_whole(info: FilmInfo, span: Span) -> None:
 
 def _form(info: FilmInfo, options: RestoreOptions, video: VideoOptions) -> tuple[Form, tuple[str, ...]]:
     form, notes = output_form(info, options.least_upscale, video.coding.pixel_formats())
-    if form.width * form.height > min(MAX_PIXELS, options.max_pixels):
+    if form.width * form.height > min(MAX_PIXELS, most_pixels(options)):
         raise TooLargeError(
             f"{info.path}: {info.width}x{info.height} at upscale {options.least_upscale} is too large: "
             "use a smaller upscale"

@@ -72,7 +72,7 @@ def run_photos(
         outputs.claim(given.report)
     worker = _loaded(task, options, model)
     root = batch.root if resumes and batch.jobs else None
-    how: dict[str, Any] = {"crops": given.crops, "compare": given.compare, "jobs": jobs}
+    how: dict[str, Any] = {"crops": given.crops, "compare": given.compare, "jobs": jobs, "options": options}
     if root is not None:
         how["records"] = Records(FolderStore(root), pixel_options(options, model))
     told: dict[str, Any] = {"batch": batch, "notes": worker.notes, "done": task.done}
