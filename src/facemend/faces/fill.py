@@ -100,7 +100,8 @@ def fill_hole(
     """
     new = plain + soft_edge(hole, width)[..., None] * (np.clip(filled, 0, 1) - plain)
     old = to_float(pixels)
-    mixed = old + weight[..., None] * (new - old)
+    share = weight[..., None]
+    mixed = share * new + (1 - share) * old  # nothing of the old is left at 1, not even by rounding
     if gray:
         mixed = np.repeat(luma(mixed)[..., None], 3, axis=2)
     inside = hole & (weight > 0)
