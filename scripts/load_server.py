@@ -108,10 +108,13 @@ class Client:
     async def _ask(self, what: str, path: str, status: int = 200, **rest) -> httpx.Response:
         """The answer, once the server has room for this."""
         method = "POST" if "files" in rest else "GET"
-        while (answer := await self._http.request(method, f"/api/jobs{path}", **rest)).status_code in (
-            429,
-            503,
-        ):
+        while True:
+            try:
+                answer = await self._http.request(method, f"/api/jobs{path}", **rest)
+            except httpx.TransportError as error:
+                raise LostError(f"{what}: {type(error).__name__} {error}") from None
+            if answer.status_code not in (429, 503):
+                break
             self._refusals += 1
             self._counts[f"{what} {answer.status_code}"] += 1
             await asyncio.sleep(int(answer.headers.get("retry-after", 1)) * self._rng.uniform(1, 1.5))
