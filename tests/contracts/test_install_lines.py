@@ -100,3 +100,12 @@ def test_install_lines_of_the_docs_work_in_a_clone():
                 assert set((known[1] or "serve").split(",")) <= extras.keys(), f"{page.name}: {named}"
                 lines += 1
     assert lines > 5
+
+
+def test_everything_named_has_a_lowest_version():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, groups = pyproject["project"], pyproject["dependency-groups"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values(), *groups.values()]
+    named = [line for lines in lists for line in lines if isinstance(line, str)]  # the rest are other groups
+    assert [line for line in named if not re.match(r"[\w\[\]-]+>=\d", line)] == []
+    assert len(named) > 30

@@ -37,11 +37,12 @@ def test_every_door_takes_them(name):
 
 RIGHT = """
 from pathlib import Path
+from typing import Any
 import facemend, numpy, PIL.Image
 path: Path = facemend.restore("a.jpg", out="b.jpg", w=0.7, upscale=2, faces="largest")
 image: PIL.Image.Image = facemend.colorize(path, threads=1)
 image = facemend.inpaint(image, numpy.zeros((4, 4), bool))
-array: numpy.ndarray = facemend.restore(numpy.zeros((4, 4, 3)), aligned=True)
+array: numpy.ndarray[Any, Any] = facemend.restore(numpy.zeros((4, 4, 3)), aligned=True)
 restorer = facemend.Restorer(w=1, background="lanczos")
 path = restorer.restore("a.jpg").save("c.png", overwrite=True)
 image = restorer.redo(restorer.restore(image), w=0.2).to_pil()

@@ -103,6 +103,15 @@ def test_only_the_hole_changes_and_its_middle_is_the_filling(rng, dtype):
     assert np.abs(half[middle] - expected).max() <= 1
 
 
+def test_not_a_bit_of_what_was_in_the_hole_is_left(rng):
+    plain, filled = (rng.random((200, 200, 3)).astype(np.float32) for _ in range(2))
+    hole = np.ones((200, 200), bool)
+    results = [rng.integers(0, 65_536, (200, 200, 3), np.uint16) for _ in range(2)]
+    for pixels in results:
+        fill_hole(pixels, plain, filled, hole, np.ones(hole.shape, np.float32), width=2)
+    np.testing.assert_array_equal(*results)
+
+
 def test_gray_stays_gray():
     gray = np.repeat(np.arange(50, dtype=np.uint8)[None, :, None], 3, axis=2).repeat(40, axis=0)
     hole = disc(40, 50, 20, 20, 8)

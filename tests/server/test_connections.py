@@ -7,6 +7,7 @@ from live import living, rest
 from server_helpers import until
 
 from facemend.server.clients import client_name
+from facemend.server.orders import QueueFullError
 from facemend.server.settings import ServerSettings
 
 STALL = 0.4
@@ -64,6 +65,43 @@ def test_a_client_that_drips_is_let_go(live, sent):
         try:
             while True:
                 slow.sendall(b"x")
+                tick()
+        except ConnectionError:
+            pass
+
+
+CHUNK = b"11170\r\n" + bytes(70_000) + b"\r\n"
+LATE = {  # what is refused before it is whole, and what comes after the refusal
+    "429": (upload(PART, 210_000 + len(PART)), [bytes(70_000)] * 3),
+    "413": (
+        b"POST /api/login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNK,
+        [CHUNK, CHUNK, b"0\r\n\r\n"],
+    ),
+}
+
+
+@pytest.mark.parametrize("status", LATE)
+def test_a_refusal_does_not_cut_off_a_client_that_still_sends(live, monkeypatch, status):
+    def full(*said):
+        raise QueueFullError(3)
+
+    monkeypatch.setattr(live.app.state.services.jobs, "check_room", full)
+    first, more = LATE[status]
+    with live.connect(first) as client:
+        assert client.recv(65_536).startswith(f"HTTP/1.1 {status}".encode())
+        for part in more:
+            time.sleep(STALL / 8)  # the server has time to reset the connection
+            client.sendall(part)
+        client.sendall(HEALTH + b"Connection: close\r\n\r\n")
+        assert b"HTTP/1.1 200" in rest(client)
+
+
+def test_a_client_that_sends_on_for_ever_after_a_refusal_is_let_go(live):
+    with live.connect(LATE["413"][0]) as client, until(10) as tick:
+        assert client.recv(65_536).startswith(b"HTTP/1.1 413")
+        try:
+            while True:
+                client.sendall(CHUNK)
                 tick()
         except ConnectionError:
             pass

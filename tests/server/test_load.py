@@ -1,6 +1,10 @@
 """Fifty clients at once: nothing is lost, nothing piles up in memory or on disk."""
 
+import os
 import random
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -10,7 +14,7 @@ from dataclasses import dataclass, field
 import httpx2 as httpx
 import psutil
 import pytest
-from server_helpers import post, until
+from server_helpers import ROOT, post, until
 
 CLIENTS = 50
 
@@ -94,6 +98,26 @@ def loaded(serve, store, photos: list[bytes], seconds: float, *options: str) -> 
 
 def test_fifty_clients_for_a_moment(serve, tmp_path, jpeg, blank):
     loaded(serve, tmp_path / "store", [jpeg, blank, blank, blank], 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("environment", "lost"), [({}, 0), ({"FACEMEND_MAX_PIXELS": "1000"}, 1)])
+def test_the_script_tells_whether_photos_are_lost(environment, lost):
+    numbers = ["--seconds", "2", "--clients", "3", "--silent", "300", "--uploads", "3"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/load_server.py", *numbers],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment},
+        check=False,
+    )
+    assert done.returncode == lost, done.stdout + done.stderr
+    sent, restored = map(int, re.findall(r"(\d+) (?:sent|done)", done.stdout))
+    assert sent > 0
+    assert restored == (0 if lost else sent)
+    assert "health: 20 probes" in done.stdout
+    refused = int(re.findall(r"silent refused (\d+)", done.stdout)[0])
+    assert refused >= 300 - 4 * 64  # of four addresses
 
 
 @pytest.mark.long

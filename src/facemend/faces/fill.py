@@ -102,7 +102,8 @@ def fill_hole(
     for rows in bands(*hole.shape):
         part, plainly, old = pixels[rows], to_float(plain[rows]), to_float(pixels[rows])
         new = plainly + soft[rows] * (np.clip(filled[rows], 0, 1) - plainly)
-        mixed = old + weight[rows, :, None] * (new - old)
+        share = weight[rows, :, None]
+        mixed = share * new + (1 - share) * old  # nothing of the old is left at 1, not even by rounding
         if gray:
             mixed = np.repeat(luma(mixed)[..., None], 3, axis=2)
         inside = hole[rows] & (weight[rows] > 0)

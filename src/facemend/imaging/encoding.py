@@ -202,9 +202,7 @@ def _tiff(pixels: Pixels, coding: Coding, metadata: Metadata) -> bytes:
 
 
 def _lossless_avif(pixels: Pixels, metadata: Metadata) -> bytes | None:
-    """Through OpenCV, as Pillow always converts colours to YCbCr, which rounds; None if it is too old."""
-    if not hasattr(cv2, "imencodeWithMetadata"):
-        return None
+    """Through OpenCV, as Pillow always converts colours to YCbCr, which rounds; None if it lacks AVIF."""
     order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
     blocks = {
         cv2.IMAGE_METADATA_ICCP: metadata.icc,

@@ -62,7 +62,11 @@ class Arrivals:
                 self._arriving -= Counter((client,))  # drops those who have none
 
     async def _check(self, client: str, arriving: int, of_client: int) -> None:
-        """Refuse with the error that FastAPI lets through while it reads a body."""
+        """Refuse with the error that FastAPI lets through while it reads a body.
+
+        The connection stays: if it were closed while the client still sends, the client might see that alone.
+        What comes of the body is thrown away, for as long as a connection may be idle.
+        """
         try:
             await run_in_threadpool(self._jobs.check_room, client, arriving, of_client)
         except FacemendError as error:
@@ -70,5 +74,4 @@ class Arrivals:
             await run_in_threadpool(
                 self._jobs.count, f'uploads_refused_total{{status="{answer.status_code}"}}'
             )
-            answer.headers = {**(answer.headers or {}), "Connection": "close"}
             raise answer from error

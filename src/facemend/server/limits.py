@@ -114,7 +114,7 @@ class Limits:
             if body.complete:
                 answer = problem(503, f"this took {limit}: try again later", {"Retry-After": "5"})
             else:
-                answer = problem(408, f"the upload took {limit}, which is the limit", {"Connection": "close"})
+                answer = problem(408, f"the upload took {limit}, which is the limit")
             await answer(scope, body, send)
 
 
@@ -143,7 +143,7 @@ class _Body:
             self._recent, self._patience = 0, self._settings.stall_seconds
         self.complete = not message.get("more_body", False)
         if self._total > self._most:
-            raise HTTPException(413, _too_many_bytes(self._settings.max_mb), {"Connection": "close"})
+            raise HTTPException(413, _too_many_bytes(self._settings.max_mb))
         return message
 
     async def _in_time(self) -> Message:
