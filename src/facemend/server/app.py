@@ -112,7 +112,7 @@ def _add_page(app: FastAPI) -> None:
 async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 400 and isinstance(error.__cause__, OSError):  # what holds an upload as it comes
-        error = as_http(OutputError(f"the server cannot store the photo ({error.__cause__.strerror})"))
+        error = as_http(OutputError(f"the server cannot store the upload ({error.__cause__.strerror})"))
     return problem(error.status_code, str(error.detail), error.headers)
 
 
