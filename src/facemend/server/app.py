@@ -72,7 +72,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app = FastAPI(
         title="facemend",
         version=__version__,
-        summary="Restore faces in photos.",
+        summary="Restore faces in photos and films.",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         openapi_url="/api/openapi.json",

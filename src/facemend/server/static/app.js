@@ -105,7 +105,8 @@ function renderTexts() {
     write($("choose"), t("chooseBoth"));
     write($("lead"), t("leadBoth"));
   }
-  write($("privacy"), t(isHere() ? "privacyHere" : "privacyServer", { time: duration(info.keep_seconds) }));
+  const privacy = `${isHere() ? "privacyHere" : "privacyServer"}${info.films ? "Film" : ""}`;
+  write($("privacy"), t(privacy, { time: duration(info.keep_seconds) }));
   write($("version"), t("version", { version: info.version }));
 }
 

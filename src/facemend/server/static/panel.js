@@ -94,7 +94,7 @@ function renderResult(item) {
   const percent = `${Math.round(100 * item.strength)} %`;
   $("strength").setAttribute("aria-valuetext", percent);
   write($("strength-value"), percent);
-  const key = item.w < 0.25 ? "wLow" : item.w > 0.75 ? "wHigh" : "wMiddle";
+  const key = item.w < 0.25 ? "wLow" : item.w > 0.75 ? keyOf(item, "wHigh") : "wMiddle";
   $("w").setAttribute("aria-valuetext", `${item.w}. ${t(key)}`);
   write($("w-value"), `w = ${item.w.toFixed(2)}`);
   write($("w-hint"), t(key));
@@ -110,6 +110,7 @@ function renderRemake(item) {
   const { job, file, w, strength } = item;
   const same = w === job.w && strength === job.strength;
   $("remake").hidden = !isFilm(item);
+  $("look").disabled = isFilm(item) && file === null;
   $("remake-go").disabled = file === null || same;
   write($("remake-hint"), t(file === null ? "noFileFilm" : same ? "remakeHint" : "remakeTime"));
 }

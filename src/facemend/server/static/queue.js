@@ -227,6 +227,8 @@ export async function recall() {
   rows.forEach((row, index) => {
     if (jobs[index] === null) return;
     const chosen = row.chosen && new Set(row.chosen);
-    take(newItem({ w: row.w, strength: row.strength ?? 1, chosen }), jobs[index]);
+    // A film without its file cannot be made with another look than it has.
+    const { w, strength = 1 } = jobs[index].frames === null ? row : jobs[index];
+    take(newItem({ w, strength, chosen }), jobs[index]);
   });
 }

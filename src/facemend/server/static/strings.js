@@ -22,6 +22,14 @@ export const STRINGS = {
     en: "Photos stay on this computer and are deleted after {time}.",
     ko: "사진은 이 컴퓨터를 벗어나지 않으며, {time} 뒤에 삭제됩니다.",
   },
+  privacyHereFilm: {
+    en: "Photos and films stay on this computer and are deleted after {time}.",
+    ko: "사진과 동영상은 이 컴퓨터를 벗어나지 않으며, {time} 뒤에 삭제됩니다.",
+  },
+  privacyServerFilm: {
+    en: "Photos and films stay on this server and are deleted after {time}.",
+    ko: "사진과 동영상은 이 서버에만 보관되며, {time} 뒤에 삭제됩니다.",
+  },
   privacyServer: {
     en: "Photos stay on this server and are deleted after {time}.",
     ko: "사진은 이 서버에만 보관되며, {time} 뒤에 삭제됩니다.",
@@ -162,6 +170,7 @@ export const STRINGS = {
   faithful: { en: "Faithful", ko: "충실하게" },
   wLow: { en: "Cleanest, but may drift from the person.", ko: "가장 깨끗하지만 조금 달라 보일 수 있습니다." },
   wMiddle: { en: "Clean, and still the same person.", ko: "깨끗하면서도 본래 모습을 지킵니다." },
+  wHighFilm: { en: "Closest to the film, flaws included.", ko: "동영상에 가장 가깝고 흠도 그대로 남습니다." },
   wHigh: { en: "Closest to the photo, flaws included.", ko: "사진에 가장 가깝고 흠도 그대로 남습니다." },
   strength: { en: "Strength", ko: "복원 강도" },
   faces: { en: "Faces", ko: "얼굴" },
@@ -254,6 +263,12 @@ export const STRINGS = {
   errorLargeFixFilm: {
     en: "This server takes films up to {size} and {length}, with frames up to {pixels} pixels. Cut or shrink it first.",
     ko: "이 서버는 동영상 {size}, {length}, 한 프레임 {pixels}픽셀까지 받습니다. 먼저 자르거나 줄여 주세요.",
+  },
+  errorSlowFixFilm: { en: "Try again, or choose a smaller film.", ko: "다시 시도하거나 더 작은 동영상을 선택해 주세요." },
+  errorExpiredFilm: { en: "This film has been deleted", ko: "동영상이 삭제되었습니다" },
+  errorExpiredFixFilm: {
+    en: "Films are kept for {time} only. Restore it again, or choose it once more.",
+    ko: "동영상은 {time} 동안만 보관합니다. 다시 복원하거나 다시 선택해 주세요.",
   },
   errorJobFilm: { en: "This film could not be restored", ko: "동영상을 복원하지 못했습니다" },
   errorJobFixFilm: { en: "Try again, or try another film.", ko: "다시 시도하거나 다른 동영상으로 해 보세요." },
