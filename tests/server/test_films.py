@@ -321,6 +321,20 @@ def test_photos_come_between_the_frames_of_a_film(serving, film, blank, held):
     assert [wait(client, id)["frames"] for id in (first, second)] == [FRAMES, FRAMES]
 
 
+def test_deleted_photos_are_forgotten_while_a_film_runs(serving, film, held, monkeypatch):
+    forgotten = threading.Event()
+    monkeypatch.setattr("facemend.server.worker.CLEAN_SECONDS", 0)
+    monkeypatch.setattr("facemend.server.restorer.JobRestorer.forget_gone", lambda self: forgotten.set())
+    client = serving()
+    id = post(client, film).json()["id"]
+    held.go(1)
+    until_at(client, id, 1)
+    forgotten.clear()
+    held.go(1)
+    until_at(client, id, 2)
+    assert forgotten.is_set()
+
+
 def test_a_film_may_take_longer_than_a_photo_but_not_stand_still(serving, film, held):
     client = serving(job_seconds=8, frame_seconds=10)
     id = post(client, film).json()["id"]
@@ -336,22 +350,22 @@ def test_a_film_may_take_longer_than_a_photo_but_not_stand_still(serving, film, 
 @pytest.mark.slow
 def test_a_film_goes_on_where_a_killed_server_was(serve, make, tmp_path):
     """Segments that are finished are not made again."""
-    film = make(count=400, width=320, height=240, audio=None)
+    film = make(count=400, width=64, height=48, audio=None)
     options = ("--store", str(tmp_path / "store"))
     server = serve(*options)
     id = post(server.client, film).json()["id"]
     segment = tmp_path / "store/jobs" / id / "result.mp4.facemend/00000.json"
-    with until(120) as tick:
+    with until(300) as tick:
         while not segment.exists():
             tick()
     server.kill()
     made = segment.stat().st_mtime_ns
     server = serve(*options, FACEMEND_LEASE_SECONDS="1")
-    with until(120) as tick:
+    with until(300) as tick:
         while server.client.get(f"/api/jobs/{id}").json()["frame"] <= 240:
             tick()
     assert segment.stat().st_mtime_ns == made
     assert server.terminate() == 0  # within the grace time: the film is left at its next frame
     server = serve(*options)
-    assert wait(server.client, id, 120)["frames"] == 400
+    assert wait(server.client, id, 300)["frames"] == 400
     assert names(segment.parents[1]) == ["input", "result.mp4"]

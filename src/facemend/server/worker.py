@@ -220,6 +220,7 @@ class Worker:
         """Between two frames of a film: nobody waits for all of it, and photos have no more time than it."""
         run.ahead = max(0.0, run.ahead - had)
         try:
+            self._forget()
             while self._child.is_up() and run.ahead <= 0 and not self._ending.is_set():
                 begun = time.monotonic()
                 photo = self._jobs.claim(self.name, films=False)

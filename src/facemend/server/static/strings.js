@@ -50,6 +50,7 @@ export const STRINGS = {
   sendingFilm: { en: "Sending the film", ko: "동영상을 보내는 중" },
   next: { en: "Next in line", ko: "다음 차례입니다" },
   queued: { en: { one: "1 photo before this one", other: "{n} photos before this one" }, ko: "앞에 {n}장이 있습니다" },
+  queuedFilm: { en: "{n} before this one", ko: "앞에 {n}개가 있습니다" },
   read: { en: "Opening the photo", ko: "사진을 여는 중" },
   readFilm: { en: "Opening the film", ko: "동영상을 여는 중" },
   frameOf: { en: "Frame {n} of {all}", ko: "{all}프레임 중 {n}번째" },

@@ -17,7 +17,7 @@ export function doing(item) {
     case "busy":
       return t("busy", { n: Math.max(1, Math.ceil((item.retryAt - Date.now()) / 1000)) });
     case "queued":
-      return item.job.position ? t("queued", { n: item.job.position }) : t("next");
+      return item.job.position ? t(keyOf(item, "queued"), { n: item.job.position }) : t("next");
     case "running": {
       const part = PARTS[item.job.part] ?? item.job.part;
       if (part === "frames") return t("frameOf", { n: item.job.frame, all: item.job.frames });
