@@ -2,13 +2,17 @@
 
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from server_helpers import post, restored, until, wait
+from server_helpers import order, post, restored, until, wait
 
-from facemend.server.app import create_app
+from facemend.server.app import create_app, open_jobs
+from facemend.server.store import JobStore
+from facemend.server.supervisor import Supervisor
+from facemend.server.worker import Worker, _Current
 from film_files import make_film, packets, panning, shown
 from film_parts import names
 
@@ -319,6 +323,32 @@ def test_photos_come_between_the_frames_of_a_film(serving, film, blank, held):
     assert films == ["running", "queued"]
     held.go()
     assert [wait(client, id)["frames"] for id in (first, second)] == [FRAMES, FRAMES]
+
+
+def test_photos_have_half_of_the_time_of_a_film_that_runs(settings, monkeypatch):
+    store = JobStore(settings.folder())
+    jobs = open_jobs(settings, store)
+    for id in "abc":
+        jobs.add(order(id, frames=9 if id == "a" else None))
+    worker = Worker(jobs, store, Supervisor(settings), settings)
+    now, done = [100.0], []
+
+    def photo(job):
+        done.append(job.id)
+        now[0] += 2
+
+    monkeypatch.setattr("facemend.server.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(worker, "_work", photo)
+    monkeypatch.setattr(worker, "_child", SimpleNamespace(is_up=lambda: True))
+    run = _Current(jobs.claim(worker.name))
+    assert run.job.id == "a"
+    seen = []
+    for _ in range(5):
+        now[0] += 0.5
+        worker._let_photos_pass(run, 0.5)
+        seen.append("".join(done))
+    assert seen == ["b", "b", "b", "b", "bc"]
+    jobs.close()
 
 
 def test_deleted_photos_are_forgotten_while_a_film_runs(serving, film, held, monkeypatch):

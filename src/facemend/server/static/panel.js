@@ -110,9 +110,10 @@ function renderRemake(item) {
   const { job, file, w, strength } = item;
   const same = w === job.w && strength === job.strength;
   $("remake").hidden = !isFilm(item);
-  $("look").disabled = isFilm(item) && file === null;
+  const bare = isFilm(item) && file === null;
+  for (const dial of $("look").querySelectorAll("input, [data-w]")) dial.disabled = bare;
   $("remake-go").disabled = file === null || same;
-  write($("remake-hint"), t(file === null ? "noFileFilm" : same ? "remakeHint" : "remakeTime"));
+  write($("remake-hint"), t(bare ? "remakeNoFile" : same ? "remakeHint" : "remakeTime"));
 }
 
 function renderFaces(item) {

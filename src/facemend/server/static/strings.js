@@ -150,7 +150,7 @@ export const STRINGS = {
     ko: "동영상은 한 가지 느낌으로 만듭니다. 바꾸려면 다시 복원해야 합니다.",
   },
   remakeTime: { en: "What is seen has the look from before.", ko: "지금 보이는 것은 이전 느낌입니다." },
-  noFileFilm: {
+  remakeNoFile: {
     en: "To restore this film with another look, choose it once more.",
     ko: "다른 느낌으로 복원하려면 이 동영상을 다시 선택해 주세요.",
   },
@@ -214,6 +214,10 @@ export const STRINGS = {
   stripMetadata: { en: "Leave out place, camera and names", ko: "위치·카메라·이름 정보 빼기" },
   runsAgain: { en: "A change restores the photo again.", ko: "바꾸면 사진을 다시 복원합니다." },
   runsAgainFilm: { en: "A change restores the film again.", ko: "바꾸면 동영상을 다시 복원합니다." },
+  noFileFilm: {
+    en: "For the photos and films to come: to change this one, choose it once more.",
+    ko: "다음 사진과 동영상부터 적용됩니다. 이 동영상을 바꾸려면 다시 선택해 주세요.",
+  },
   noFile: {
     en: "For the photos to come: to change this one, choose it once more.",
     ko: "다음 사진부터 적용됩니다. 이 사진을 바꾸려면 다시 선택해 주세요.",
