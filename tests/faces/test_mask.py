@@ -82,9 +82,11 @@ def test_jaw_line() -> None:
 
 def test_unsure_person_masks_are_refused() -> None:
     points = mesh(256)
-    assert is_sure(np.ones((256, 256), np.float32), points)
-    assert not is_sure(np.zeros((256, 256), np.float32), points)
-    assert not is_sure(np.full((256, 256), 0.7, np.float32), points)
+    hull, zone = hull_mask(points, 256), head_zone(points, 256)
+    assert is_sure(np.ones((256, 256), np.float32), hull, zone)
+    for person in (np.zeros((256, 256), np.float32), np.full((256, 256), 0.7, np.float32)):
+        assert not is_sure(person, hull, zone)
+        assert (head_mask(person, points) == hull).all()
 
 
 def test_combine_is_the_minimum() -> None:

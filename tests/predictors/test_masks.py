@@ -99,3 +99,12 @@ def test_a_file_that_is_no_tflite_graph(tmp_path: Path) -> None:
     path.write_bytes(b"no graph at all" * 10)
     with pytest.raises(BackendError, match=r"bad\.tflite"):
         FaceMesh(path)
+
+
+def test_a_mask_is_the_same_at_any_size(astronaut: np.ndarray, face: Face) -> None:
+    masker = FaceMasker()
+    crops = [align(astronaut, face, side).crop for side in (256, 512)]
+    small, large = (masker.mask(crop) for crop in crops)
+    assert large.shape == (512, 512)
+    assert large.max() > 0.99
+    assert np.abs(cv2.resize(large, (256, 256), interpolation=cv2.INTER_AREA) - small).max() < 0.03

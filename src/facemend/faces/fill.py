@@ -135,11 +135,12 @@ def fill_from_crop(
         How many pixels of the hole were filled, by half or more.
     """
     size = len(filled)
-    found = patch_under(matrices[index], size, pixels)
+    border = border_mask(size)
+    found = patch_under(matrices[index], border, pixels)
     if found is None:
         return 0
     where, onto = found
-    weight = mask_onto(border_mask(size), onto, hole[where].shape)
+    weight = mask_onto(border, onto, hole[where].shape)
     rows, columns = np.nonzero(hole[where])
     points = np.stack([columns + where[1].start, rows + where[0].start], axis=1)
     weight[rows, columns] *= nearest_crop(points, matrices, size) == index

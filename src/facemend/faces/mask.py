@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemend.imaging import from_float, gaussian_blur, to_float
+
 Mask = NDArray[np.float32]
 
 HULL_GROWTH = 0.01
@@ -37,7 +39,7 @@ def combine(*masks: Mask) -> Mask:
 
 
 def _soft(mask: NDArray[np.float32], sigma: float) -> Mask:
-    return np.asarray(cv2.GaussianBlur(mask, (0, 0), max(sigma, 0.3)), np.float32)
+    return gaussian_blur(mask, max(sigma, 0.3))
 
 
 def _polygon(points: NDArray[np.floating], size: int) -> Mask:
@@ -54,7 +56,8 @@ def _without_spurs(mask: NDArray[np.float32]) -> Mask:
     """The mask without what is thinner than an ear (morphological opening)."""
     side = 2 * round(SPUR * len(mask)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel), np.float32)
+    # As integers, of which OpenCV does many at a time.
+    return to_float(cv2.morphologyEx(from_float(mask), cv2.MORPH_OPEN, kernel))
 
 
 def _hull(points: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -118,15 +121,14 @@ def head_zone(points: NDArray[np.floating], size: int) -> Mask:
     return np.asarray(np.clip((1.05 - radius) / 0.2, 0, 1), np.float32)
 
 
-def is_sure(person: NDArray[np.float32], points: NDArray[np.floating]) -> bool:
+def is_sure(person: NDArray[np.float32], face: Mask, head: Mask) -> bool:
     """Whether the person mask can be used: it sees a person on the face, and is decided on the head.
 
     Args:
         person: (S, S) probability of a person.
-        points: (N, 2) mesh points, crop pixels.
+        face: (S, S), of the face alone, see `hull_mask`.
+        head: (S, S), see `head_zone`.
     """
-    size = person.shape[0]
-    face, head = hull_mask(points, size), head_zone(points, size)
     on_face = float((person * face).sum()) / max(float(face.sum()), 1.0)
     doubt = float((4 * person * (1 - person) * head).sum()) / max(float(head.sum()), 1.0)
     return on_face >= MIN_PERSON and doubt <= MAX_DOUBT
@@ -135,16 +137,20 @@ def is_sure(person: NDArray[np.float32], points: NDArray[np.floating]) -> bool:
 def head_mask(person: NDArray[np.float32], points: NDArray[np.floating]) -> Mask:
     """(Person and above the jaw line) or mesh hull, feathered, and clear of the crop's border.
 
-    The edge towards the background is feathered inwards, so that it lies on hair and skin.
+    The edge towards the background is feathered inwards, so that it lies on hair and skin. Where the person
+    mask cannot be used, it is the hull's mask alone.
 
     Args:
         person: (S, S) probability of a person.
         points: (N, 2) mesh points, crop pixels.
     """
     size = person.shape[0]
+    hull, zone = hull_mask(points, size), head_zone(points, size)
+    if not is_sure(person, hull, zone):
+        return hull
     head = _soft(_without_spurs(person * above_jaw(points, size)), HEAD_FEATHER * size)
-    inwards = combine(np.clip(2 * head - 1, 0, 1), head_zone(points, size))
-    return combine(np.maximum(inwards, hull_mask(points, size)), border_mask(size))
+    inwards = combine(np.clip(2 * head - 1, 0, 1), zone)
+    return combine(np.maximum(inwards, hull), border_mask(size))
 
 
 def ellipse_mask(size: int) -> Mask:

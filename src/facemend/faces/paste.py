@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from facemend.faces.detail import keep_detail
 from facemend.faces.patch import Patch, crop_onto, mask_onto, patch_under
 from facemend.faces.warp import compose, scale_of
-from facemend.imaging import Pixels, from_float, luma, take_chroma, to_float
+from facemend.imaging import Pixels, from_float, gaussian_blur, luma, resize, take_chroma, to_float
 from facemend.types import Box, FloatImage, Matrix23
 
 COLOUR_REACH = 0.08  # sigma of the colour correction, share of the crop's side
 _FAR = 0.01  # ring weight below which the correction tends to its mean
+_COLOUR_GRID = 64
 _MAX_OFFSET = 0.25  # a larger difference is another thing, not another tint
 
 
@@ -37,22 +38,30 @@ def match_colour(photo: FloatImage, restored: FloatImage, mask: NDArray[np.float
 
 def meet_colour(photo: FloatImage, restored: FloatImage, where: NDArray[np.float32]) -> FloatImage:
     """The same for places given by themselves: `where` is (S, S), the weight of each pixel, 0 or more."""
-    ring = where[..., None]
-    total = float(ring.sum())
-    if total < 1.0:
+    if float(where.sum()) < 1.0:
         return restored
-    offset = np.clip(photo - restored, -_MAX_OFFSET, _MAX_OFFSET)
-    mean = (offset * ring).sum((0, 1)) / total
-    sigma = COLOUR_REACH * len(where)
-    spread = cv2.GaussianBlur(offset * ring, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-    weight = cv2.GaussianBlur(ring, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)[..., None]
-    return np.asarray(restored + (spread + _FAR * mean) / (weight + _FAR), np.float32)
+    side = len(where)
+    offset = photo - restored
+    np.clip(offset, -_MAX_OFFSET, _MAX_OFFSET, out=offset)
+    # All that follows is broad: a coarse grid holds it.
+    grid = min(side, _COLOUR_GRID)
+    offset = resize(offset, (grid, grid))
+    ring = resize(where, (grid, grid))[..., None]
+    sigma = COLOUR_REACH * grid
+    offset *= ring
+    mean = offset.sum((0, 1)) / ring.sum()
+    correction = (gaussian_blur(offset, sigma) + _FAR * mean) / (gaussian_blur(ring, sigma)[..., None] + _FAR)
+    result: FloatImage = cv2.resize(correction, (side, side), interpolation=cv2.INTER_LINEAR)
+    result += restored
+    return result
 
 
 def _blend(canvas: FloatImage, where: Patch, new: FloatImage, mask: NDArray[np.float32]) -> Box:
     old = canvas[where]
-    # Where the mask is 0 this adds 0: those pixels stay bit-exact.
-    canvas[where] = old + mask[..., None] * (np.clip(new, 0, 1) - old)
+    change = np.clip(new, 0, 1)
+    change -= old
+    change *= cv2.merge([mask] * 3)  # several times as fast as a plane for all channels
+    old += change  # where the mask is 0 this adds 0: those pixels stay bit-exact
     return _box(where)
 
 
@@ -66,9 +75,9 @@ def paste(canvas: FloatImage, crop: FloatImage, matrix: Matrix23, mask: NDArray[
         mask: (S, S) float32 in [0, 1].
 
     Returns:
-        The box that was worked on, in canvas pixels; None if the crop lies outside the canvas.
+        The box that was worked on, in canvas pixels; None if the mask is empty or outside the canvas.
     """
-    found = patch_under(matrix, len(crop), canvas)
+    found = patch_under(matrix, mask, canvas)
     if found is None:
         return None
     where, onto = found
@@ -101,9 +110,9 @@ def blend_face(
         strength: share of the change that is made, [0, 1]; with 0 the canvas stays bit-exact.
 
     Returns:
-        The box that was worked on, in canvas pixels; None if the crop lies outside the canvas.
+        The box that was worked on, in canvas pixels; None if the mask is empty or outside the canvas.
     """
-    found = patch_under(matrix, len(restored), canvas)
+    found = patch_under(matrix, mask, canvas)
     if found is None:
         return None
     where, onto = found
@@ -144,9 +153,9 @@ def blend_into_pixels(
         gray: keep the three channels equal.
 
     Returns:
-        The box that was worked on, in photo pixels; None if the crop lies outside the photo.
+        The box that was worked on, in photo pixels; None if the mask is empty or outside the photo.
     """
-    found = patch_under(matrix, len(restored), pixels)
+    found = patch_under(matrix, mask, pixels)
     if found is None:
         return None
     where, _ = found
@@ -172,9 +181,9 @@ def paint_into_pixels(
         mask: (S, S) float32 in [0, 1].
 
     Returns:
-        The box that was worked on, in photo pixels; None if the crop lies outside the photo.
+        The box that was worked on, in photo pixels; None if the mask is empty or outside the photo.
     """
-    found = patch_under(matrix, len(coloured), pixels)
+    found = patch_under(matrix, mask, pixels)
     if found is None:
         return None
     where, onto = found

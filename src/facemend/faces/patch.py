@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,23 +14,32 @@ from facemend.types import FloatImage, Matrix23
 Patch = tuple[slice, slice]
 """Rows and columns of the photo."""
 
+_MARGIN = 8  # pixels of the photo beside the mask: blurs there have to know what lies behind its edge
 
-def patch_under(matrix: Matrix23, side: int, canvas: NDArray[Any]) -> tuple[Patch, Matrix23] | None:
-    """The part of a photo under a crop.
+
+def patch_under(
+    matrix: Matrix23, mask: NDArray[np.float32], canvas: NDArray[Any]
+) -> tuple[Patch, Matrix23] | None:
+    """The part of a photo under what a mask leaves of a crop.
 
     Args:
         matrix: 2x3, photo pixels -> crop pixels.
-        side: of the crop, pixels.
+        mask: (S, S) of the crop; where it is 0 the photo is left alone.
         canvas: the photo, (H, W, ...).
 
     Returns:
-        The part, and the matrix from crop pixels to its pixels; None if crop and photo do not meet.
+        The part, with a margin, and the matrix from crop pixels to its pixels; None if mask and photo do not
+        meet.
     """
     back = invert(matrix)
-    reach = transform(back, corners(side, side))
+    x, y, width, height = cv2.boundingRect((mask > 0).view(np.uint8))
+    if width == 0:
+        return None
+    reach = transform(back, corners(width, height) + np.array([x, y]))
     height, width = canvas.shape[:2]
-    x1, y1 = (max(0, int(np.floor(v))) for v in reach.min(0))
-    x2, y2 = (min(limit, int(np.ceil(v)) + 1) for v, limit in zip(reach.max(0), (width, height), strict=True))
+    low, high = np.floor(reach.min(0)) - _MARGIN, np.ceil(reach.max(0)) + 1 + _MARGIN
+    x1, y1 = (max(0, int(v)) for v in low)
+    x2, y2 = (min(limit, int(v)) for v, limit in zip(high, (width, height), strict=True))
     if x1 >= x2 or y1 >= y2:
         return None
     shift = np.array([[1, 0, -x1], [0, 1, -y1]], np.float64)

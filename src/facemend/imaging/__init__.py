@@ -2,6 +2,7 @@
 
 from facemend.imaging.arrays import HasArray
 from facemend.imaging.bare import read_rgb, read_size
+from facemend.imaging.blur import gaussian_blur
 from facemend.imaging.color import (
     Pixels,
     from_float,
@@ -50,6 +51,7 @@ __all__ = [
     "encode_picture",
     "format_of",
     "from_float",
+    "gaussian_blur",
     "is_gray",
     "is_toned",
     "keep_chroma",

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemend.imaging.blur import gaussian_blur
 from facemend.types import FloatImage
 
 Pixels = NDArray[np.uint8 | np.uint16]
@@ -113,10 +114,10 @@ def match_broad_chroma(restored: FloatImage, original: FloatImage, sigma: float)
     Returns:
         (H, W, 3) float32 RGB, clipped to [0, 1].
     """
-    new, old = rgb_to_ycbcr(restored), rgb_to_ycbcr(original)
-    offset = cv2.GaussianBlur(old[..., 1:] - new[..., 1:], (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-    new[..., 1:] += offset
-    return ycbcr_to_rgb(new)
+    offset = gaussian_blur(original - restored, sigma)
+    offset -= luma(offset)[..., None]  # what is left has luma 0
+    offset += restored
+    return np.clip(offset, 0, 1, out=offset)
 
 
 def keep_chroma(restored: FloatImage, original: FloatImage) -> FloatImage:

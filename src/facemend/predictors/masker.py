@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facemend.faces.mask import Mask, ellipse_mask, head_mask, hull_mask, is_sure
+from facemend.faces.mask import Mask, ellipse_mask, head_mask
 from facemend.faces.template import template_points
+from facemend.imaging import resize
 from facemend.predictors.mesh import FaceMesh, five_points
 from facemend.predictors.person import PersonMask
 from facemend.types import Box, Face, FloatImage
 
 _MAX_MESH_ERROR = 0.08  # mean distance of the mesh's five points to the template, share of the crop's side
+_MOST = 256  # pixels a side that soft masks are made at, and as many as the nets read
 
 
 class FaceMasker:
@@ -44,14 +46,17 @@ class FaceMasker:
         Raises:
             ConfigError: there is no such template.
         """
+        size = min(len(crop), _MOST)
+        return resize(self._mask(resize(crop, (size, size)), template), (len(crop), len(crop)))
+
+    def _mask(self, crop: FloatImage, template: str) -> Mask:
         size = len(crop)
         wanted = template_points(template, size)
         mesh = self._mesh.points(crop, _template_face(wanted, size))
         error = float(np.linalg.norm(five_points(mesh) - wanted, axis=1).mean()) / size
         if not np.isfinite(error) or error > _MAX_MESH_ERROR:
             return ellipse_mask(size)
-        person = self._person.probability(crop)
-        return head_mask(person, mesh) if is_sure(person, mesh) else hull_mask(mesh, size)
+        return head_mask(self._person.probability(crop), mesh)
 
 
 def _template_face(points: NDArray[np.float64], size: int) -> Face:

@@ -134,3 +134,48 @@ def test_a_private_server_asks_for_its_token(tmp_path, open_page):
         page.problems.clear()
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("act", ["done anew", "deleted", "deleted while large"])
+def test_nothing_is_asked_of_a_photo_that_is_given_up(page, act):
+    restored(page)
+    held = []
+    page.route("**/faces/0/after?w=1*", lambda route: held.append(route))
+    if act == "deleted while large":
+        page.locator("#cards button").first.click()
+        page.evaluate("document.querySelector('[data-w=\"1\"]').click()")
+    else:
+        page.get_by_role("button", name="Faithful").click()
+    wait_for(page, held)
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        button = "#upscale [value='1']" if act == "done anew" else "#delete"
+        page.evaluate("button => document.querySelector(button).click()", button)
+    for route in held:
+        route.continue_()  # which the server would answer with 404
+    page.unroute("**/faces/0/after?w=1*")
+    if act == "done anew":
+        wait_done(page)
+    else:
+        assert page.is_visible("#welcome")
+    page.wait_for_timeout(300)
+    assert page.problems == []
+
+
+def test_a_job_that_is_given_up_is_not_asked_after(page):
+    held = []
+    page.route(
+        "**/api/jobs/*",
+        lambda route: held.append(route) if route.request.method == "GET" else route.continue_(),
+    )
+    put(page, EXAMPLE)
+    wait_for(page, held)
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.click("#delete")
+    held[0].continue_()
+    page.wait_for_timeout(300)
+    assert page.problems == []
+
+
+def wait_for(page, held):
+    while not held:
+        page.wait_for_timeout(20)

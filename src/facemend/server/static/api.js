@@ -58,7 +58,7 @@ const jobPath = (id, rest = "") => `jobs/${encodeURIComponent(id)}${rest}`;
 const json = async (path, options) => (await request(path, options)).json();
 
 export const getInfo = () => json("info");
-export const getJob = (id) => json(jobPath(id));
+export const getJob = (id, signal) => json(jobPath(id), { signal });
 export const login = (token) => request("login", { method: "POST", json: { token } });
 export const deleteJob = (id) => request(jobPath(id), { method: "DELETE" });
 
@@ -73,14 +73,14 @@ export function getBefore(id, side, signal) {
 }
 
 /** The restored photo or film itself and the name to save it under. */
-export function getResult(id, { w, strength, faces }) {
+export function getResult(id, { w, strength, faces }, signal) {
   return patiently(async () => {
-    const response = await request(jobPath(id, "/result"), { query: { w, strength, faces } });
+    const response = await request(jobPath(id, "/result"), { query: { w, strength, faces }, signal });
     const blob = await response.blob().catch(() => {
       throw new ApiError(0); // it broke off
     });
     return { blob, name: fileName(response.headers.get("Content-Disposition") ?? "") };
-  });
+  }, signal);
 }
 
 /** Ask again while the server is busy or away, for some seconds. */

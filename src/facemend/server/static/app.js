@@ -27,7 +27,7 @@ function render() {
   renderStage(film ? null : current);
   renderMovie(film ? current : null);
   if (isKnown) renderOptions(current);
-  if (current) renderPanel(current);
+  renderPanel(current);
 }
 
 function pick(item) {

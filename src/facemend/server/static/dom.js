@@ -37,6 +37,9 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Ask no longer for a picture that is on its way: what it shows may be deleted next. */
+export const cancel = (picture) => picture.removeAttribute("src");
+
 /** Whether somebody asked for less motion. */
 export const isCalm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 

@@ -1,6 +1,6 @@
 // Beside the picture: what came of it, how it shall look, its faces, and taking it home.
 import { faceUrl } from "./api.js";
-import { $, make, write } from "./dom.js";
+import { $, cancel, make, write } from "./dom.js";
 import { explain } from "./errors.js";
 import { clock, t } from "./i18n.js";
 import { again, applyToOthers, change, items, remove } from "./queue.js";
@@ -50,18 +50,20 @@ function setW(w) {
   change(current, { w });
 }
 
-/** Show a photo as it is now. */
+/** Show a photo as it is now; null: there is none. */
 export function renderPanel(item) {
   current = item;
+  renderZoom(item);
+  const done = item?.state === "done";
+  if (!done) dropCards();
+  if (item === null) return;
   renderProblem(item);
-  const done = item.state === "done";
   $("facts").hidden = !done;
   $("look").hidden = !done || !hasFaces(item.job);
   $("faces").hidden = !done || restored(item).length === 0;
   if (done) renderResult(item);
   renderApply(item, done);
   renderActions(item, done);
-  renderZoom(item);
 }
 
 function renderProblem(item) {
@@ -120,8 +122,9 @@ function renderFaces(item) {
   const faces = restored(item);
   const cards = $("cards");
   if (cards.dataset.job !== item.job.id) {
+    dropCards();
     cards.dataset.job = item.job.id;
-    cards.replaceChildren(...faces.map((face) => newCard(item, face)));
+    cards.append(...faces.map((face) => newCard(item, face)));
     follow(item);
   }
   for (const [index, card] of [...cards.children].entries()) {
@@ -138,6 +141,13 @@ function renderFaces(item) {
   const left = item.job.faces.filter((face) => !face.restored);
   $("skipped").hidden = left.length === 0;
   write($("skipped"), left.length ? t("skipped", { n: left.length }) : "");
+}
+
+function dropCards() {
+  const cards = $("cards");
+  for (const picture of cards.querySelectorAll("img")) cancel(picture);
+  cards.replaceChildren();
+  delete cards.dataset.job;
 }
 
 function newCard(item, face) {

@@ -56,10 +56,11 @@ export function add(files, { w, filmW, strength, options }) {
 
 /** Do a photo once more, with other options or after a failure; the job it had is given up. */
 export function again(item, options = item.options) {
-  forget(item);
+  const deleteOld = forget(item);
   const fresh = { state: "waiting", sent: 0, problem: null, offline: false, options: { ...options } };
   Object.assign(item, fresh, { controller: new AbortController() });
   onChange(item);
+  deleteOld();
   pump();
 }
 
@@ -103,18 +104,21 @@ function wishes(item) {
 
 /** Take a photo out of the list and off the server. */
 export function remove(item) {
-  forget(item);
+  const deleteOld = forget(item);
   items.splice(items.indexOf(item), 1);
   remember();
   onChange(item);
+  deleteOld();
   pump();
 }
 
+/** Give up what is asked for a photo; the answer deletes it on the server, once the page shows nothing of it. */
 function forget(item) {
+  const { job, state } = item;
   item.controller.abort(new DOMException("given up", "AbortError"));
-  // Gone already, or the server is away: it deletes the photo by itself when its time is over.
-  if (item.job && item.state !== "expired") deleteJob(item.job.id).catch(() => {});
   item.job = null;
+  // Gone already, or the server is away: it deletes the photo by itself when its time is over.
+  return () => job && state !== "expired" && deleteJob(job.id).catch(() => {});
 }
 
 /** Something was asked of a job and failed: it may be that it is gone. */
@@ -193,7 +197,7 @@ async function look() {
 async function lookAt(item) {
   const { job, controller } = item;
   try {
-    const now = await getJob(job.id);
+    const now = await getJob(job.id, controller.signal);
     if (!controller.signal.aborted) take(item, now);
   } catch (error) {
     if (controller.signal.aborted) return;

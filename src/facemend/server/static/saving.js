@@ -12,15 +12,15 @@ export const saving = { now: null, failures: [] };
 /** Save the results of these photos as they are shown; `onChange` is called as `saving` changes. */
 export async function save(chosen, onChange) {
   // A film has the look that it was made with.
-  const lookOf = (item) => ({ w: item.w, strength: item.strength, faces: facesOf(item) });
-  const wanted = chosen.map((item) => ({ item, id: item.job.id, look: isFilm(item) ? {} : lookOf(item) }));
+  const lookOf = (item) => (isFilm(item) ? {} : { w: item.w, strength: item.strength, faces: facesOf(item) });
+  const wanted = chosen.map((item) => ({ item, id: item.job.id, look: lookOf(item), signal: item.controller.signal }));
   saving.failures = [];
   let zip = new Zip();
   for (const [index, one] of wanted.entries()) {
     saving.now = { n: index + 1, all: wanted.length };
     onChange();
     try {
-      const { blob, name } = await getResult(one.id, one.look);
+      const { blob, name } = await getResult(one.id, one.look, one.signal);
       if (wanted.length === 1) give(blob, name);
       else {
         if (!zip.hasRoom(blob)) {

@@ -1,6 +1,6 @@
 // One face, large: before and after.
 import { faceUrl } from "./api.js";
-import { $, startSlider, write } from "./dom.js";
+import { $, cancel, startSlider, write } from "./dom.js";
 import { t } from "./i18n.js";
 import { toggle } from "./stage.js";
 
@@ -15,9 +15,7 @@ $("zoom-next").addEventListener("click", () => turn(1));
 dialog.addEventListener("click", (event) => {
   if (event.target === dialog) dialog.close(); // beside it
 });
-dialog.addEventListener("close", () => {
-  open = null;
-});
+dialog.addEventListener("close", letGo);
 
 /** Show a face large. */
 export function openZoom(item, index) {
@@ -32,7 +30,15 @@ export function openZoom(item, index) {
 export function renderZoom(item) {
   if (open === null) return;
   if (item === open.item && item.job === open.job && item.state === "done") render();
-  else dialog.close();
+  else {
+    letGo(); // at once, while the event of closing comes later
+    dialog.close();
+  }
+}
+
+function letGo() {
+  open = null;
+  for (const id of ["zoom-before", "zoom-after"]) cancel($(id));
 }
 
 function turn(step) {

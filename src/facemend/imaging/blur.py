@@ -1,0 +1,36 @@
+"""Gaussian blur; a wide one is made on a coarser grid, which loses nothing that it would leave."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_FINE = 3.0  # least sigma on the coarser grid, its pixels: then at most 0.4 % of a full step is lost
+
+
+def gaussian_blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Blur a picture; its border is reflected.
+
+    Args:
+        image: (H, W) or (H, W, C) float32.
+        sigma: standard deviation, pixels.
+
+    Returns:
+        The same shape. From sigma 6 on it may differ from an exact blur by .4 % of a step.
+    """
+    factor = 1 << max(0, math.floor(math.log2(max(sigma, 1.0) / _FINE)))
+    if factor == 1:
+        return _exact(image, sigma)
+    height, width = image.shape[:2]
+    small = cv2.resize(image, (-(-width // factor), -(-height // factor)), interpolation=cv2.INTER_AREA)
+    # Averaging and interpolating blur too: together as much as this variance, in pixels of the coarser grid.
+    own = (1 - factor**-2) / 4
+    small = _exact(small, math.sqrt((sigma / factor) ** 2 - own))
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _exact(image: NDArray[np.floating], sigma: float) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT), np.float32)
