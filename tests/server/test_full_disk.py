@@ -39,7 +39,7 @@ def test_uploads_are_507_and_leave_nothing(server, settings, blank):
         answers = [post(server, blank), post(server, blank + bytes(2_000_000))]
         health = server.get("/api/health")
     assert [answer.status_code for answer in answers] == [507, 507]
-    assert all("cannot store the photo" in answer.json()["detail"] for answer in answers)
+    assert all("cannot store the upload" in answer.json()["detail"] for answer in answers)
     assert (health.status_code, health.json()["queued"], health.json()["running"]) == (200, 0, 0)
     assert jobs_of(settings) == []
     restored(server, blank)

@@ -129,8 +129,8 @@ def test_a_job_given_back_keeps_its_place_and_its_attempts(opened):
     jobs.add(order("a"))
     jobs.add(order("b"))
     jobs.claim("me")
-    assert jobs.give_back("me", tried=False)
-    assert not jobs.give_back("me", tried=False)
+    assert jobs.give_back("a", "me", tried=False)
+    assert not jobs.give_back("a", "me", tried=False)
     assert (jobs.get("a").status, jobs.get("a").attempts) == ("queued", 0)
     assert jobs.claim("other").id == "a"
 

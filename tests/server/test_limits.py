@@ -140,7 +140,7 @@ def test_a_length_beyond_reason_is_refused(small):
 
 
 def test_a_body_that_hides_its_length_is_read_no_further_than_the_limit(settings):
-    app = create_app(replace(settings, max_mb=1))
+    app = create_app(replace(settings, max_mb=1, film_mb=1))
     sent = 0
 
     async def body():

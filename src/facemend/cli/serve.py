@@ -34,7 +34,7 @@ def serve(
         Path | None,
         typer.Option(help="Folder that keeps photos and queue over a restart; default: a temporary one."),
     ] = None,
-    max_mb: Annotated[int | None, typer.Option(help="Largest upload, MB.  [default: 40]")] = None,
+    max_mb: Annotated[int | None, typer.Option(help="Largest photo, MB.  [default: 40]")] = None,
     keep: Annotated[
         float | None, typer.Option(help="Minutes until a photo and its result are deleted.  [default: 60]")
     ] = None,
@@ -44,7 +44,7 @@ def serve(
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Serve a web page and an HTTP API that restore photos."""
+    """Serve a web page and an HTTP API that restore photos, and films with the extra video."""
     require_extra("facemend serve", "serve")
     from facemend.server import run
     from facemend.server.settings import ServerSettings

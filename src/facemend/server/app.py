@@ -72,7 +72,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app = FastAPI(
         title="facemend",
         version=__version__,
-        summary="Restore faces in photos.",
+        summary="Restore faces in photos and films.",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         openapi_url="/api/openapi.json",
@@ -112,7 +112,7 @@ def _add_page(app: FastAPI) -> None:
 async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 400 and isinstance(error.__cause__, OSError):  # what holds an upload as it comes
-        error = as_http(OutputError(f"the server cannot store the photo ({error.__cause__.strerror})"))
+        error = as_http(OutputError(f"the server cannot store the upload ({error.__cause__.strerror})"))
     return problem(error.status_code, str(error.detail), error.headers)
 
 

@@ -34,9 +34,15 @@ Task = Callable[[JobRestorer], Any]
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a job is about to begin."""
+    """A part of a job is about to begin.
+
+    Attributes:
+        name: of the part.
+        progress: share of the job that is done, 0 to 1; None where the part alone says it.
+    """
 
     name: str
+    progress: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,8 @@ class Child:
         while True:
             self._do(restorer, self._inbox.get())
 
-    def _on_part(self, restorer: JobRestorer, part: str) -> None:
-        self._say(Part(part))
+    def _on_part(self, restorer: JobRestorer, part: str, progress: float | None = None) -> None:
+        self._say(Part(part, progress))
         while not isinstance(said := self._inbox.get(), bool):
             self._do(restorer, said)
         if not said:

@@ -33,7 +33,7 @@ from facemend.server.orders import (
 )
 from facemend.server.problems import BusyError
 
-VERSION = 3
+VERSION = 4
 ATTEMPTS = 3
 """A job whose worker died this often is not tried again: it may be what kills them."""
 _OPEN = "status IN ('queued', 'running')"
@@ -44,6 +44,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL DEFAULT 'queued',
     name TEXT NOT NULL, format TEXT NOT NULL, input_width INTEGER NOT NULL, input_height INTEGER NOT NULL,
+    frames INTEGER,
     w REAL NOT NULL, strength REAL NOT NULL, upscale NOT NULL, model TEXT NOT NULL, background TEXT NOT NULL,
     boxes TEXT NOT NULL, aligned INTEGER NOT NULL, strip_metadata INTEGER NOT NULL,
     created REAL NOT NULL, expires REAL NOT NULL,
@@ -56,7 +57,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, seq);
 CREATE INDEX IF NOT EXISTS jobs_by_client ON jobs (client, turn);
 CREATE VIEW IF NOT EXISTS line AS
-    SELECT seq, row_number() OVER (PARTITION BY client ORDER BY seq) AS round,
+    SELECT seq, frames, row_number() OVER (PARTITION BY client ORDER BY seq) AS round,
         (SELECT max(turn) FROM jobs AS served WHERE served.client = jobs.client) AS turn
     FROM jobs WHERE status = 'queued';
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
@@ -150,7 +151,9 @@ class Jobs:
             return None
         rows = self._db.run(
             "SELECT count(*) FROM line, (SELECT * FROM line WHERE seq = :seq) AS own "
-            "WHERE (line.round, line.turn, line.seq) < (own.round, own.turn, own.seq)",
+            # Photos come between the frames of films.
+            "WHERE (line.frames IS NULL OR own.frames IS NOT NULL) "
+            "AND (line.round, line.turn, line.seq) < (own.round, own.turn, own.seq)",
             seq=job.seq,
         )
         return int(rows[0][0])
@@ -161,10 +164,16 @@ class Jobs:
 
     # What workers do.
 
-    def claim(self, worker: str) -> Job | None:
-        """The job that is next, now running for `worker`; None if there is nothing to do."""
+    def claim(self, worker: str, *, films: bool = True) -> Job | None:
+        """The job that is next, now running for `worker`; None if there is nothing to do.
+
+        Args:
+            worker: whose it is to be.
+            films: whether it may be a film.
+        """
+        fit = "" if films else "AND frames IS NULL"
         if not self._db.run(
-            f"SELECT 1 FROM jobs WHERE status = 'queued' OR {_LOST} LIMIT 1", **self._clock()
+            f"SELECT 1 FROM jobs WHERE (status = 'queued' OR {_LOST}) {fit} LIMIT 1", **self._clock()
         ):
             return None
         with self._db.transaction() as db:
@@ -174,8 +183,9 @@ class Jobs:
                 "UPDATE jobs SET status = 'running', worker = :worker, seen = :clock, part = NULL, "
                 "progress = 0, attempts = attempts + 1, "
                 "turn = (SELECT max(turn) FROM jobs) + 1 WHERE seq = coalesce("
-                f"(SELECT seq FROM jobs WHERE {_LOST} ORDER BY seq LIMIT 1), "
-                f"(SELECT seq FROM line ORDER BY round, turn, seq LIMIT 1)) RETURNING {COLUMNS}",
+                f"(SELECT seq FROM jobs WHERE {_LOST} {fit} ORDER BY seq LIMIT 1), "
+                f"(SELECT seq FROM line WHERE TRUE {fit} ORDER BY round, turn, seq LIMIT 1)) "
+                f"RETURNING {COLUMNS}",
                 {"worker": worker, **values},
             ).fetchone()
             if row is None:
@@ -193,7 +203,7 @@ class Jobs:
             "UPDATE jobs SET status = 'failed', error = :error, expires = :expires, worker = NULL "
             f"WHERE {_LOST} AND attempts >= :attempts",
             {
-                "error": f"the server stopped {ATTEMPTS} times while it worked on this photo",
+                "error": f"the server stopped {ATTEMPTS} times while it worked on this",
                 "expires": time.time() + self._keep,
                 "attempts": ATTEMPTS,
                 **values,
@@ -248,16 +258,18 @@ class Jobs:
             **values,
         )
 
-    def give_back(self, worker: str, *, tried: bool) -> bool:
-        """Put the job of a worker back to its place in the queue; whether there was one.
+    def give_back(self, id: str, worker: str, *, tried: bool) -> bool:
+        """Put a job back to its place in the queue; False if it is no longer the worker's.
 
         Args:
+            id: the job.
             worker: whose it is.
             tried: whether it counts as an attempt: it may be what ended the worker.
         """
         return self._db.changed(
             "UPDATE jobs SET status = 'queued', worker = NULL, seen = NULL, part = NULL, progress = 0, "
-            "attempts = attempts - :untried WHERE worker = :worker AND status = 'running'",
+            "attempts = attempts - :untried WHERE id = :id AND worker = :worker AND status = 'running'",
+            id=id,
             worker=worker,
             untried=int(not tried),
         )

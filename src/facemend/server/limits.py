@@ -30,7 +30,8 @@ _SMALL = 65_536
 """Bytes of the fields and borders around an upload, and of any other body."""
 _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+        "media-src 'self' blob:; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -75,7 +76,12 @@ class Limits:
 
     def _most(self, scope: Scope) -> int:
         upload = (scope["method"], scope["path"]) == UPLOAD
-        return _SMALL + (self._settings.max_bytes if upload else 0)
+        return _SMALL + (self._settings.largest_mb * 1_000_000 if upload else 0)
+
+    def _times(self, scope: Scope) -> float:
+        """How many times as long a film may take to come as the largest photo."""
+        length = Headers(scope=scope).get("content-length", "0")  # not over the limit, see `_refused`
+        return max(1.0, int(length) / self._settings.max_bytes) if length.isdecimal() else 1.0
 
     def _refused(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -91,11 +97,12 @@ class Limits:
             return problem(error.status_code, error.detail, error.headers)
         length = headers.get("content-length", "0")
         if length.isdecimal() and (len(length) > 18 or int(length) > self._most(scope)):
-            return problem(413, _too_many_bytes(self._settings.max_mb))
+            return problem(413, too_many_bytes(self._settings.largest_mb))
         return None
 
     async def _in_time(self, scope: Scope, body: _Body, send: Send) -> None:
         begun = False
+        seconds = self._settings.request_seconds * self._times(scope)
 
         async def watched(message: Message) -> None:
             nonlocal begun
@@ -105,12 +112,12 @@ class Limits:
             await send(message)
 
         try:
-            async with asyncio.timeout(self._settings.request_seconds) as timeout:
+            async with asyncio.timeout(seconds) as timeout:
                 await self._app(scope, body, watched)
         except TimeoutError:
             if begun:
                 raise
-            limit = f"longer than {self._settings.request_seconds:g} s"
+            limit = f"longer than {seconds:g} s"
             if body.complete:
                 answer = problem(503, f"this took {limit}: try again later", {"Retry-After": "5"})
             else:
@@ -118,7 +125,8 @@ class Limits:
             await answer(scope, body, send)
 
 
-def _too_many_bytes(max_mb: int) -> str:
+def too_many_bytes(max_mb: int) -> str:
+    """What to say of an upload over the limit."""
     return f"the file is over the limit of {max_mb} MB: choose a smaller one"
 
 
@@ -143,7 +151,7 @@ class _Body:
             self._recent, self._patience = 0, self._settings.stall_seconds
         self.complete = not message.get("more_body", False)
         if self._total > self._most:
-            raise HTTPException(413, _too_many_bytes(self._settings.max_mb))
+            raise HTTPException(413, too_many_bytes(self._settings.largest_mb))
         return message
 
     async def _in_time(self) -> Message:

@@ -40,6 +40,7 @@ class Order:
         input_height: the same.
         options: how to restore it; what clients cannot choose has its default.
         client: who sent it, see `client_name`; empty: nobody in particular, who has no share.
+        frames: how many a film has, about; None: it is a photo.
     """
 
     id: str
@@ -49,6 +50,17 @@ class Order:
     input_height: int
     options: RestoreOptions
     client: str = ""
+    frames: int | None = None
+
+    @property
+    def is_film(self) -> bool:
+        """Whether it is a film."""
+        return self.frames is not None
+
+    @property
+    def kind(self) -> str:
+        """What to call it."""
+        return "film" if self.is_film else "photo"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
@@ -21,6 +21,7 @@ from facemend.photo.options import Background, RestoreOptions
 from facemend.photo.prepared import Prepared
 from facemend.photo.restore import Restorer, RestoreResult
 from facemend.predictors.upscaler import BackgroundUpscaler, weights_are_there
+from facemend.server.films import FilmHeader, first_frame, read_film_header, restore_film
 from facemend.server.orders import Job
 from facemend.server.problems import GoneError
 from facemend.server.settings import ServerSettings
@@ -33,6 +34,13 @@ logger = logging.getLogger(__name__)
 MAX_MODELS = 2
 """Models that a worker holds; a third takes the place of the one not used for longest."""
 LOOK_QUALITY = 88
+
+
+class OnPart(Protocol):
+    """Told each part of a job before it begins."""
+
+    def __call__(self, part: str, progress: float | None = None) -> None:
+        """The part, and the share of the job that is done, 0 to 1, where the part alone does not say it."""
 
 
 def known_models() -> list[ModelInfo]:
@@ -57,11 +65,11 @@ class JobRestorer:
         on_part: told each part of a job before it begins; what it raises ends the job.
     """
 
-    on_part: Callable[[str], None]
+    on_part: OnPart
 
     def __init__(self, settings: ServerSettings, store: JobStore) -> None:
         self._settings, self._store = settings, store
-        self.on_part = lambda part: None
+        self.on_part = lambda part, progress=None: None
         self._networks: OrderedDict[str, Networks] = OrderedDict()
         self._looks: OrderedDict[str, Prepared] = OrderedDict()
 
@@ -111,6 +119,22 @@ class JobRestorer:
         self._remember(job, prepared)
         return told
 
+    def film_header(self, id: str, name: str, upscale: int) -> FilmHeader:
+        """Check an upload that is a film; see `read_film_header`."""
+        return read_film_header(self._store.input(id), name, upscale, self._settings)
+
+    def restore_film(self, job: Job) -> dict[str, Any]:
+        """The same as `restore` for a film."""
+        self.on_part("read")
+        options = self._decided(job.options)
+        return restore_film(
+            job,
+            self._store,
+            options,
+            self._loaded(options),
+            lambda done, total: self.on_part("frames", min(1.0, done / total)),
+        )
+
     def result(self, job: Job, faces: Iterable[int] | None) -> bytes:
         """The restored photo of a job that is done, or some of its faces, as a file of its format.
 
@@ -132,12 +156,15 @@ class JobRestorer:
             ConfigError: there is no such face.
             FacemendError: see `restore`.
         """
+        if job.is_film:
+            return _for_page(first_frame(self._store.result(job.id, job.suffix), job.name), side), {}
         result = self._redo(job, faces)
         return _for_page(result.picture, side), dict(result.seconds)
 
     def before(self, job: Job, side: int) -> bytes:
         """The photo as it was in the size of the output, shrunk for a page, as WebP."""
-        return _for_page(self._look(job).picture, side)
+        picture = first_frame(self._store.input(job.id), job.name) if job.is_film else self._look(job).picture
+        return _for_page(picture, side)
 
     def crop(self, job: Job, face: int, when: Literal["before", "after"]) -> bytes:
         """An aligned face as PNG.
@@ -166,14 +193,17 @@ class JobRestorer:
         return encode_picture(picture, WRITABLE[_suffix(picture.format)])
 
     def _restorer(self, wanted: RestoreOptions) -> Restorer:
-        """For what a client wants, with what the server decides."""
-        options = replace(
+        options = self._decided(wanted)
+        return Restorer(options, networks=self._loaded(options))
+
+    def _decided(self, wanted: RestoreOptions) -> RestoreOptions:
+        """What a client wants, with what the server decides."""
+        return replace(
             wanted,
             threads=self._settings.thread_count(),
             device=self._settings.device,
             max_pixels=self._settings.max_pixels,
         )
-        return Restorer(options, networks=self._loaded(options))
 
     def _loaded(self, options: RestoreOptions) -> Networks:
         name = options.model

@@ -25,14 +25,18 @@ from facemend.photo.options import (
     read_upscale,
 )
 from facemend.server.clients import client_name
+from facemend.server.films import MEDIA
 from facemend.server.metrics import CONTENT_TYPE, exposition
 from facemend.server.orders import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.problems import GoneError
 from facemend.server.restorer import JobRestorer, known_models
-from facemend.server.schemas import Error, HealthOut, InfoOut, JobOut, LoginIn, ModelOut
+from facemend.server.schemas import Error, FilmsOut, HealthOut, InfoOut, JobOut, LoginIn, ModelOut
 from facemend.server.services import Services, Shared, as_http, ask
+from facemend.server.settings import ServerSettings
 from facemend.server.tokens import COOKIE
-from facemend.server.uploads import accept, attachment, display_name, result_name
+from facemend.server.uploads import Upload, accept, attachment, display_name, result_name, wish
+from facemend.video.kinds import VIDEO_SUFFIXES
+from facemend.video.restore import DEFAULT_W
 
 logger = logging.getLogger(__name__)
 _PICTURES = tuple(f"image/{format}" for format in sorted(set(WRITABLE.values())))
@@ -78,6 +82,7 @@ def info(shared: Shared) -> InfoOut:
     return InfoOut(
         version=__version__,
         formats=sorted(readable_suffixes()),
+        films=_films(settings) if settings.takes_films else None,
         max_bytes=settings.max_bytes,
         max_pixels=settings.max_pixels,
         keep_seconds=settings.keep_seconds,
@@ -120,14 +125,20 @@ def login(shared: Shared, request: Request, said: LoginIn) -> Response:
     status_code=202,
     responses={**_TOKEN, **_errors(400, 403, 415, 422, 429, 507)},
 )
-def add(
+async def add(
     request: Request,
     response: Response,
     shared: Shared,
-    photo: Annotated[UploadFile, File(description="The photo, as a file.")],
+    photo: Annotated[UploadFile, File(description="The photo or film, as a file.")],
     w: Annotated[
-        float, Form(ge=0, le=1, description="0: best looking face, 1: closest to the photo.")
-    ] = RestoreOptions().w,
+        float | None,
+        Form(
+            ge=0,
+            le=1,
+            description="0: best looking face, 1: closest to the photo. "
+            f"Default: {RestoreOptions().w}, of a film {DEFAULT_W}.",
+        ),
+    ] = None,
     strength: Annotated[
         float,
         Form(ge=0, le=1, description="How much of the restored faces, 0 to 1."),
@@ -137,7 +148,7 @@ def add(
         Form(
             max_length=10,
             json_schema_extra={"enum": ["auto", *map(str, UPSCALES)]},
-            description="Output size: times the input; auto: by the size of the faces.",
+            description="Output size: times the input; auto: by the size of the faces; 1 of a film.",
         ),
     ] = "auto",
     model: Annotated[str, Form(max_length=100, description="A name of `/api/info`.")] = DEFAULT_MODEL,
@@ -157,22 +168,24 @@ def add(
         bool, Form(description="The result holds no EXIF, XMP, IPTC and texts (place, camera, names).")
     ] = False,
 ) -> JobOut:
-    """Queue a photo."""
-    wanted: dict[str, Any] = {"w": w, "strength": strength, "upscale": read_upscale(upscale)}
+    """Queue a photo or a film."""
+    wanted: dict[str, Any] = {"strength": strength, "upscale": read_upscale(upscale)}
+    wanted |= {} if w is None else {"w": w}
     wanted |= {"model": model, "background": background, "boxes": _boxes(boxes), "aligned": aligned}
     wanted["strip_metadata"] = strip_metadata
     try:
-        options = make_options(None, wanted)
-        client = client_name(request.scope["client"])
-        job = accept(shared, photo.file, display_name(photo.filename), photo.size or 0, options, client)
+        name, client = display_name(photo.filename), client_name(request.scope["client"])
+        upload = Upload(photo.file, name, photo.size or 0, client)
+        job = await accept(request, shared, upload, wish(upload, wanted))
     except FacemendError as error:
         answer = as_http(error)
-        shared.jobs.count(f'uploads_refused_total{{status="{answer.status_code}"}}')
+        name = f'uploads_refused_total{{status="{answer.status_code}"}}'
+        await run_in_threadpool(shared.jobs.count, name)
         raise answer from error
     logger.info("job %d has come", job.seq)
     shared.worker.wake()
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/api/jobs/{job.id}"
-    return JobOut.of(job, shared.jobs.position(job))
+    return JobOut.of(job, await run_in_threadpool(shared.jobs.position, job))
 
 
 @router.get("/jobs/{id}", responses=_JOB)
@@ -184,7 +197,7 @@ def show(shared: Shared, id: JobId) -> JobOut:
 
 @router.delete("/jobs/{id}", status_code=204, response_class=Response, responses={**_JOB, **_errors(403)})
 def delete(shared: Shared, id: JobId) -> Response:
-    """Delete a photo and all that came of it, at once; a job that runs is left."""
+    """Delete a photo or film and all that came of it, at once; a job that runs is left."""
     _job(shared, id)
     shared.store.remove(id)  # first: it makes room where the disk is full
     with suppress(OutputError):  # a job without a folder is as good as gone, and is forgotten later
@@ -195,16 +208,16 @@ def delete(shared: Shared, id: JobId) -> Response:
 @router.get(
     "/jobs/{id}/result",
     response_class=Response,
-    responses={200: _content(*_PICTURES), **_LOOK},
+    responses={200: _content(*_PICTURES, *MEDIA.values()), **_LOOK},
 )
 async def result(
     request: Request, shared: Shared, id: JobId, w: W = None, strength: Strength = None, faces: Faces = None
 ) -> Response:
-    """The restored photo, in the format of the input where that can be written, else PNG."""
+    """The restored photo, in the format of the input where that can be written, else PNG; or the film."""
     job = await run_in_threadpool(_done, shared, id)
-    media = f"image/{WRITABLE[job.suffix]}"
+    media = MEDIA[job.suffix] if job.is_film else f"image/{WRITABLE[job.suffix]}"
     headers = {"Content-Disposition": attachment(result_name(job))}
-    looked = _looked(job, w, strength)
+    looked = _looked(job, w, strength, faces)
     if faces is None and looked == job:
         path = shared.store.result(job.id, job.suffix)
         if not await run_in_threadpool(path.is_file):
@@ -225,10 +238,13 @@ async def preview(
     faces: Faces = None,
     side: Side = 1280,
 ) -> Response:
-    """The same shrunk for a page; answers at once for any w, as only the network's light half runs."""
+    """The same shrunk for a page; answers at once for any w, as only the network's light half runs.
+
+    Of a film: its first frame.
+    """
     start = perf_counter()
     job = await run_in_threadpool(_done, shared, id)
-    looked = _looked(job, w, strength)
+    looked = _looked(job, w, strength, faces)
     look = partial(JobRestorer.preview, job=looked, faces=_indices(faces), side=side)
     data, seconds = await ask(request, shared.worker, look)
     total = perf_counter() - start
@@ -240,7 +256,7 @@ async def preview(
 
 @router.get("/jobs/{id}/before", response_class=Response, responses={200: _content("image/webp"), **_LOOK})
 async def before(request: Request, shared: Shared, id: JobId, side: Side = 1280) -> Response:
-    """The photo as it was, in the size of the preview."""
+    """The photo as it was, in the size of the preview; of a film its first frame."""
     job = await run_in_threadpool(_done, shared, id)
     data = await ask(request, shared.worker, partial(JobRestorer.before, job=job, side=side))
     return Response(data, media_type="image/webp")
@@ -261,7 +277,9 @@ async def crop(
 ) -> Response:
     """An aligned face, before or after, at full strength."""
     job = await run_in_threadpool(_done, shared, id)
-    looked = _looked(job, w, None)
+    if job.is_film:
+        raise HTTPException(404, "a film has no faces by number: they come and go")
+    looked = _looked(job, w)
     look = partial(JobRestorer.crop, job=looked, face=face, when=when)
     data = await ask(request, shared.worker, look)
     return Response(data, media_type="image/png")
@@ -290,11 +308,26 @@ def _done(shared: Services, id: str) -> Job:
     return job
 
 
-def _looked(job: Job, w: float | None, strength: float | None) -> Job:
+def _looked(job: Job, w: float | None, strength: float | None = None, faces: str | None = None) -> Job:
     """The job as if it had been asked for with these."""
+    if job.is_film and (w, strength, faces) != (None, None, None):
+        raise HTTPException(
+            422, "a film is made for one w, one strength and all faces: send it again for others"
+        )
     given = {"w": w, "strength": strength}
     changed = {name: value for name, value in given.items() if value is not None}
     return replace(job, options=make_options(job.options, changed))
+
+
+def _films(settings: ServerSettings) -> FilmsOut:
+    return FilmsOut(
+        formats=sorted(VIDEO_SUFFIXES),
+        max_bytes=settings.film_bytes,
+        max_seconds=settings.film_seconds,
+        max_frames=settings.film_frames,
+        max_pixels=settings.film_pixels,
+        w=DEFAULT_W,
+    )
 
 
 def _boxes(text: str) -> tuple[tuple[float, ...], ...]:

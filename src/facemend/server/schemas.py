@@ -22,6 +22,8 @@ _JOB: dict[str, Any] = {
     "input_width": 800,
     "input_height": 600,
     "format": "jpeg",
+    "frame": None,
+    "frames": None,
     "w": 0.5,
     "strength": 1.0,
     "upscale": "auto",
@@ -54,14 +56,16 @@ class FaceOut(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A photo and what became of it."""
+    """A photo or film and what became of it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_JOB]})
 
     id: str
     status: Literal["queued", "running", "done", "failed"]
     position: int | None = Field(description="Jobs before this one; 0 = next; null unless queued.")
-    part: str | None = Field(description="What is being done: read, detect, encode, decode, paste ...")
+    part: str | None = Field(
+        description="What is being done: read, detect, encode, decode, paste ...; of a film: frames."
+    )
     progress: float = Field(ge=0, le=1)
     error: str | None = Field(description="Why it failed, one line.")
     name: str = Field(description="The upload's own name, for display.")
@@ -70,22 +74,25 @@ class JobOut(BaseModel):
     input_width: int
     input_height: int
     format: str
+    frame: int | None = Field(description="Frames of a film that are done; null: a photo.")
+    frames: int | None = Field(description="Frames of a film, about before it is done; null: a photo.")
     w: float
     strength: float
     upscale: int | Literal["auto"] = Field(description="As asked for.")
     factor: int | None = Field(description="What auto took: times the input; null before it is done.")
     model: str
     strip_metadata: bool
-    faces: list[FaceOut]
+    faces: list[FaceOut] = Field(description="Of a photo; those of a film come and go.")
     notes: list[str]
     seconds: dict[str, float]
     created: float = Field(description="Seconds since 1970.")
-    expires: float = Field(description="When photo and result are deleted.")
+    expires: float = Field(description="When upload and result are deleted.")
 
     @classmethod
     def of(cls, job: Job, position: int | None) -> JobOut:
         """The public part of a job."""
-        return cls.model_validate({**vars(job.options), **vars(job), "position": position})
+        frame = None if job.frames is None else round(job.progress * job.frames)
+        return cls.model_validate({**vars(job.options), **vars(job), "position": position, "frame": frame})
 
 
 class ModelOut(BaseModel):
@@ -98,6 +105,17 @@ class ModelOut(BaseModel):
     task: str
 
 
+class FilmsOut(BaseModel):
+    """The films that are taken."""
+
+    formats: list[str] = Field(description="Suffixes of what they are recognised as, by content.")
+    max_bytes: int
+    max_seconds: float
+    max_frames: int
+    max_pixels: int = Field(description="Largest frame of the output: width x height x factor^2.")
+    w: float = Field(description="Fidelity weight where none is asked for.")
+
+
 class InfoOut(BaseModel):
     """What this server can do, and its limits."""
 
@@ -105,7 +123,8 @@ class InfoOut(BaseModel):
     formats: list[str] = Field(
         description="Suffixes of files that this server can read; .heic and .avif where their decoders are."
     )
-    max_bytes: int
+    films: FilmsOut | None = Field(description="null: films are not taken.")
+    max_bytes: int = Field(description="Largest photo.")
     max_pixels: int = Field(description="Largest output: width x height x factor^2.")
     keep_seconds: float
     models: list[ModelOut]
@@ -124,7 +143,8 @@ class HealthOut(BaseModel):
     running: int
     working: bool = Field(description="Whether the worker has something to do.")
     silent: float | None = Field(
-        description="Seconds since it last said something, before each part of a photo; null: nothing to do."
+        description="Seconds since it last said something, before each part of a photo and after each frame "
+        "of a film; null: nothing to do."
     )
 
 

@@ -89,14 +89,24 @@ async def ask(request: Request, worker: Worker, look: Callable[[JobRestorer], _T
         HTTPException: it failed, or the worker is busy.
     """
     try:
-        future = worker.ask(look, client_name(request.scope["client"]))
-        waiting = asyncio.wrap_future(future)
-        try:
-            while not (await asyncio.wait({waiting}, timeout=_GONE_SECONDS))[0]:
-                if await request.is_disconnected():
-                    raise HTTPException(499, "the client is gone")
-            return waiting.result()
-        finally:
-            future.cancel()
+        return await looked_at(request, worker, look)
     except FacemendError as error:
         raise as_http(error) from error
+
+
+async def looked_at(request: Request, worker: Worker, look: Callable[[JobRestorer], _T]) -> _T:
+    """The same.
+
+    Raises:
+        FacemendError: it failed, or the worker is busy.
+        HTTPException: the client is gone.
+    """
+    future = worker.ask(look, client_name(request.scope["client"]))
+    waiting = asyncio.wrap_future(future)
+    try:
+        while not (await asyncio.wait({waiting}, timeout=_GONE_SECONDS))[0]:
+            if await request.is_disconnected():
+                raise HTTPException(499, "the client is gone")
+        return waiting.result()
+    finally:
+        future.cancel()

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from facemend.errors import ConfigError
+from facemend.errors import ConfigError, missing
 from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import AUTO, ONNX_DEVICES
 from facemend.server.logs import FORMATS
@@ -31,6 +31,10 @@ _NUMBERS = {  # name -> least, most
     "lease_seconds": (1, 3600),
     "grace_seconds": (0, 3600),
     "cache_mb": (0, 65_536),
+    "film_mb": (0, 65_536),
+    "film_seconds": (1, 86_400),
+    "film_pixels": (1, 36_000_000),
+    "frame_seconds": (0.01, 3600),
 }
 
 
@@ -60,6 +64,11 @@ class ServerSettings:
         lease_seconds: a running job that shows no sign of life for this long is taken up by another worker.
         grace_seconds: how long a process that is asked to end works on its job before it gives it back.
         cache_mb: photos and encoded faces that a worker holds ready for the w slider, millions of bytes.
+        film_mb: largest upload of a film, in millions of bytes; 0: no films.
+        film_seconds: longest film.
+        film_pixels: largest frame of a restored film: width x height x factor^2.
+        frame_seconds: longest time for a film, for each of its frames, besides job_seconds, which is also the
+            longest time for a single one.
 
     Raises:
         ConfigError: a value is out of range.
@@ -85,6 +94,10 @@ class ServerSettings:
     lease_seconds: float = 15.0
     grace_seconds: float = 20.0
     cache_mb: int = 256
+    film_mb: int = 100
+    film_seconds: float = 60.0
+    film_pixels: int = 2_100_000
+    frame_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         for name, (least, most) in _NUMBERS.items():
@@ -134,8 +147,28 @@ class ServerSettings:
 
     @property
     def max_bytes(self) -> int:
-        """Largest upload."""
+        """Largest upload of a photo."""
         return self.max_mb * 1_000_000
+
+    @property
+    def film_bytes(self) -> int:
+        """Largest upload of a film."""
+        return self.film_mb * 1_000_000
+
+    @property
+    def takes_films(self) -> bool:
+        """Whether films are wanted, and the extra `video` is installed."""
+        return self.film_mb > 0 and not missing("video")
+
+    @property
+    def film_frames(self) -> int:
+        """Most frames of a film: what it has at 60 a second."""
+        return round(60 * self.film_seconds)
+
+    @property
+    def largest_mb(self) -> int:
+        """Largest upload of any kind, in millions of bytes."""
+        return max(self.max_mb, self.film_mb if self.takes_films else 0)
 
     @property
     def keep_seconds(self) -> float:

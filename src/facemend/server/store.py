@@ -92,7 +92,7 @@ class JobStore:
                 raise OutputError("the server's disk is full: try again later")
             (self._jobs / job).mkdir(mode=0o700)
         except OSError as error:
-            raise OutputError(f"the server cannot store the photo ({error.strerror})") from error
+            raise OutputError(f"the server cannot store the upload ({error.strerror})") from error
 
     def has(self, job: str) -> bool:
         """Whether a job has its folder, which is made before the job and removed before it is forgotten."""

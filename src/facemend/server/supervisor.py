@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import subprocess
@@ -176,8 +177,9 @@ class Supervisor:
         self,
         task: Callable[[JobRestorer], _T],
         meanwhile: Callable[[], None],
-        on_part: Callable[[str], bool] | None = None,
+        on_part: Callable[[Part], bool] | None = None,
         limit: float | None = None,
+        silence: float = math.inf,
     ) -> _T:
         """Let the child do something, and wait for it.
 
@@ -186,9 +188,10 @@ class Supervisor:
             meanwhile: called every now and then.
             on_part: told the parts of a job before they begin; whether it goes on. May run other tasks.
             limit: most seconds, without those in `on_part`; default: job_seconds.
+            silence: most seconds from one part to the next.
 
         Raises:
-            DiedError: the child ended, or (TooLongError) it was ended at the limit.
+            DiedError: the child ended, or (TooLongError) it was ended at a limit.
             LeftError: `on_part` wanted that.
             UnexpectedError: of the task; its log has more.
             FacemendError: of the task.
@@ -202,12 +205,12 @@ class Supervisor:
             child.send(task)
             while True:
                 since = time.monotonic()
-                said = self._hear(child, left, meanwhile)
+                said = self._hear(child, min(left, silence), meanwhile)
                 left -= time.monotonic() - since
                 if isinstance(said, Answer):
                     break
                 assert on_part is not None
-                child.send(on_part(said.name))
+                child.send(on_part(said))
         except BaseException:
             if self._child is child:
                 self._kill()  # it is in the midst of something

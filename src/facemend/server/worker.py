@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from facemend.errors import FacemendError, OutputError
-from facemend.server.child import LeftError, UnexpectedError
+from facemend.server.child import LeftError, Part, UnexpectedError
 from facemend.server.jobs import ATTEMPTS, Jobs
 from facemend.server.looks import Looks
 from facemend.server.orders import Job
@@ -53,12 +53,13 @@ class _Current:
 
     job: Job
     lost: bool = False  # deleted, or taken up by another worker
-    interrupted: bool = False  # by a look that ended the child
+    interrupted: bool = False  # by a look, or a photo within a film, that ended the child
     spent: float = 0.0
+    ahead: float = 0.0  # of a film: seconds that photos in between have had more than it
     _since: float = field(default_factory=time.monotonic)
 
     def pause(self) -> float:
-        """Looks have the worker now; seconds since the work went on last."""
+        """Others have the worker now; seconds since the work went on last."""
         now = time.monotonic()
         had, self._since = now - self._since, now
         self.spent += had
@@ -84,7 +85,7 @@ class Worker:
         self._jobs, self._store, self._child, self._settings = jobs, store, child, settings
         self._looks = Looks()
         self._wake, self._ending = threading.Event(), threading.Event()
-        self._current: _Current | None = None
+        self._running: list[_Current] = []  # a film, and a photo that came in between
         self._beaten = self._forgot = time.monotonic()
         self._cleaned = 0.0
         self._thread = threading.Thread(target=self._run, name="facemend-worker", daemon=True)
@@ -156,51 +157,79 @@ class Worker:
             self._ending.wait(RESTART_SECONDS)
 
     def _work(self, job: Job) -> None:
-        run = self._current = _Current(job)
-        restore = partial(JobRestorer.restore, job=job)
+        run = _Current(job)
+        self._running.append(run)
+        restore = partial(JobRestorer.restore_film if job.is_film else JobRestorer.restore, job=job)
+        between, silence = partial(self._between, run), self._settings.job_seconds
         try:
-            outcome = self._child.run(restore, self._beat, partial(self._between, run))
+            outcome = self._child.run(restore, self._beat, between, self._limit(job), silence)
             self._looks.job_had(run.pause())
             if self._jobs.finish(job.id, self.name, **outcome):
                 self._count_done(run, outcome)
         except LeftError:
-            logger.info("job left: it was deleted, or is another worker's")
+            logger.info("job %d is left", job.seq)
+            self._jobs.give_back(job.id, self.name, tried=False)  # unless it was deleted, or is another's
         except DiedError as error:
             self._interrupted(run, error)
         except FacemendError as error:
             self._fail(job, for_clients(error))
         except MemoryError:
-            self._fail(job, f"{job.name}: not enough memory for this photo")
+            self._fail(job, f"{job.name}: not enough memory for this {job.kind}")
         except UnexpectedError as error:
             self._fail(job, f"{job.name}: unexpected {error}")
         finally:
             self._looks.job_had(run.pause())
-            self._current = None
+            self._running.remove(run)
+
+    def _limit(self, job: Job) -> float:
+        """Most seconds that a job may take."""
+        return self._settings.job_seconds + self._settings.frame_seconds * (job.frames or 0)
 
     def _interrupted(self, run: _Current, error: DiedError) -> None:
         """The child has ended in the midst of a job."""
         job = run.job
         if isinstance(error, TooLongError):
-            limit = self._settings.job_seconds
-            self._fail(job, f"{job.name}: took longer than {limit:g} s, which is the limit")
+            still = f", or {self._settings.job_seconds:g} s for a frame" if job.is_film else ""
+            self._fail(job, f"{job.name}: took longer than {self._limit(job):g} s{still}, which is the limit")
         elif run.interrupted or self._ending.is_set():
-            self._jobs.give_back(self.name, tried=False)
+            self._jobs.give_back(job.id, self.name, tried=False)
         elif job.attempts < ATTEMPTS:
             logger.error("job %d is tried again: %s", job.seq, error)
-            self._jobs.give_back(self.name, tried=True)
+            self._jobs.give_back(job.id, self.name, tried=True)
         else:
-            hint = "the photo may be too much for this machine's memory"
+            hint = f"the {job.kind} may be too much for this machine's memory"
             self._fail(job, f"{job.name}: {error} at each of {ATTEMPTS} attempts: {hint}")
 
-    def _between(self, run: _Current, part: str) -> bool:
-        """Before each part of a job: let looks pass, and see whether to go on."""
-        self._looks.job_had(run.pause())
+    def _between(self, run: _Current, part: Part) -> bool:
+        """Before each part of a job: let others pass, and see whether to go on."""
+        had = run.pause()
+        self._looks.job_had(had)
         self._looks.serve(self._child.is_up)
+        if run.job.is_film:
+            if self._ending.is_set():
+                return False  # it would not be finished in time, and what is done of it is kept
+            self._let_photos_pass(run, had)
         run.interrupted = not self._child.is_up()
         run.go_on()
         with suppress(OutputError, BusyError):  # how far it is cannot be written: it goes on
-            run.lost |= not self._jobs.advance(run.job.id, self.name, part, PROGRESS.get(part, 0.5))
+            progress = PROGRESS.get(part.name, 0.5) if part.progress is None else part.progress
+            run.lost |= not self._jobs.advance(run.job.id, self.name, part.name, progress)
         return not run.lost
+
+    def _let_photos_pass(self, run: _Current, had: float) -> None:
+        """Between two frames of a film: nobody waits for all of it, and photos have no more time than it."""
+        run.ahead = max(0.0, run.ahead - had)
+        try:
+            self._forget()
+            while self._child.is_up() and run.ahead <= 0 and not self._ending.is_set():
+                begun = time.monotonic()
+                photo = self._jobs.claim(self.name, films=False)
+                if photo is None:
+                    return
+                self._work(photo)
+                run.ahead += time.monotonic() - begun
+        except Exception:  # is not the film's
+            logger.exception("the queue could not be used")
 
     def _fail(self, job: Job, error: str) -> None:
         if self._jobs.fail(job.id, self.name, error):
@@ -222,8 +251,8 @@ class Worker:
             return
         self._beaten = now
         try:
-            if self._current is not None:
-                self._current.lost |= not self._jobs.renew(self._current.job.id, self.name)
+            for run in self._running:
+                run.lost |= not self._jobs.renew(run.job.id, self.name)
             if now - self._cleaned > CLEAN_SECONDS:
                 self._cleaned = now
                 self.clean()

@@ -37,6 +37,10 @@ _TRIED = 64  # packets of sound and subtitles that the trial before the work tak
 _SLACK = 30  # seconds by which streams may be stored apart in the source
 
 
+class ContainerError(OutputError):
+    """The container that was asked for cannot hold what the film has; another one may."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """An encoded part of the film.
@@ -92,7 +96,7 @@ def check_output(
         Notes on streams that are left out.
 
     Raises:
-        OutputError: it cannot; the message says what to do.
+        ContainerError: it cannot; the message says what to do.
     """
     import av
 
@@ -108,7 +112,9 @@ def check_output(
                     target.mux(packet)
     except (av.FFmpegError, OSError, ValueError) as error:
         other = "another --codec" if name == "matroska" else "write to .mkv, or try another --codec"
-        raise OutputError(f"{output}: {name} cannot hold this film ({one_line(error)}): {other}") from error
+        raise ContainerError(
+            f"{output}: {name} cannot hold this film ({one_line(error)}): {other}"
+        ) from error
     return notes
 
 
@@ -140,7 +146,7 @@ def _add_others(
             copy: Any = target.add_stream_from_template(stream)
         except ValueError:
             if stream.type != "audio":
-                raise OutputError(_cannot(output, target.format.name, name)) from None
+                raise ContainerError(_cannot(output, target.format.name, name)) from None
             recoder = Recoder(target, stream)
             notes.append(recoder.note)
             copy, kept[stream.index] = recoder.stream, recoder

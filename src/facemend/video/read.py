@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemend.errors import InputError, TooLargeError, one_line
+from facemend.video.kinds import ANIMATIONS
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -19,18 +20,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     Packet = AnyPacket[VideoStream]
-
-VIDEO_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("3gp", "asf", "avi", "dv", "flv", "m2ts", "m4v", "mkv", "mov", "mp4"),
-        *("mpeg", "mpg", "mts", "mxf", "ogv", "ts", "vob", "webm", "wmv"),
-    )
-)
-"""Files that are taken for films by their names."""
-
-ANIMATIONS = frozenset((".gif", ".png", ".apng", ".webp"))
-"""Files that are pictures by their names, and may be animations, which films are made of where asked for."""
 
 MAX_PIXELS = 36_000_000
 """Largest frame, width x height: 8K."""
@@ -119,11 +108,6 @@ class FilmFrame:
     pixels: VideoFrame
 
 
-def is_film(path: Path | str) -> bool:
-    """Whether a file is taken for a film by its name."""
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
-
-
 def open_file(path: Path) -> InputContainer:
     """Open a film. Nothing but this file is read, whatever it says.
 
@@ -146,6 +130,45 @@ def open_file(path: Path) -> InputContainer:
         webp = "FFmpeg knows no animated WebP: make it an APNG"
         reason = webp if suffix == ".webp" else one_line(error)
         raise InputError(f"{path}: no {what} that can be read ({reason})") from error
+
+
+@dataclass(frozen=True)
+class FilmSize:
+    """What a container says of its pictures, without a frame of it decoded.
+
+    Attributes:
+        format: FFmpeg's name of the container, the first where it has several.
+        width: of a frame as it is stored, pixels.
+        height: the same.
+        frames: how many there seem to be.
+        seconds: how long the film is, or says that it is, whichever is longer.
+    """
+
+    format: str
+    width: int
+    height: int
+    frames: int
+    seconds: float
+
+
+def measure(path: Path) -> FilmSize:
+    """See how large a film is, before any work on it.
+
+    Raises:
+        InputError: no film, damaged, or of a kind that cannot be restored.
+        TooLargeError: a frame has too many pixels.
+    """
+    with closing(open_file(path)) as container:
+        stream = _video(path, container)
+        start = Fraction(container.start_time or 0, 1_000_000)
+        frames, last = _scanned(path)
+        return FilmSize(
+            format=container.format.name.split(",")[0],
+            width=stream.codec_context.width,
+            height=stream.codec_context.height,
+            frames=frames,
+            seconds=max(float(last * (stream.time_base or 0) - start), _stated(container, stream) or 0.0),
+        )
 
 
 def probe(path: Path) -> FilmInfo:

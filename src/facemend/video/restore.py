@@ -104,7 +104,8 @@ def restore_video(
     options = options or RestoreOptions(w=DEFAULT_W)
     video = video or VideoOptions()
     require_extra("video", "video")
-    _check_options(options, video.span)
+    check_options(options)
+    _check_span(video.span)
     container_of(output)
     Outputs([source], overwrite=video.overwrite).claim(output)
     info = probe(source)
@@ -132,7 +133,12 @@ def restore_video(
     )
 
 
-def _check_options(options: RestoreOptions, span: Span) -> None:
+def check_options(options: RestoreOptions) -> None:
+    """Refuse what goes with photos only.
+
+    Raises:
+        ConfigError: an option does not go with films.
+    """
     if options.aligned:
         raise ConfigError("aligned goes with photos only: the faces of a film are found in its frames")
     if options.by_index:
@@ -141,6 +147,9 @@ def _check_options(options: RestoreOptions, span: Span) -> None:
         raise ConfigError("boxes go with one photo only: faces move in a film")
     if options.background != "lanczos":
         raise ConfigError(f"background must be lanczos with films, got {options.background}")
+
+
+def _check_span(span: Span) -> None:
     start, end = span.start, span.end
     if (start is not None and start < 0) or (end is not None and end <= (start or 0)):
         raise ConfigError("start must be 0 or more, and end must lie behind it")

@@ -61,7 +61,7 @@ def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
 
 
 def _is_film(path: Path, *, animations: bool) -> bool:
-    from facemend.video.read import ANIMATIONS, is_film
+    from facemend.video.kinds import ANIMATIONS, is_film
 
     return not path.is_dir() and (is_film(path) or (animations and path.suffix.lower() in ANIMATIONS))
 
@@ -83,8 +83,8 @@ def run_films(inputs: Sequence[Path], given: FilmOptions, own: Mapping[str, Any]
     from facemend.folder.records import sole_run
     from facemend.imaging import Outputs
     from facemend.photo.options import RestoreOptions
+    from facemend.video.kinds import VIDEO_SUFFIXES
     from facemend.video.mux import FORMATS
-    from facemend.video.read import VIDEO_SUFFIXES
     from facemend.video.restore import DEFAULT_W
 
     named = [path for path in inputs if not path.is_dir()]

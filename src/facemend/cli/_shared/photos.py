@@ -278,7 +278,7 @@ def _summary(totals: Totals, count: int, done_word: str, places: Sequence[Path |
 
 def tell_ignored(files: Sequence[Path | str], noun: str = "pictures") -> None:
     """Name some of the files in folders that were left out, if there are any; films apart from the rest."""
-    from facemend.video.read import is_film
+    from facemend.video.kinds import is_film
 
     films = [path for path in files if noun == "pictures" and is_film(path)]
     others = [path for path in files if path not in films]

@@ -72,7 +72,7 @@ export function getBefore(id, side, signal) {
   return patiently(async () => (await request(jobPath(id, "/before"), { query: { side }, signal })).blob(), signal);
 }
 
-/** The restored photo itself and the name to save it under. */
+/** The restored photo or film itself and the name to save it under. */
 export function getResult(id, { w, strength, faces }, signal) {
   return patiently(async () => {
     const response = await request(jobPath(id, "/result"), { query: { w, strength, faces }, signal });
@@ -101,7 +101,10 @@ export function faceUrl(id, face, when, w) {
   return url.href;
 }
 
-/** Send a photo; `onProgress` is told the share that has gone out. XMLHttpRequest, as fetch does not tell. */
+/** Address of something of a job. */
+export const fileUrl = (id, what) => new URL(jobPath(id, `/${what}`), ROOT).href;
+
+/** Send a photo or film; `onProgress` is told the share that has gone out. XMLHttpRequest, as fetch does not tell. */
 export function upload(file, fields, { onProgress, signal }) {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.set(name, String(value));

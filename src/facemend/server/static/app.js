@@ -8,7 +8,8 @@ import { askForToken } from "./login.js";
 import { defaults, renderOptions, startOptions } from "./options.js";
 import { habits, renderPanel } from "./panel.js";
 import { add, items, onItem, recall } from "./queue.js";
-import { accepted, formatNames, info, isHere, learn } from "./server.js";
+import { renderMovie } from "./movie.js";
+import { accepted, filmNames, formatNames, info, isFilm, isHere, learn } from "./server.js";
 import { renderStage } from "./stage.js";
 import { facts } from "./words.js";
 
@@ -22,7 +23,9 @@ function render() {
   $("welcome").hidden = current !== null;
   $("work").hidden = current === null;
   renderFilm(current, { onPick: pick, onOpened: (item) => item === current && render() });
-  renderStage(current);
+  const film = current?.state === "done" && isFilm(current);
+  renderStage(film ? null : current);
+  renderMovie(film ? current : null);
   if (isKnown) renderOptions(current);
   renderPanel(current);
 }
@@ -43,7 +46,7 @@ function announce(item) {
   told.set(item, item.state);
   if (item.state === "done") write($("status"), t("saidDone", { name: item.name, facts: facts(item) }));
   if (item.problem) {
-    const { title, fix } = explain(item.problem);
+    const { title, fix } = explain(item.problem, isFilm(item));
     write($("alert"), `${item.name}: ${title}. ${fix}`);
   }
 }
@@ -94,7 +97,16 @@ function startIntake() {
 function renderTexts() {
   if (!isKnown) return;
   write($("formats"), t("formats", { formats: formatNames().join(", "), size: megabytes(info.max_bytes) }));
-  write($("privacy"), t(isHere() ? "privacyHere" : "privacyServer", { time: duration(info.keep_seconds) }));
+  $("film-formats").hidden = !info.films;
+  if (info.films) {
+    const { max_bytes: bytes, max_seconds: seconds } = info.films;
+    const most = { formats: filmNames().join(", "), size: megabytes(bytes), length: duration(seconds) };
+    write($("film-formats"), t("filmFormats", most));
+    write($("choose"), t("chooseBoth"));
+    write($("lead"), t("leadBoth"));
+  }
+  const privacy = `${isHere() ? "privacyHere" : "privacyServer"}${info.films ? "Film" : ""}`;
+  write($("privacy"), t(privacy, { time: duration(info.keep_seconds) }));
   write($("version"), t("version", { version: info.version }));
 }
 

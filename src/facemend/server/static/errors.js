@@ -1,20 +1,23 @@
 // From what the server says to what a person can do about it.
-import { duration, megabytes, t } from "./i18n.js";
-import { info, formatNames } from "./server.js";
+import { duration, has, megabytes, t } from "./i18n.js";
+import { filmNames, formatNames, info } from "./server.js";
 
 /** Answers after which the same request is worth another try by itself. */
 export const isBusy = (error) => error.status === 429 || error.status === 503;
 
-/** {title, fix, detail}: two sentences of ours, and the server's own line. */
-export function explain(problem) {
+/** {title, fix, detail}: two sentences of ours, and the server's own line; `film`: it is about a film. */
+export function explain(problem, film = false) {
+  const films = film ? info.films : null;
   const values = {
-    formats: formatNames().join(", "),
-    size: megabytes(info.max_bytes),
-    pixels: Math.floor(info.max_pixels / 1e6),
+    formats: (films ? filmNames() : formatNames()).join(", "),
+    size: megabytes((films ?? info).max_bytes),
+    length: duration(films?.max_seconds ?? 0),
+    pixels: films ? films.max_pixels : Math.floor(info.max_pixels / 1e6),
     time: duration(info.keep_seconds),
   };
-  const key = `error${kindOf(problem.status)}`;
-  return { title: t(key), fix: t(`${key}Fix`, values), detail: problem.detail };
+  const kind = `error${kindOf(problem.status)}`;
+  const key = (end) => (films && has(`${kind}${end}Film`) ? `${kind}${end}Film` : `${kind}${end}`);
+  return { title: t(key("")), fix: t(key("Fix"), values), detail: problem.detail };
 }
 
 function kindOf(status) {

@@ -1,10 +1,10 @@
-// The row of photos: a thumbnail each, with its state.
+// The row of photos and films: a thumbnail each, with its state.
 import { getBefore } from "./api.js";
 import { $, drawSquare, make } from "./dom.js";
 import { t } from "./i18n.js";
 import { items } from "./queue.js";
 import { openLocal } from "./pictures.js";
-import { doing, restoredFaces, share } from "./words.js";
+import { doing, hasFaces, share } from "./words.js";
 
 const SIDE = 144;
 const thumbs = new Map(); // item -> {row, button, canvas, painted}
@@ -54,7 +54,7 @@ function update(item, thumb, isCurrent) {
   const moving = ["sending", "queued", "running"].includes(item.state);
   button.dataset.state = moving || item.state === "busy" || item.state === "waiting" ? "moving" : item.state;
   // A tick would say that something was restored.
-  button.classList.toggle("bare", item.state === "done" && restoredFaces(item.job).length === 0);
+  button.classList.toggle("bare", item.state === "done" && !hasFaces(item.job));
   button.style.setProperty("--share", `${Math.round(100 * share(item))}%`);
   if (isCurrent) button.setAttribute("aria-current", "true");
   else button.removeAttribute("aria-current");

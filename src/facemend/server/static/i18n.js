@@ -44,6 +44,12 @@ export function duration(seconds) {
   );
 }
 
+/** A moment of a film: 1:02. */
+export function time(seconds) {
+  const whole = Math.floor(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
 /** The time of day of a moment in unix seconds. */
 export function clock(moment) {
   return new Date(moment * 1000).toLocaleTimeString(language, { hour: "numeric", minute: "2-digit" });

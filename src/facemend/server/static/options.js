@@ -2,7 +2,8 @@
 import { $, make, write } from "./dom.js";
 import { t } from "./i18n.js";
 import { again, fits } from "./queue.js";
-import { info } from "./server.js";
+import { info, isFilm } from "./server.js";
+import { keyOf } from "./words.js";
 
 /** What further photos are restored with. */
 export const defaults = { upscale: "auto" };
@@ -51,7 +52,8 @@ export function renderOptions(item) {
     button.setAttribute("aria-pressed", String(button.value === String(options.upscale)));
     button.disabled = item !== null && !bare && !fits(item, auto ? "auto" : n);
   }
-  $("background-row").hidden = info.backgrounds.length < 2 || options.upscale === 1;
+  const film = item !== null && isFilm(item);
+  $("background-row").hidden = info.backgrounds.length < 2 || options.upscale === 1 || film;
   $("model-row").hidden = info.models.length < 2;
   for (const option of $("background").children) {
     write(option, ["lanczos", "realesrgan"].includes(option.value) ? t(option.value) : option.value);
@@ -62,5 +64,5 @@ export function renderOptions(item) {
   if (options.background) $("background").value = options.background;
   if (options.model) $("model").value = options.model;
   $("strip-metadata").checked = Boolean(options.strip_metadata);
-  write($("options-hint"), item === null ? t("autoHint") : t(bare ? "noFile" : "runsAgain"));
+  write($("options-hint"), t(item === null ? "autoHint" : keyOf(item, bare ? "noFile" : "runsAgain")));
 }

@@ -5,8 +5,9 @@ import { explain } from "./errors.js";
 import { clock, t } from "./i18n.js";
 import { again, applyToOthers, change, items, remove } from "./queue.js";
 import { save, saving } from "./saving.js";
+import { isFilm } from "./server.js";
 import { addFace, canAddFace, pointAt, toggle } from "./stage.js";
-import { facts, restoredFaces } from "./words.js";
+import { facts, hasFaces, keyOf, restoredFaces } from "./words.js";
 import { openZoom, renderZoom } from "./zoom.js";
 
 const SETTLE = 250; // ms without a change before the small faces follow
@@ -15,7 +16,7 @@ let settling = null;
 let applied = null; // {item, others, same}: whose look went to the others
 
 /** What the page remembers for the next photo. */
-export const habits = { w: 0.5, strength: 1 };
+export const habits = { w: 0.5, filmW: null, strength: 1 };
 
 $("w").addEventListener("input", () => setW(Number($("w").value)));
 $("strength").addEventListener("input", () => {
@@ -28,6 +29,7 @@ for (const button of document.querySelectorAll("[data-w]")) {
 $("all").addEventListener("click", () => change(current, { chosen: new Set(restored(current).map((f) => f.index)) }));
 $("none").addEventListener("click", () => change(current, { chosen: new Set() }));
 $("again").addEventListener("click", () => again(current));
+$("remake-go").addEventListener("click", () => again(current));
 $("delete").addEventListener("click", () => remove(current));
 $("download").addEventListener("click", () => save([current], refresh));
 $("download-all").addEventListener("click", () => save(finished(), refresh));
@@ -44,7 +46,7 @@ const lookOf = ({ w, strength, options }) => JSON.stringify([w, strength, option
 const finished = () => items.filter((item) => item.state === "done");
 
 function setW(w) {
-  habits.w = w;
+  habits[isFilm(current) ? "filmW" : "w"] = w;
   change(current, { w });
 }
 
@@ -57,8 +59,8 @@ export function renderPanel(item) {
   if (item === null) return;
   renderProblem(item);
   $("facts").hidden = !done;
-  $("look").hidden = !done || restored(item).length === 0;
-  $("faces").hidden = $("look").hidden;
+  $("look").hidden = !done || !hasFaces(item.job);
+  $("faces").hidden = !done || restored(item).length === 0;
   if (done) renderResult(item);
   renderApply(item, done);
   renderActions(item, done);
@@ -67,7 +69,7 @@ export function renderPanel(item) {
 function renderProblem(item) {
   $("problem").hidden = item.problem === null;
   if (item.problem === null) return;
-  const { title, fix, detail } = explain(item.problem);
+  const { title, fix, detail } = explain(item.problem, isFilm(item));
   write($("problem-title"), title);
   write($("problem-fix"), fix);
   write($("problem-detail"), detail);
@@ -80,13 +82,13 @@ function renderResult(item) {
   write($("facts-title"), facts(item));
   const size = t("pixels", { width: job.width, height: job.height });
   write($("facts-size"), job.factor > 1 ? `${size} (${t("times", { n: job.factor })})` : size);
-  const none = restored(item).length === 0;
+  const none = !hasFaces(job);
   const reasons = new Set(none ? job.faces.map((face) => face.reason) : []);
   const notes = [...reasons, ...job.notes.filter((note) => !none || !note.startsWith("no face "))]; // said better here
-  const advice = job.faces.length ? [] : [make("li", {}, t("noneHelp"))];
-  if (none) advice.unshift(make("li", {}, t(job.factor > 1 ? "noneEnlarged" : "noneFound")));
+  const advice = !none || job.faces.length ? [] : [make("li", {}, t(keyOf(item, "noneHelp")))];
+  if (none) advice.unshift(make("li", {}, t(keyOf(item, job.factor > 1 ? "noneEnlarged" : "noneFound"))));
   $("notes").replaceChildren(...advice, ...notes.map((note) => make("li", { lang: "en" }, note)));
-  $("add-face").hidden = !canAddFace(item);
+  $("add-face").hidden = isFilm(item) || !canAddFace(item);
   $("w").value = item.w;
   $("w").style.setProperty("--fill", `${100 * item.w}%`);
   $("strength").value = item.strength;
@@ -94,14 +96,26 @@ function renderResult(item) {
   const percent = `${Math.round(100 * item.strength)} %`;
   $("strength").setAttribute("aria-valuetext", percent);
   write($("strength-value"), percent);
-  const key = item.w < 0.25 ? "wLow" : item.w > 0.75 ? "wHigh" : "wMiddle";
+  const key = item.w < 0.25 ? "wLow" : item.w > 0.75 ? keyOf(item, "wHigh") : "wMiddle";
   $("w").setAttribute("aria-valuetext", `${item.w}. ${t(key)}`);
   write($("w-value"), `w = ${item.w.toFixed(2)}`);
   write($("w-hint"), t(key));
   for (const button of document.querySelectorAll("[data-w]")) {
     button.setAttribute("aria-pressed", String(Number(button.dataset.w) === item.w));
   }
+  renderRemake(item);
   renderFaces(item);
+}
+
+/** A film is made for one look: another one takes its file and its time again. */
+function renderRemake(item) {
+  const { job, file, w, strength } = item;
+  const same = w === job.w && strength === job.strength;
+  $("remake").hidden = !isFilm(item);
+  const bare = isFilm(item) && file === null;
+  for (const dial of $("look").querySelectorAll("input, [data-w]")) dial.disabled = bare;
+  $("remake-go").disabled = file === null || same;
+  write($("remake-hint"), t(bare ? "remakeNoFile" : same ? "remakeHint" : "remakeTime"));
 }
 
 function renderFaces(item) {
@@ -161,7 +175,7 @@ function follow(item) {
 }
 
 function renderApply(item, done) {
-  $("apply").hidden = !done || items.length < 2;
+  $("apply").hidden = !done || isFilm(item) || items.filter((each) => !isFilm(each)).length < 2;
   // What was said holds as long as nothing is changed.
   if (applied && (applied.item !== item || applied.look !== lookOf(item))) applied = null;
   const kept = applied?.kept ? ` ${t("applyKept", { n: applied.kept })}` : "";

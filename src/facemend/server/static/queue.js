@@ -1,8 +1,8 @@
-// The photos of this page, from the file to the finished job: sends two at a time, asks how the jobs are, remembers
+// The photos and films of this page, from the file to the finished job: sends two at a time, asks how the jobs are, remembers
 // them over a reload. Tells `onChange(item)` whatever happens.
 import { ApiError, deleteJob, getJob, upload } from "./api.js";
 import { isBusy } from "./errors.js";
-import { info } from "./server.js";
+import { info, isFilm, limitsOf } from "./server.js";
 
 const SENDING = 2;
 const KEY = "facemend.jobs";
@@ -41,12 +41,13 @@ function newItem(fields) {
   return item;
 }
 
-/** Take in files; returns the new items. */
-export function add(files, { w, strength, options }) {
-  const looks = (file) => ({ file, name: file.name || "photo.png", w, strength, options: { ...options } });
+/** Take in files; returns the new items. `filmW`: w of films, null for the server's. */
+export function add(files, { w, filmW, strength, options }) {
+  const first = (file) => (isFilm({ file }) && info.films ? (filmW ?? info.films.w) : w);
+  const looks = (file) => ({ file, name: file.name || "photo.png", w: first(file), strength, options: { ...options } });
   const added = files.map((file) => newItem(looks(file)));
   for (const item of added) {
-    if (item.file.size > info.max_bytes) fail(item, new ApiError(413));
+    if (item.file.size > limitsOf(item).max_bytes) fail(item, new ApiError(413));
     else onChange(item);
   }
   pump();
@@ -71,13 +72,13 @@ export function change(item, { w = item.w, strength = item.strength, chosen = it
 }
 
 /**
- * Give w, strength and size of a photo to all others. Those whose size changes are restored again; {others, kept}: how
+ * Give w, strength and size of a photo to all other photos. Those whose size changes are restored again; {others, kept}: how
  * many there are, and how many of them keep their size, as the file is here no longer or the result would be too large.
  */
 export function applyToOthers(item) {
   const { w, strength } = item;
   const upscale = item.options.upscale ?? item.job.upscale;
-  const others = items.filter((each) => each !== item);
+  const others = items.filter((each) => each !== item && !isFilm(each));
   let kept = 0;
   for (const other of others) {
     change(other, { w, strength });
@@ -90,8 +91,15 @@ export function applyToOthers(item) {
 }
 
 /** Whether a photo may be enlarged so; before the server has seen it nobody knows. */
-export function fits({ job }, upscale) {
-  return upscale === "auto" || !job || job.input_width * job.input_height * upscale ** 2 <= info.max_pixels;
+export function fits(item, upscale) {
+  const { job } = item;
+  return upscale === "auto" || !job || job.input_width * job.input_height * upscale ** 2 <= limitsOf(item).max_pixels;
+}
+
+/** What the server is to do with an item; some options go with photos only. */
+function wishes(item) {
+  const { background, boxes, ...both } = item.options;
+  return { w: item.w, strength: item.strength, ...(isFilm(item) ? both : item.options) };
 }
 
 /** Take a photo out of the list and off the server. */
@@ -133,7 +141,7 @@ async function send(item) {
   item.sent = 0;
   onChange(item);
   try {
-    const job = await upload(item.file, { w: item.w, strength: item.strength, ...item.options }, {
+    const job = await upload(item.file, wishes(item), {
       signal,
       onProgress: (share) => {
         item.sent = share;
@@ -223,6 +231,8 @@ export async function recall() {
   rows.forEach((row, index) => {
     if (jobs[index] === null) return;
     const chosen = row.chosen && new Set(row.chosen);
-    take(newItem({ w: row.w, strength: row.strength ?? 1, chosen }), jobs[index]);
+    // A film without its file cannot be made with another look than it has.
+    const { w, strength = 1 } = jobs[index].frames === null ? row : jobs[index];
+    take(newItem({ w, strength, chosen }), jobs[index]);
   });
 }

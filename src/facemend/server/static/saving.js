@@ -3,6 +3,7 @@ import { ApiError, getResult } from "./api.js";
 import { make } from "./dom.js";
 import { facesOf } from "./preview.js";
 import { fail, items } from "./queue.js";
+import { isFilm } from "./server.js";
 import { Zip } from "./zip.js";
 
 /** What is being made, {n, all}, or null; and what did not work, [{name, problem}]. */
@@ -10,8 +11,9 @@ export const saving = { now: null, failures: [] };
 
 /** Save the results of these photos as they are shown; `onChange` is called as `saving` changes. */
 export async function save(chosen, onChange) {
-  const look = (item) => ({ w: item.w, strength: item.strength, faces: facesOf(item) });
-  const wanted = chosen.map((item) => ({ item, id: item.job.id, look: look(item), signal: item.controller.signal }));
+  // A film has the look that it was made with.
+  const lookOf = (item) => (isFilm(item) ? {} : { w: item.w, strength: item.strength, faces: facesOf(item) });
+  const wanted = chosen.map((item) => ({ item, id: item.job.id, look: lookOf(item), signal: item.controller.signal }));
   saving.failures = [];
   let zip = new Zip();
   for (const [index, one] of wanted.entries()) {

@@ -6,15 +6,29 @@ export const STRINGS = {
     en: "Drop in an old, small or blurred photo. The faces in it are restored; the rest of the photo stays as it is.",
     ko: "오래되었거나 작거나 흐린 사진을 올려 주세요. 얼굴만 복원하고, 사진의 나머지는 그대로 둡니다.",
   },
+  leadBoth: {
+    en: "Drop in an old, small or blurred photo, or a film. The faces in it are restored; the rest stays as it is.",
+    ko: "오래되었거나 작거나 흐린 사진이나 동영상을 올려 주세요. 얼굴만 복원하고, 나머지는 그대로 둡니다.",
+  },
   choose: { en: "Choose photos", ko: "사진 선택" },
+  chooseBoth: { en: "Choose photos or films", ko: "사진이나 동영상 선택" },
   dropHint: { en: "or drop them here, or paste one", ko: "또는 여기로 끌어다 놓거나 붙여넣으세요" },
   formats: { en: "{formats} · up to {size}", ko: "{formats} · 최대 {size}" },
+  filmFormats: { en: "{formats} · up to {size} and {length}", ko: "{formats} · 최대 {size}, {length}" },
   dropNow: { en: "Drop to restore", ko: "놓으면 복원을 시작합니다" },
   exampleTitle: { en: "No photo at hand?", ko: "지금 사진이 없으신가요?" },
   exampleHint: { en: "Try it with this one", ko: "이 사진으로 먼저 해 보세요" },
   privacyHere: {
     en: "Photos stay on this computer and are deleted after {time}.",
     ko: "사진은 이 컴퓨터를 벗어나지 않으며, {time} 뒤에 삭제됩니다.",
+  },
+  privacyHereFilm: {
+    en: "Photos and films stay on this computer and are deleted after {time}.",
+    ko: "사진과 동영상은 이 컴퓨터를 벗어나지 않으며, {time} 뒤에 삭제됩니다.",
+  },
+  privacyServerFilm: {
+    en: "Photos and films stay on this server and are deleted after {time}.",
+    ko: "사진과 동영상은 이 서버에만 보관되며, {time} 뒤에 삭제됩니다.",
   },
   privacyServer: {
     en: "Photos stay on this server and are deleted after {time}.",
@@ -33,9 +47,13 @@ export const STRINGS = {
   // what happens to a photo
   waiting: { en: "Waiting to be sent", ko: "전송 대기 중" },
   sending: { en: "Sending the photo", ko: "사진을 보내는 중" },
+  sendingFilm: { en: "Sending the film", ko: "동영상을 보내는 중" },
   next: { en: "Next in line", ko: "다음 차례입니다" },
   queued: { en: { one: "1 photo before this one", other: "{n} photos before this one" }, ko: "앞에 {n}장이 있습니다" },
+  queuedFilm: { en: "{n} before this one", ko: "앞에 {n}개가 있습니다" },
   read: { en: "Opening the photo", ko: "사진을 여는 중" },
+  readFilm: { en: "Opening the film", ko: "동영상을 여는 중" },
+  frameOf: { en: "Frame {n} of {all}", ko: "{all}프레임 중 {n}번째" },
   detect: { en: "Looking for faces", ko: "얼굴을 찾는 중" },
   align: { en: "Taking a close look", ko: "얼굴을 자세히 보는 중" },
   background: { en: "Preparing the background", ko: "배경을 준비하는 중" },
@@ -55,6 +73,7 @@ export const STRINGS = {
 
   // the result
   facts: { en: { one: "1 face restored", other: "{n} faces restored" }, ko: "얼굴 {n}개 복원" },
+  factsFilm: { en: { one: "1 frame restored", other: "{n} frames restored" }, ko: "{n}프레임 복원" },
   factsSome: { en: "{n} of {all} faces restored", ko: "얼굴 {all}개 중 {n}개 복원" },
   factsLeft: {
     en: { one: "1 face found, not restored", other: "{n} faces found, none restored" },
@@ -62,6 +81,12 @@ export const STRINGS = {
   },
   factsNone: { en: "No face found", ko: "얼굴을 찾지 못했습니다" },
   noneFound: { en: "The photo was left as it is.", ko: "사진을 그대로 두었습니다." },
+  noneFoundFilm: { en: "The film was left as it is.", ko: "동영상을 그대로 두었습니다." },
+  noneEnlargedFilm: { en: "The film was only enlarged.", ko: "동영상을 확대하기만 했습니다." },
+  noneHelpFilm: {
+    en: "Very small, covered or turned faces may be missed.",
+    ko: "아주 작거나 가려지거나 돌아간 얼굴은 찾지 못할 수 있습니다.",
+  },
   noneEnlarged: { en: "The photo was only enlarged.", ko: "사진을 확대하기만 했습니다." },
   noneHelp: {
     en: "Very small, covered or turned faces may be missed: try a larger scan, or a part of the photo, upright.",
@@ -95,6 +120,41 @@ export const STRINGS = {
     en: "Drag the photo, or the divider by its handle.",
     ko: "사진을 끌어 움직이고, 손잡이로 선을 움직여 보세요.",
   },
+
+  // a film
+  restoredFilm: { en: "Restored film", ko: "복원한 동영상" },
+  play: { en: "Play", ko: "재생" },
+  pause: { en: "Pause", ko: "일시정지" },
+  mute: { en: "Mute", ko: "음소거" },
+  seek: { en: "Place in the film", ko: "재생 위치" },
+  movieHint: {
+    en: "Both play together. Drag the divider, or use the arrow keys.",
+    ko: "둘이 함께 재생됩니다. 선을 끌거나 화살표 키로 움직여 보세요.",
+  },
+  movieAlone: { en: "The restored film.", ko: "복원한 동영상입니다." },
+  movieNoFile: {
+    en: "The restored film. To compare it with the film as it was, choose that once more.",
+    ko: "복원한 동영상입니다. 원본과 비교하려면 원본을 다시 선택해 주세요.",
+  },
+  movieUnplayable: {
+    en: "The restored film. This browser cannot play the film as it was, so they cannot be compared here.",
+    ko: "복원한 동영상입니다. 이 브라우저가 원본을 재생하지 못해 여기서는 비교할 수 없습니다.",
+  },
+  movieTrouble: {
+    en: "This browser cannot play the restored film. It can be downloaded.",
+    ko: "이 브라우저는 복원한 동영상을 재생하지 못합니다. 다운로드해서 볼 수 있습니다.",
+  },
+  remake: { en: "Restore again with this look", ko: "이 느낌으로 다시 복원" },
+  remakeHint: {
+    en: "A film is made for one look: to change it, the film is restored again.",
+    ko: "동영상은 한 가지 느낌으로 만듭니다. 바꾸려면 다시 복원해야 합니다.",
+  },
+  remakeTime: { en: "What is seen has the look from before.", ko: "지금 보이는 것은 이전 느낌입니다." },
+  remakeNoFile: {
+    en: "To restore this film with another look, choose it once more.",
+    ko: "다른 느낌으로 복원하려면 이 동영상을 다시 선택해 주세요.",
+  },
+
   zoom: { en: "Zoom", ko: "확대" },
   nearer: { en: "Zoom in", ko: "더 크게" },
   farther: { en: "Zoom out", ko: "더 작게" },
@@ -111,6 +171,7 @@ export const STRINGS = {
   faithful: { en: "Faithful", ko: "충실하게" },
   wLow: { en: "Cleanest, but may drift from the person.", ko: "가장 깨끗하지만 조금 달라 보일 수 있습니다." },
   wMiddle: { en: "Clean, and still the same person.", ko: "깨끗하면서도 본래 모습을 지킵니다." },
+  wHighFilm: { en: "Closest to the film, flaws included.", ko: "동영상에 가장 가깝고 흠도 그대로 남습니다." },
   wHigh: { en: "Closest to the photo, flaws included.", ko: "사진에 가장 가깝고 흠도 그대로 남습니다." },
   strength: { en: "Strength", ko: "복원 강도" },
   faces: { en: "Faces", ko: "얼굴" },
@@ -152,6 +213,11 @@ export const STRINGS = {
   modelDefault: { en: "{name} (standard)", ko: "{name} (기본)" },
   stripMetadata: { en: "Leave out place, camera and names", ko: "위치·카메라·이름 정보 빼기" },
   runsAgain: { en: "A change restores the photo again.", ko: "바꾸면 사진을 다시 복원합니다." },
+  runsAgainFilm: { en: "A change restores the film again.", ko: "바꾸면 동영상을 다시 복원합니다." },
+  noFileFilm: {
+    en: "For the photos and films to come: to change this one, choose it once more.",
+    ko: "다음 사진과 동영상부터 적용됩니다. 이 동영상을 바꾸려면 다시 선택해 주세요.",
+  },
   noFile: {
     en: "For the photos to come: to change this one, choose it once more.",
     ko: "다음 사진부터 적용됩니다. 이 사진을 바꾸려면 다시 선택해 주세요.",
@@ -197,6 +263,20 @@ export const STRINGS = {
     en: "This server takes files up to {size} and results up to {pixels} million pixels. Choose a smaller photo or size.",
     ko: "이 서버는 파일 {size}, 결과 {pixels}백만 픽셀까지 받습니다. 더 작은 사진이나 크기를 선택해 주세요.",
   },
+  errorKindFilm: { en: "This is not a film we can restore", ko: "복원할 수 있는 동영상이 아닙니다" },
+  errorLargeFilm: { en: "This film is too large or too long", ko: "동영상이 너무 크거나 깁니다" },
+  errorLargeFixFilm: {
+    en: "This server takes films up to {size} and {length}, with frames up to {pixels} pixels. Cut or shrink it first.",
+    ko: "이 서버는 동영상 {size}, {length}, 한 프레임 {pixels}픽셀까지 받습니다. 먼저 자르거나 줄여 주세요.",
+  },
+  errorSlowFixFilm: { en: "Try again, or choose a smaller film.", ko: "다시 시도하거나 더 작은 동영상을 선택해 주세요." },
+  errorExpiredFilm: { en: "This film has been deleted", ko: "동영상이 삭제되었습니다" },
+  errorExpiredFixFilm: {
+    en: "Films are kept for {time} only. Restore it again, or choose it once more.",
+    ko: "동영상은 {time} 동안만 보관합니다. 다시 복원하거나 다시 선택해 주세요.",
+  },
+  errorJobFilm: { en: "This film could not be restored", ko: "동영상을 복원하지 못했습니다" },
+  errorJobFixFilm: { en: "Try again, or try another film.", ko: "다시 시도하거나 다른 동영상으로 해 보세요." },
   errorSettings: { en: "That does not go together", ko: "이 설정으로는 할 수 없습니다" },
   errorSettingsFix: { en: "Try other options.", ko: "다른 옵션으로 시도해 주세요." },
   errorFull: { en: "The server has no room left", ko: "서버에 남은 공간이 없습니다" },

@@ -1,10 +1,14 @@
 // What happens to a photo, in words and as a share.
-import { t } from "./i18n.js";
+import { has, t } from "./i18n.js";
+import { isFilm } from "./server.js";
 
 const PARTS = { encode: "align", mask: "paste" }; // parts that people need not tell apart
 const KNOWN = ["read", "detect", "align", "background", "decode", "paste", "write"];
 // Of the whole bar: sending takes the first piece, waiting adds none.
 const SENT = 0.15;
+
+/** The key of a sentence about an item: films have some of their own. */
+export const keyOf = (item, key) => (isFilm(item) && has(`${key}Film`) ? `${key}Film` : key);
 
 /** One line: what is being done. */
 export function doing(item) {
@@ -13,20 +17,26 @@ export function doing(item) {
     case "busy":
       return t("busy", { n: Math.max(1, Math.ceil((item.retryAt - Date.now()) / 1000)) });
     case "queued":
-      return item.job.position ? t("queued", { n: item.job.position }) : t("next");
+      return item.job.position ? t(keyOf(item, "queued"), { n: item.job.position }) : t("next");
     case "running": {
       const part = PARTS[item.job.part] ?? item.job.part;
-      return t(KNOWN.includes(part) ? part : "running");
+      if (part === "frames") return t("frameOf", { n: item.job.frame, all: item.job.frames });
+      return t(keyOf(item, KNOWN.includes(part) ? part : "running"));
     }
     case "done":
-      return t(restoredFaces(item.job).length ? "done" : item.job.faces.length ? "doneLeft" : "doneNone");
+      return t(hasFaces(item.job) ? "done" : item.job.faces.length ? "doneLeft" : "doneNone");
     default:
-      return t(item.state);
+      return t(keyOf(item, item.state));
   }
 }
 
 /** The faces of a finished job that were restored. */
 export const restoredFaces = (job) => job.faces.filter((face) => face.restored);
+
+/** Whether faces were restored; what a film's job says of them is a note. */
+export function hasFaces(job) {
+  return job.frames === null ? restoredFaces(job).length > 0 : !job.notes.some((note) => note.startsWith("no face "));
+}
 
 /** One line: what is seen while another look of a photo is on its way; see `Preview`. */
 export function stillShown({ shown, wanted, trouble }) {
@@ -55,6 +65,7 @@ export function share(item) {
 
 /** One line: what came of it. */
 export function facts({ job, chosen }) {
+  if (job.frames !== null && hasFaces(job)) return t("factsFilm", { n: job.frames });
   const restored = restoredFaces(job).length;
   if (restored === 0) return job.faces.length ? t("factsLeft", { n: job.faces.length }) : t("factsNone");
   return chosen.size === restored ? t("facts", { n: restored }) : t("factsSome", { n: chosen.size, all: restored });
