@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import av
 import pytest
-from page_helpers import PORTRAIT, put, wait
+from page_helpers import PATIENCE, PORTRAIT, put, wait
 from PIL import Image
 
 from facemend.imaging import read_picture
@@ -32,7 +32,7 @@ def films(tmp_path_factory):
 def restored(page, film) -> str:
     with page.expect_response(lambda answer: answer.request.method == "POST") as posted:
         put(page, film)
-    page.wait_for_selector("#movie:not([hidden])")
+    page.wait_for_selector("#movie:not([hidden])", timeout=4 * PATIENCE)
     return posted.value.json()["id"]
 
 
