@@ -45,6 +45,9 @@ def test_a_film_goes_in_plays_and_goes_home(page, films, tmp_path):
     assert page.is_hidden("#add-face")
     assert page.eval_on_selector(".thumb canvas", "canvas => canvas.width") == 144
     wait(page, LOADED)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    bar = page.locator("#movie-seek").bounding_box()
+    assert bar["y"] + bar["height"] <= 800
     page.get_by_role("button", name="Play").focus()
     page.keyboard.press("Enter")
     wait(page, "document.getElementById('movie-after').ended")
