@@ -208,9 +208,9 @@ def test_time_grows_with_the_length_of_xmp(grown) -> None:
     def fastest(size: int) -> float:
         data, times = grown(size), []
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.thread_time()
             clean(data)
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
         return min(times)
 
     assert fastest(65_536) < 30 * max(fastest(8_192), 1e-4)
