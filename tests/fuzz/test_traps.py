@@ -99,10 +99,10 @@ def test_a_jpeg_of_endless_scans_is_not_decoded() -> None:
     bomb = plain[:start] + plain[start:end] * 2000 + plain[end:]
     large = with_size(bomb, struct.pack(">HH", 48, 40), struct.pack(">HH", 10_000, 10_000))
     assert len(large) < 1_000_000
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(TooLargeError, match="scans"):
         read_picture(large)
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
     assert read_picture(plain, max_pixels=48 * 40).width == 40
 
 
