@@ -1,4 +1,4 @@
-"""Gaussian blur; a wide one is made on a coarser grid, which loses nothing that it would leave."""
+"""Gaussian blur; a wide one is made on a coarser grid, which holds all that it leaves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_FINE = 3.0  # least sigma on the coarser grid, its pixels: then at most 0.4 % of a full step is lost
+_FINE = 3.0  # least sigma on the coarser grid, its pixels
 
 
 def gaussian_blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -19,7 +19,8 @@ def gaussian_blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float3
         sigma: standard deviation, pixels.
 
     Returns:
-        The same shape. From sigma 6 on it may differ from an exact blur by .4 % of a step.
+        The same shape. From sigma 6 on it differs from an exact blur by up to .7 % of the range, most
+        where a side is no multiple of the coarser grid's pixels.
     """
     factor = 1 << max(0, math.floor(math.log2(max(sigma, 1.0) / _FINE)))
     if factor == 1:
