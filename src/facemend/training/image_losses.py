@@ -122,7 +122,8 @@ def _place(term: PerceptualConfig, size: Sequence[int], generator: torch.Generat
     """Rows and columns that a perceptual term compares."""
     if term.window:
         return place_window(term.window, term.focus, size, generator)
-    return _drawn_place(size, (term.jitter, term.jitter), generator)
+    rows, columns = (int(torch.randint(term.jitter + 1, (), generator=generator)) for _ in size)
+    return slice(rows, None), slice(columns, None)
 
 
 def place_window(
@@ -145,13 +146,11 @@ def place_window(
             for at, whole, taken, room in zip(stray, size, sides, rooms, strict=True)
         ]
         return slice(starts[0], starts[0] + sides[0]), slice(starts[1], starts[1] + sides[1])
-    return _drawn_place(sides, rooms, generator)
-
-
-def _drawn_place(
-    sides: Sequence[int], rooms: Sequence[int], generator: torch.Generator
-) -> tuple[slice, slice]:
-    """Slices of given lengths whose starts are drawn from what room there is."""
-    starts = [int(torch.randint(room + 1, (), generator=generator)) for room in rooms]
-    first, second = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
-    return first, second
+    # Places beyond the edge are drawn too and count as at the edge: drawn from the room alone, the outermost
+    # pixels would be compared in one window of hundreds, and the decoder's errors there stay for long.
+    beyond = side // 8
+    rows, columns = (
+        min(max(0, int(torch.randint(-beyond, room + beyond + 1, (), generator=generator))), room)
+        for room in rooms
+    )
+    return slice(rows, rows + sides[0]), slice(columns, columns + sides[1])
