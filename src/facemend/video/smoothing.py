@@ -25,6 +25,8 @@ from facemend.types import FloatImage, Matrix23
 NEW = 0.25
 """Share of the new frame where nothing but noise changes: white flicker shrinks to a fifth
 (a / sqrt(2 - a)) and what changes slowly lags by three frames."""
+NEW_MASK = 0.5
+"""The same of a new mask, of which there are few."""
 LOW, HIGH = 2.0, 4.0
 LOCAL = 0.008  # sigma of the local mean, share of the crop's side
 LEAST_NOISE, MOST_NOISE = 0.5 / 255, 8 / 255
@@ -51,8 +53,28 @@ class Memory:
     noise: float = 0.0
 
 
-def steadied(memory: Memory, now: Memory, step: Matrix23) -> Memory:
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A face in one frame, by itself.
+
+    Attributes:
+        matrix: as in `Memory`.
+        crop: as in `Memory`, not averaged.
+        restored: what the network makes of it; None: it was not asked.
+        mask: as in `Memory`; None: none was made.
+    """
+
+    matrix: Matrix23
+    crop: FloatImage
+    restored: FloatImage | None = None
+    mask: Mask | None = None
+
+
+def steadied(memory: Memory, now: Look, step: Matrix23) -> Memory:
     """Average a face with what is remembered of it, as far as it did not change.
+
+    What was not made in this frame is what is remembered, moved as the picture moved; of the restored face
+    also what changed in the crop itself comes along.
 
     Args:
         memory: from the frame before.
@@ -64,14 +86,15 @@ def steadied(memory: Memory, now: Memory, step: Matrix23) -> Memory:
     """
     onto = compose(now.matrix, compose(step, invert(memory.matrix)))
     crop, restored, mask = (_moved(each, onto) for each in (memory.crop, memory.restored, memory.mask))
-    share, noise = _share(now.crop, crop, memory.noise)
-    return Memory(
-        now.matrix,
-        _mixed(crop, now.crop, share),
-        _mixed(restored, now.restored, share),
-        _mixed(mask, now.mask, share),
-        noise,
-    )
+    changed, noise = _changed(now.crop, crop, memory.noise)
+    share = NEW + (1 - NEW) * changed
+    if now.restored is None:
+        restored = np.clip(restored + changed[..., None] * (now.crop - crop), 0, 1)
+    else:
+        restored = _mixed(restored, now.restored, share)
+    if now.mask is not None:
+        mask = _mixed(mask, now.mask, np.maximum(share, NEW_MASK))
+    return Memory(now.matrix, _mixed(crop, now.crop, share), restored, mask, noise)
 
 
 def _moved(image: NDArray[np.float32], onto: Matrix23) -> NDArray[np.float32]:
@@ -79,8 +102,8 @@ def _moved(image: NDArray[np.float32], onto: Matrix23) -> NDArray[np.float32]:
     return np.clip(warp(image, onto, size, border="replicate"), 0, 1)
 
 
-def _share(now: FloatImage, before: FloatImage, noise: float) -> tuple[NDArray[np.float32], float]:
-    """How much of the new frame to take at each pixel, (S, S); and what is known of the noise now."""
+def _changed(now: FloatImage, before: FloatImage, noise: float) -> tuple[NDArray[np.float32], float]:
+    """How far each pixel changed by more than noise, (S, S) in [0, 1]; and what is known of the noise now."""
     size = len(now)
     change = cv2.GaussianBlur(np.abs(now - before).mean(-1), (0, 0), LOCAL * size)
     middle = slice(size // 4, size - size // 4)
@@ -88,7 +111,7 @@ def _share(now: FloatImage, before: FloatImage, noise: float) -> tuple[NDArray[n
     learnt = noise + _LEARN * (min(typical, _JUMP * noise) - noise) if noise else typical
     noise = min(max(learnt, LEAST_NOISE), MOST_NOISE)
     t = np.clip((change / noise - LOW) / (HIGH - LOW), 0, 1)
-    return np.asarray(NEW + (1 - NEW) * t * t * (3 - 2 * t), np.float32), noise
+    return np.asarray(t * t * (3 - 2 * t), np.float32), noise
 
 
 def _mixed(
