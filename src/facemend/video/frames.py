@@ -22,6 +22,8 @@ from facemend.video.tracking import FaceTracker, Scene, Track
 
 MASK_EVERY = 4
 """Frames from mask to mask, counted from a search of the whole frame; between them it goes with the face."""
+FAST_EVERY = 4
+"""Frames from one that the network restores to the next, where speed is asked for; counted as those of masks."""
 
 _TONE = 0.1  # share of a new frame in the opinion whether a face is monochrome
 
@@ -80,7 +82,7 @@ class FrameRestorer:
     Args:
         options: how to restore.
         networks: with a detector and a masker.
-        fast: ask the network about every other frame only.
+        fast: ask the network about every `FAST_EVERY`th frame only; those between go with them.
 
     Raises:
         InputError: they are for aligned crops only.
@@ -91,7 +93,7 @@ class FrameRestorer:
             raise InputError("films need a detector: load them with aligned=False")
         self._options, self._networks, self._masker = options, networks, networks.masker
         self._tracker = FaceTracker(networks.detector, options)
-        self._every = 2 if fast else 1
+        self._every = FAST_EVERY if fast else 1
 
     def step(self, state: FilmState, frame: Pixels, canvas: Pixels, seconds: float) -> tuple[FilmState, int]:
         """Restore one frame: all three steps.

@@ -52,7 +52,7 @@ class VideoOptions:
         span: the part wanted.
         coding: how the pictures are encoded.
         overwrite: whether the output may replace a file (never the source).
-        fast: the network restores every other frame; those between go with them, see `video.smoothing`.
+        fast: the network restores every fourth frame; those between go with them, see `video.smoothing`.
     """
 
     span: Span = field(default_factory=Span)

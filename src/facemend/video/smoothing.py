@@ -8,11 +8,17 @@ so a face that only travels through the frame stands still. Then, pixel by pixel
     result = remembered + share * (now - remembered)
 
 so where a mouth or an eye moves the new frame is taken as it is, and elsewhere some four frames are averaged.
+
+A frame that the network was not asked about has no restored face of its own. There optical flow from crop to
+crop moves what is remembered where the crop changed, and
+
+    result = moved + smoothstep(LOW .. HIGH, change that is left) * (crop now - moved crop)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +26,7 @@ from numpy.typing import NDArray
 
 from facemend.faces.mask import Mask
 from facemend.faces.warp import compose, invert, warp
+from facemend.imaging import from_float, gaussian_blur, luma
 from facemend.types import FloatImage, Matrix23
 
 NEW = 0.25
@@ -29,6 +36,8 @@ NEW_MASK = 0.5
 """The same of a new mask, of which there are few."""
 LOW, HIGH = 2.0, 4.0
 LOCAL = 0.008  # sigma of the local mean, share of the crop's side
+CALM, MOVES = 0.006, 0.03  # sigmas: of luma for optical flow, and of what moves along with a change; the same
+_ROUND = 4.0  # the flow is whole where a quarter of the surroundings changed
 LEAST_NOISE, MOST_NOISE = 0.5 / 255, 8 / 255
 _LEARN = 0.1  # share of a new frame in what is known of the noise
 _JUMP = 2.0  # a frame in which all changes more than this (a flash) is no noise
@@ -73,8 +82,8 @@ class Look:
 def steadied(memory: Memory, now: Look, step: Matrix23) -> Memory:
     """Average a face with what is remembered of it, as far as it did not change.
 
-    What was not made in this frame is what is remembered, moved as the picture moved; of the restored face
-    also what changed in the crop itself comes along.
+    What was not made in this frame is what is remembered, moved as the picture moved; in the restored face
+    what changed (a mouth, an eye) is moved by optical flow, and what the flow does not explain is added.
 
     Args:
         memory: from the frame before.
@@ -89,7 +98,7 @@ def steadied(memory: Memory, now: Look, step: Matrix23) -> Memory:
     changed, noise = _changed(now.crop, crop, memory.noise)
     share = NEW + (1 - NEW) * changed
     if now.restored is None:
-        restored = np.clip(restored + changed[..., None] * (now.crop - crop), 0, 1)
+        restored = _carried(restored, crop, now.crop, changed, memory.noise)
     else:
         restored = _mixed(restored, now.restored, share)
     if now.mask is not None:
@@ -112,6 +121,35 @@ def _changed(now: FloatImage, before: FloatImage, noise: float) -> tuple[NDArray
     noise = min(max(learnt, LEAST_NOISE), MOST_NOISE)
     t = np.clip((change / noise - LOW) / (HIGH - LOW), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32), noise
+
+
+def _carried(
+    restored: FloatImage, before: FloatImage, now: FloatImage, changed: NDArray[np.float32], noise: float
+) -> FloatImage:
+    """The restored face of the frame before as it must look now, by how the crop changed."""
+    if not changed.any():
+        return restored
+    size = len(now)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(
+        _calm(now), _calm(before), np.zeros((size, size, 2), np.float32)
+    )
+    # Where nothing changed, noise must not move anything.
+    flow *= np.clip(_ROUND * gaussian_blur(changed, MOVES * size), 0, 1)[..., None]
+    there = flow + np.stack(np.meshgrid(*2 * [np.arange(size, dtype=np.float32)]), -1)
+    before, restored = (_sampled(each, there) for each in (before, restored))
+    changed, _ = _changed(now, before, noise)
+    return np.clip(restored + changed[..., None] * (now - before), 0, 1)
+
+
+def _calm(crop: FloatImage) -> NDArray[np.uint8]:
+    """What optical flow looks at: luma without its noise."""
+    return np.asarray(from_float(gaussian_blur(luma(crop), CALM * len(crop))), np.uint8)
+
+
+def _sampled(image: FloatImage, there: NDArray[np.float32]) -> FloatImage:
+    nothing: Any = None  # the x and y of `there` are together
+    moved = cv2.remap(image, there, nothing, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32)
 
 
 def _mixed(

@@ -140,7 +140,7 @@ class FilmOptions(SharedOptions):
         bool,
         typer.Option(
             "--fast",
-            help="The network restores every other frame; the frames between take it over.",
+            help="The network restores every fourth frame; those between take it over.",
             rich_help_panel=FILMS,
         ),
     ] = False
