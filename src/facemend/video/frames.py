@@ -21,9 +21,9 @@ from facemend.video.smoothing import Look, Memory, steadied
 from facemend.video.tracking import FaceTracker, Scene, Track
 
 MASK_EVERY = 4
-"""Frames from mask to mask, counted from a search of the whole frame; between them it goes with the face."""
+"""Frames from mask to mask, counted from a search of the whole frame; between them the mask is moved."""
 FAST_EVERY = 4
-"""Frames from one that the network restores to the next, where speed is asked for; counted as those of masks."""
+"""The same of the frames that the network restores, where speed is asked for."""
 
 _TONE = 0.1  # share of a new frame in the opinion whether a face is monochrome
 

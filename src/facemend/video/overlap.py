@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -16,7 +17,7 @@ def ahead(items: Iterable[_Item]) -> Generator[_Item]:
     rest = iter(items)
 
     def following() -> list[_Item]:
-        return [item for item, _ in zip(rest, "1", strict=False)]
+        return list(islice(rest, 1))
 
     with ThreadPoolExecutor(1, "facemend-ahead") as thread:
         coming = thread.submit(following)

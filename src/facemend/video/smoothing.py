@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemend.faces.mask import Mask
+from facemend.faces.mask import Mask, border_mask, combine
 from facemend.faces.warp import compose, invert, warp
 from facemend.imaging import from_float, gaussian_blur, luma
 from facemend.types import FloatImage, Matrix23
@@ -32,8 +32,6 @@ from facemend.types import FloatImage, Matrix23
 NEW = 0.25
 """Share of the new frame where nothing but noise changes: white flicker shrinks to a fifth
 (a / sqrt(2 - a)) and what changes slowly lags by three frames."""
-NEW_MASK = 0.5
-"""The same of a new mask, of which there are few."""
 LOW, HIGH = 2.0, 4.0
 LOCAL = 0.008  # sigma of the local mean, share of the crop's side
 CALM, MOVES = 0.006, 0.03  # sigmas: of luma for optical flow, and of what moves along with a change; the same
@@ -101,8 +99,8 @@ def steadied(memory: Memory, now: Look, step: Matrix23) -> Memory:
         restored = _carried(restored, crop, now.crop, changed, memory.noise)
     else:
         restored = _mixed(restored, now.restored, share)
-    if now.mask is not None:
-        mask = _mixed(mask, now.mask, np.maximum(share, NEW_MASK))
+    # A mask that was moved may have come to the crop's edge.
+    mask = combine(mask, border_mask(len(mask))) if now.mask is None else now.mask
     return Memory(now.matrix, _mixed(crop, now.crop, share), restored, mask, noise)
 
 
