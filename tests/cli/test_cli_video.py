@@ -55,11 +55,13 @@ def test_w_is_that_of_films_unless_it_is_given(cli, film, tmp_path, monkeypatch)
         ),
     )
     assert cli(film).exit_code == 0
-    assert cli(film, "-w", 0.5, "-o", tmp_path / "a.webm", "--crf", 30).exit_code == 0
+    assert cli(film, "-w", 0.5, "-o", tmp_path / "a.webm", "--crf", 30, "--fast").exit_code == 0
     assert cli(film, "--start", "1:02.5", "--end", "1:00:00", "--codec", "h265").exit_code == 0
     (name, w, _), (_, other, webm), (_, _, part) = seen
     assert (name, w, other) == ("film_restored.mp4", 0.7, 0.5)
     assert (webm.coding.codec, webm.coding.crf) == ("vp9", 30)
+    assert webm.fast
+    assert not part.fast
     assert (part.span.start, part.span.end, part.coding.codec) == (Fraction("62.5"), 3600, "h265")
 
 

@@ -78,3 +78,20 @@ def test_a_film_held_steady_flickers_less_than_half(figures, clip):
     last = figures.faces_of(clip, figures.steady(clip, options, parts_for(clip)))[-1]
     before = figures.faces_of(clip, [to_float(frame) for frame in clip.film])[-1]
     assert np.abs(last - before)[100:200, 80:170].mean() * 255 > 1
+
+
+def test_speech_is_taken_out_of_the_figure_and_fast_films_flicker_no_more(figures, portrait, clip):
+    """A moving chin changes the face; once the known motion is out, that of the clean film is small."""
+    opened = figures.with_mouth(portrait.as_float(), np.eye(2, 3), 12.0)
+    again = figures.with_mouth(opened, np.eye(2, 3), 12.0, shut=True)
+    there = slice(150, 240), slice(90, 170)
+    assert (
+        np.abs(opened - portrait.as_float())[there].mean()
+        > 3 * np.abs(again - portrait.as_float())[there].mean()
+    )
+    options = RestoreOptions(w=0.0)
+    usual, fast = (
+        figures.change(figures.faces_of(clip, figures.steady(clip, options, parts_for(clip), fast=fast)))
+        for fast in (False, True)
+    )
+    assert fast <= usual

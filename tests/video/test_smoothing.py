@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from facemend.video.smoothing import NEW, Memory, steadied
+from facemend.faces.mask import border_mask
+from facemend.video.smoothing import NEW, Look, Memory, steadied
 
 SIZE = 64
 STILL = np.eye(2, 3)
@@ -87,3 +88,24 @@ def test_values_stay_in_range(rng):
         assert values.dtype == np.float32
         assert values.min() >= 0
         assert values.max() <= 1
+
+
+def test_a_frame_without_the_network_keeps_what_is_remembered_and_moves_what_moved(rng, base):
+    """The restored face is the negative here, so that the film's own pixels would be far off."""
+    before = face(base, 1 - base, noise=0.002)
+    still = steadied(before, Look(STILL, base), STILL)
+    assert still.restored == pytest.approx(before.restored, abs=1e-6)
+    assert still.mask == pytest.approx(np.minimum(before.mask, border_mask(SIZE)))  # clear of the edge
+    moved = base.copy()
+    moved[16:48, 16:48] = base[13:45, 16:48]  # down by three pixels
+    carried = steadied(before, Look(STILL, moved), STILL).restored
+    inside = (slice(24, 42), slice(24, 42))
+    off = [np.abs(each - (1 - moved))[inside].mean() for each in (before.restored, carried)]
+    assert off[1] < off[0] / 3
+    assert np.abs(before.restored + moved - base - (1 - moved))[inside].mean() > off[0]
+
+
+def test_a_frame_without_the_network_takes_what_is_new_from_the_film(base):
+    """No flow explains a light that goes on all over."""
+    after = steadied(face(base, base, noise=0.002), Look(STILL, np.clip(base + 0.2, 0, 1)), STILL)
+    assert np.abs(after.restored - base - 0.2).mean() < 0.03

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from facemend.errors import ConfigError, FacemendError, InputError, OutputError, TooLargeError
+from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions
 from facemend.video.encode import CODECS, FilmCoding
+from facemend.video.frames import FilmState, FrameRestorer
 from facemend.video.mux import Span
-from facemend.video.restore import VideoOptions, restore_video
+from facemend.video.restore import VideoOptions, load_networks, restore_video
 from fake_parts import make_face
 from film_files import STEP, TB, make_film, packets, panning, shown, texture
 from film_parts import film_parts, names
@@ -31,7 +33,7 @@ LOSSLESS = FilmCoding("h264", 0)
 def restore(source: Path, output: Path, *, networks=None, **settings):
     settings = {"segment": 7, **settings}
     options = settings.pop("options", RestoreOptions(w=0.2))
-    video = {key: settings.pop(key) for key in ("span", "coding", "overwrite") if key in settings}
+    video = {key: settings.pop(key) for key in ("span", "coding", "overwrite", "fast") if key in settings}
     return restore_video(
         source, output, options, VideoOptions(**video), networks=networks or film_parts(), **settings
     )
@@ -144,6 +146,35 @@ def test_strength_is_the_share_of_the_change_and_auto_keeps_the_size(tmp_path, f
     assert np.abs((half - none) - (full - none) / 2).max() <= 4  # chroma is stored coarsely
 
 
+@pytest.mark.parametrize(("fast", "asked"), [(False, 10), (True, 3)])
+def test_masks_and_with_fast_the_network_are_asked_every_fourth_frame(tmp_path, film, fast, asked):
+    runs, masks = [], []
+    parts = film_parts(change=lambda z: runs.append(len(z)) or 0.3 - 0.3 * z)
+    make = parts.masker.mask
+    parts.masker.mask = lambda crop, **more: masks.append(1) or make(crop, **more)
+    options = RestoreOptions(w=0.2)
+    restorer, state = FrameRestorer(options, parts, fast=fast), FilmState()
+    frames = [pixels for _, pixels in shown(film)[:10]]
+    for number, frame in enumerate(frames):
+        canvas = frame.copy()
+        state, faces = restorer.step(state, frame, canvas, (number + 1) / 25)
+        assert faces == 1
+        assert np.abs(canvas[45:80, 55:85].astype(int) - frame[45:80, 55:85]).mean() > 3
+    assert (sum(runs), len(masks)) == (asked, 3)
+    # A face that nothing is remembered of is drawn in any frame.
+    restorer.step(FilmState(state.scene), frames[-1], frames[-1].copy(), 0.5)
+    assert (sum(runs), len(masks)) == (asked + 1, 4)
+
+
+def test_the_networks_of_a_film_share_the_cores(monkeypatch):
+    taken = []
+    monkeypatch.setattr("facemend.video.restore.usable_cores", lambda: 8)
+    monkeypatch.setattr(Networks, "load", lambda options, model: taken.append(options.threads))
+    for threads in (0, 3):
+        load_networks(RestoreOptions(threads=threads))
+    assert taken == [4, 3]
+
+
 def test_odd_sides_are_handled(tmp_path, rng):
     frames = panning(rng, 3, height=121, width=161)
     film = make_film(tmp_path / "film.mkv", frames, codec="ffv1", options={})
@@ -252,9 +283,10 @@ LONG = pytest.mark.long
 
 
 @pytest.mark.parametrize(
-    "at", [pytest.param(at, marks=() if at in (7, 8) else LONG) for at in (1, 7, 8, 14, 19)]
+    ("at", "fast"),
+    [pytest.param(at, at == 8, marks=() if at in (7, 8) else LONG) for at in (1, 7, 8, 14, 19)],
 )
-def test_a_run_that_was_stopped_goes_on_and_gives_the_same(tmp_path, film, at):
+def test_a_run_that_was_stopped_goes_on_and_gives_the_same(tmp_path, film, at, fast):
     def moving(frame):
         return [make_face(40 - frame // 2, 30, 60)]
 
@@ -262,7 +294,7 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same(tmp_path, film, at):
     def parts(begun=0):
         return film_parts(lambda frame: moving(frame + begun), change=shaking)
 
-    whole = restore(film, tmp_path / "whole.mp4", networks=parts(), coding=LOSSLESS)
+    whole = restore(film, tmp_path / "whole.mp4", networks=parts(), coding=LOSSLESS, fast=fast)
 
     def stop(done, total):
         assert total == 20
@@ -271,12 +303,17 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same(tmp_path, film, at):
 
     out = tmp_path / "out.mp4"
     with pytest.raises(Stop):
-        restore(film, out, networks=parts(), coding=LOSSLESS, on_frame=stop)
+        restore(film, out, networks=parts(), coding=LOSSLESS, fast=fast, on_frame=stop)
     assert not out.exists()
     begun = at // 7 * 7 if at % 7 else at - 7  # the segment of the frame was not finished yet
     told = []
     result = restore(
-        film, out, networks=parts(begun), coding=LOSSLESS, on_frame=lambda done, total: told.append(done)
+        film,
+        out,
+        networks=parts(begun),
+        coding=LOSSLESS,
+        fast=fast,
+        on_frame=lambda done, total: told.append(done),
     )
     assert (result.resumed, result.frames, result.faces) == (begun, 20, 20)
     assert told == list(range(begun + 1, 21))

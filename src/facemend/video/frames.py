@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from facemend.errors import InputError
 from facemend.faces.align import align
+from facemend.faces.mask import Mask
 from facemend.faces.paste import blend_into_pixels
 from facemend.faces.warp import compose, invert, resize_matrix
 from facemend.imaging import Pixels, is_gray, is_toned, to_float
 from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import true_colours
-from facemend.types import AlignedFace, FloatImage, Matrix23
-from facemend.video.smoothing import Memory, steadied
+from facemend.types import AlignedFace, FloatImage
+from facemend.video.smoothing import Look, Memory, steadied
 from facemend.video.tracking import FaceTracker, Scene, Track
+
+MASK_EVERY = 4
+"""Frames from mask to mask, counted from a search of the whole frame; between them the mask is moved."""
+FAST_EVERY = 4
+"""The same of the frames that the network restores, where speed is asked for."""
 
 _TONE = 0.1  # share of a new frame in the opinion whether a face is monochrome
 
@@ -48,31 +54,55 @@ class FilmState:
     faces: Mapping[int, FilmFace] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A frame whose faces are found, and perhaps restored.
+
+    Attributes:
+        scene: what the tracker knows after it.
+        tracks: of the faces to restore.
+        aligned: those faces.
+        size: (width, height) of the frame.
+        restored: what the network makes of them; None for a face that it is not asked about.
+    """
+
+    scene: Scene
+    tracks: tuple[Track, ...]
+    aligned: tuple[AlignedFace, ...]
+    size: tuple[int, int]
+    restored: tuple[FloatImage | None, ...] = ()
+
+
 class FrameRestorer:
-    """Restores the frames of a film, one after the other. Holds no state: that is the `FilmState`.
+    """Restores the frames of a film in three steps: `see`, `draw`, `show`. Holds no state.
+
+    The first hangs on the frame before by its `Scene`, the last by its faces; the network's, which takes
+    longest, on nothing, so that it may be done for several frames at once.
 
     Args:
         options: how to restore.
         networks: with a detector and a masker.
+        fast: ask the network about every `FAST_EVERY`th frame only; those between go with them.
 
     Raises:
         InputError: they are for aligned crops only.
     """
 
-    def __init__(self, options: RestoreOptions, networks: Networks) -> None:
+    def __init__(self, options: RestoreOptions, networks: Networks, *, fast: bool = False) -> None:
         if networks.detector is None or networks.masker is None:
             raise InputError("films need a detector: load them with aligned=False")
         self._options, self._networks, self._masker = options, networks, networks.masker
         self._tracker = FaceTracker(networks.detector, options)
+        self._every = FAST_EVERY if fast else 1
 
     def step(self, state: FilmState, frame: Pixels, canvas: Pixels, seconds: float) -> tuple[FilmState, int]:
-        """Restore one frame.
+        """Restore one frame: all three steps.
 
         Args:
             state: after the frame before; `FilmState()` for the first.
-            frame: (H, W, 3) RGB, uint8 or uint16, upright, as it was.
-            canvas: the same frame at the size of the output, same type; restored in place.
-            seconds: time of the frame.
+            frame: see `see`.
+            canvas: see `show`.
+            seconds: see `see`.
 
         Returns:
             The state after it, and how many faces were restored.
@@ -80,25 +110,22 @@ class FrameRestorer:
         Raises:
             BackendError: a network failed.
         """
-        image = to_float(frame)
-        scene = self._tracker.step(state.scene, image, seconds)
-        tracks, aligned = self._aligned(scene, image)
-        if not tracks:
-            return FilmState(scene), 0
-        network = self._networks.restorer
-        restored = network.decode(network.encode(np.stack([a.crop for a in aligned])), self._options.w)
-        faces = {}
-        for track, face, crop in zip(tracks, aligned, restored, strict=True):
-            faces[track.number] = self._face(track, face, crop, state.faces.get(track.number))
-            memory = faces[track.number].memory
-            onto = compose(memory.matrix, self._back(frame, canvas))
-            mask = memory.mask * np.float32(track.strength)
-            strength = self._options.strength
-            blend_into_pixels(canvas, face.crop, memory.restored, onto, mask, strength=strength)
-        return FilmState(scene, faces), len(faces)
+        state = self.show(state.faces, self.draw(self.see(state.scene, frame, seconds)), canvas)
+        return state, len(state.faces)
 
-    def _aligned(self, scene: Scene, image: FloatImage) -> tuple[list[Track], list[AlignedFace]]:
-        """The faces to restore, cut out."""
+    def see(self, scene: Scene, frame: Pixels, seconds: float) -> Seen:
+        """Find the faces of a frame, and cut them out.
+
+        Args:
+            scene: after the frame before.
+            frame: (H, W, 3) RGB, uint8 or uint16, upright.
+            seconds: time of the frame.
+
+        Raises:
+            BackendError: the detector failed.
+        """
+        image = to_float(frame)
+        scene = self._tracker.step(scene, image, seconds)
         tracks, aligned = [], []
         for track in scene.tracks:
             if track.strength <= 0:
@@ -109,21 +136,69 @@ class FrameRestorer:
             except InputError:  # its landmarks fell onto one place: not this frame
                 continue
             tracks.append(track)
-        return tracks, aligned
+        return Seen(scene, tuple(tracks), tuple(aligned), (frame.shape[1], frame.shape[0]))
+
+    def draw(self, seen: Seen) -> Seen:
+        """Restore the faces of a frame with the network, each by itself.
+
+        Raises:
+            BackendError: the network failed.
+        """
+        due = seen.scene.since % self._every == 0
+        wanted = [due or track.step is None for track in seen.tracks]
+        drawn = self._drawn([face.crop for face, want in zip(seen.aligned, wanted, strict=True) if want])
+        return replace(seen, restored=tuple(next(drawn) if want else None for want in wanted))
+
+    def _drawn(self, crops: Sequence[FloatImage]) -> Iterator[FloatImage]:
+        network = self._networks.restorer
+        return iter(network.decode(network.encode(np.stack(crops)), self._options.w) if crops else ())
+
+    def show(self, faces: Mapping[int, FilmFace], seen: Seen, canvas: Pixels) -> FilmState:
+        """Hold the restored faces of a frame steady, and paste them.
+
+        Args:
+            faces: after the frame before, by the numbers of their tracks.
+            seen: the frame.
+            canvas: the same at the size of the output, (H, W, 3) RGB, uint8 or uint16; changed in place.
+
+        Returns:
+            The state after it, with the faces that were restored.
+
+        Raises:
+            BackendError: the masker failed.
+        """
+        shown: dict[int, FilmFace] = {}
+        strength = self._options.strength
+        back = invert(resize_matrix(canvas.shape[1] / seen.size[0], canvas.shape[0] / seen.size[1]))
+        for track, face, crop in zip(seen.tracks, seen.aligned, seen.restored, strict=True):
+            shown[track.number] = self._face(track, face, crop, faces.get(track.number), seen.scene.since)
+            memory = shown[track.number].memory
+            onto = compose(memory.matrix, back)
+            mask = memory.mask * np.float32(track.strength)
+            blend_into_pixels(canvas, face.crop, memory.restored, onto, mask, strength=strength)
+        return FilmState(seen.scene, shown)
 
     def _face(
-        self, track: Track, face: AlignedFace, restored: FloatImage, known: FilmFace | None
+        self,
+        track: Track,
+        face: AlignedFace,
+        restored: FloatImage | None,
+        known: FilmFace | None,
+        since: int,
     ) -> FilmFace:
         looks = float(is_gray(face.crop) or is_toned(face.crop))
         tone = looks if known is None else known.tone + _TONE * (looks - known.tone)
-        coloured = true_colours(restored, face.crop, tone >= 0.5)
-        mask = self._masker.mask(coloured, template=self._networks.template)
-        now = Memory(face.matrix, face.crop, coloured, mask)
-        if known is not None and track.step is not None:
-            now = steadied(known.memory, now, track.step)
-        return FilmFace(now, tone)
+        if known is None or track.step is None:
+            # One that is wanted again may come in a frame that the network was not asked about.
+            drawn = next(self._drawn([face.crop])) if restored is None else restored
+            coloured = true_colours(drawn, face.crop, tone >= 0.5)
+            return FilmFace(Memory(face.matrix, face.crop, coloured, self._mask(coloured)), tone)
+        mask = None
+        if restored is not None:
+            restored = true_colours(restored, face.crop, tone >= 0.5)
+            mask = self._mask(restored) if since % MASK_EVERY == 0 else None
+        now = Look(face.matrix, face.crop, restored, mask)
+        return FilmFace(steadied(known.memory, now, track.step), tone)
 
-    @staticmethod
-    def _back(frame: Pixels, canvas: Pixels) -> Matrix23:
-        """Canvas pixels -> frame pixels."""
-        return invert(resize_matrix(canvas.shape[1] / frame.shape[1], canvas.shape[0] / frame.shape[0]))
+    def _mask(self, restored: FloatImage) -> Mask:
+        return self._masker.mask(restored, template=self._networks.template)

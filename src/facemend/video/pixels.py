@@ -153,10 +153,11 @@ def add_change(frame: VideoFrame, before: Pixels, after: Pixels, form: Form) -> 
         form: of the frame.
     """
     before, after = (np.rot90(each, -form.turns) for each in (before, after))
-    changed = (before != after).any(-1)
-    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    changed = before != after
+    rows = np.flatnonzero(changed.any((1, 2)))
     if not len(rows):
         return
+    columns = np.flatnonzero(changed[rows[0] : rows[-1] + 1].any(0).any(1))
     # On even pixels, so that chroma samples lie alike in the part and in the frame.
     y1, y2 = rows[0] // 2 * 2, rows[-1] // 2 * 2 + 2
     x1, x2 = columns[0] // 2 * 2, columns[-1] // 2 * 2 + 2

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facemend.errors import ConfigError, InputError, TooLargeError, require_extra
-from facemend.imaging import Outputs
+from facemend.imaging import Outputs, Pixels
 from facemend.photo.find import most_pixels
 from facemend.photo.networks import Networks, find_named
 from facemend.photo.options import RestoreOptions
+from facemend.runtime.cores import usable_cores
 from facemend.video.encode import FilmCoding, SegmentWriter
-from facemend.video.frames import FilmState, FrameRestorer
+from facemend.video.frames import FilmState, FrameRestorer, Seen
 from facemend.video.mux import Segment, Span, check_output, container_of, join
+from facemend.video.overlap import ahead, side_by_side
 from facemend.video.pixels import Form, add_change, output_form, stored, upright_rgb
 from facemend.video.read import MAX_PIXELS, FilmFrame, FilmInfo, FilmReader, probe
 from facemend.video.segments import Done, WorkFolder
+from facemend.video.tracking import Scene
+from facemend.weights.models import ModelInfo
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 DEFAULT_W = 0.7
 """Fidelity weight for films where none is asked for. See docs/video.md."""
 SEGMENT = 240
 """Frames of a segment: what a kill costs at most."""
+
+AT_ONCE = 2
+"""Frames that the network works on at a time; beside them others are read, looked at, pasted and encoded."""
 
 OnFrame = Callable[[int, int], None]
 """Told after each frame: frames done, those of an earlier run too, and about how many there are in all."""
@@ -40,11 +52,13 @@ class VideoOptions:
         span: the part wanted.
         coding: how the pictures are encoded.
         overwrite: whether the output may replace a file (never the source).
+        fast: the network restores every fourth frame; those between go with them, see `video.smoothing`.
     """
 
     span: Span = field(default_factory=Span)
     coding: FilmCoding = field(default_factory=FilmCoding)
     overwrite: bool = False
+    fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +147,16 @@ def restore_video(
     )
 
 
+def load_networks(options: RestoreOptions, model: ModelInfo | None = None) -> Networks:
+    """The networks for a film: as they work on several frames at once, each has a share of the cores.
+
+    Arguments and errors are those of `Networks.load`.
+    """
+    if not options.threads and options.backend == "onnx":
+        options = replace(options, threads=max(1, usable_cores() // AT_ONCE))
+    return Networks.load(options, model=model)
+
+
 def check_options(options: RestoreOptions) -> None:
     """Refuse what goes with photos only.
 
@@ -194,8 +218,24 @@ def _run(
         "weights": dict(model.sha256) if model and options.backend == "onnx" else {},
         **span,
         **asdict(video.coding),
+        "fast": video.fast,
         "version": [version("facemend"), version("av"), segment],
     }
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """A frame in work: as the output stores it, the same as upright RGB, and its faces."""
+
+    pts: int
+    duration: int
+    picture: VideoFrame
+    canvas: Pixels
+    seen: Seen
+
+
+def _drawn(restorer: FrameRestorer, frame: _Frame) -> _Frame:
+    return replace(frame, seen=restorer.draw(frame.seen))
 
 
 @dataclass(frozen=True)
@@ -222,7 +262,9 @@ class _Run:
             first = next(frames, None)
             if first is None:
                 break
-            restorer = restorer or FrameRestorer(self.options, networks or Networks.load(self.options))
+            if restorer is None:
+                networks = networks or load_networks(self.options)
+                restorer = FrameRestorer(self.options, networks, fast=self.video.fast)
             chunk = chain([first], islice(frames, self.length - 1))
             before = sum(each.frames for each in done)
             finished, state, file = self._segment(restorer, chunk, state, before)
@@ -234,25 +276,35 @@ class _Run:
     def _segment(
         self, restorer: FrameRestorer, frames: Iterator[FilmFrame], state: FilmState, before: int
     ) -> tuple[Done, FilmState, Path]:
-        info, form = self.info, self.form
         path = self.work.new_file(".nut")
         times: list[int] = []
-        faces_done = 0
-        with SegmentWriter(path, info, form, self.video.coding) as writer:
-            for frame in frames:
-                picture = stored(frame.pixels, form)
-                canvas = upright_rgb(picture, form)
-                small = canvas if self.options.least_upscale == 1 else upright_rgb(frame.pixels, form)
-                restored = canvas.copy()
-                state, faces = restorer.step(state, small, restored, float(frame.pts * info.time_base))
-                if faces:
-                    add_change(picture, canvas, restored, form)
-                writer.write(picture)
+        faces_done = last = 0
+        seen = self._seen(restorer, frames, state.scene)
+        drawn = side_by_side(partial(_drawn, restorer), ahead(seen), AT_ONCE)
+        with SegmentWriter(path, self.info, self.form, self.video.coding) as writer, closing(drawn):
+            for frame in drawn:
+                restored = frame.canvas.copy()
+                state = restorer.show(state.faces, frame.seen, restored)
+                if state.faces:
+                    add_change(frame.picture, frame.canvas, restored, self.form)
+                writer.write(frame.picture)
                 times.append(frame.pts)
-                faces_done += faces
+                faces_done += len(state.faces)
+                last = frame.duration
                 self.on_frame(before + len(times), self._total)
-        segment = Segment(path, writer.delay, tuple(times), frame.duration)
+        segment = Segment(path, writer.delay, tuple(times), last)
         return Done(segment, faces_done), state, path
+
+    def _seen(self, restorer: FrameRestorer, frames: Iterator[FilmFrame], scene: Scene) -> Iterator[_Frame]:
+        """The frames with their faces found."""
+        form = self.form
+        for frame in frames:
+            picture = stored(frame.pixels, form)
+            canvas = upright_rgb(picture, form)
+            small = canvas if self.options.least_upscale == 1 else upright_rgb(frame.pixels, form)
+            seen = restorer.see(scene, small, float(frame.pts * self.info.time_base))
+            scene = seen.scene
+            yield _Frame(frame.pts, frame.duration, picture, canvas, seen)
 
     @property
     def _total(self) -> int:

@@ -150,15 +150,14 @@ class _Films:
     def do(self, job: PhotoJob, video: VideoOptions) -> None:
         """Restore a film and tell of it, unless that was done before."""
         from facemend.folder.records import FolderStore
-        from facemend.photo.networks import Networks
-        from facemend.video.restore import restore_video
+        from facemend.video.restore import load_networks, restore_video
 
         self.outputs.claim(job.output, done=True)
         records = self._records(video)
         stamp = FolderStore(job.source.parent).stamp(job.source.name)
         if records is not None and self._is_done(job, records, stamp, overwrite=video.overwrite):
             return
-        self.networks = self.networks or interruptible(partial(Networks.load, self.options, model=self.model))
+        self.networks = self.networks or interruptible(partial(load_networks, self.options, self.model))
         with _progress(shown(job.source)) as on_frame:
             work = partial(restore_video, job.source, job.output, self.options, video)
             result = interruptible(partial(work, networks=self.networks, on_frame=on_frame))
@@ -174,6 +173,7 @@ class _Films:
             return None
         span = {side: None if value is None else str(value) for side, value in asdict(video.span).items()}
         how = pixel_options(self.options, self.model) | asdict(video.coding) | span
+        how |= {"fast": True} if video.fast else {}  # which records from before it was there do not have
         return Records(FolderStore(self.root), how)
 
     def _is_done(
@@ -229,7 +229,7 @@ def _video_options(output: Path, given: FilmOptions) -> VideoOptions:
 
     codec = given.codec or ("vp9" if output.suffix.lower() == ".webm" else "h264")
     span = Span(_time(given.start), _time(given.end))
-    return VideoOptions(span, FilmCoding(codec, given.crf), given.overwrite)
+    return VideoOptions(span, FilmCoding(codec, given.crf), given.overwrite, given.fast)
 
 
 def _time(text: str | None) -> Fraction | None:

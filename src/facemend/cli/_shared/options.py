@@ -173,6 +173,14 @@ class FilmOptions(SharedOptions):
     end: Annotated[str | None, _film("End there, the same.")] = None
     codec: Annotated[str | None, _film("h264 (default), h265, av1, or vp9 (default in .webm).")] = None
     crf: Annotated[int | None, _film("Quality of the codec: smaller is better; h264: 18.")] = None
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="The network restores every fourth frame; those between take it over.",
+            rich_help_panel=FILMS,
+        ),
+    ] = False
 
 
 def examples(*lines: str) -> str:
