@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from facemend.cli._shared.options import PhotoOptions, Photos, takes
@@ -18,6 +20,11 @@ def colorize(photos: Photos, given: PhotoOptions) -> None:
     (`facemend models import codeformer_colorization.pth`).
     """
     from facemend.cli._shared.photos import run_photos
+
+    run_photos("colorization", _home, photos, given, marker="_colorized")
+
+
+def _home() -> Any:
     from facemend.photo.colorize import Colorizer
 
-    run_photos(Colorizer, Colorizer.colorize, photos, given, marker="_colorized")
+    return Colorizer, Colorizer.colorize

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,6 +36,11 @@ def inpaint(
     (`facemend models import codeformer_inpainting.pth`).
     """
     from facemend.cli._shared.photos import run_photos
+
+    run_photos("inpainting", _home, photos, given, {"w": w}, marker="_inpainted", masks=mask)
+
+
+def _home() -> Any:
     from facemend.photo.inpaint import Inpainter
 
-    run_photos(Inpainter, Inpainter.inpaint, photos, given, {"w": w}, marker="_inpainted", masks=mask)
+    return Inpainter, Inpainter.inpaint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,7 +52,6 @@ def restore(
 ) -> None:
     """Restore the faces in photos and folders of photos (and in films, see `facemend video`)."""
     from facemend.cli._shared.photos import run_photos
-    from facemend.photo.restore import Restorer
 
     own = {"w": w, "strength": strength, "upscale": read_upscale(upscale), "background": background}
     cluster.check_engine(engine)
@@ -62,4 +61,10 @@ def restore(
         warn("facemend: `facemend video` has the options of films: their part, codec and quality")
         video.run_films(photos, video.film_options(given), own)
     else:
-        run_photos(Restorer, Restorer.restore, photos, given, own, resumes=True)
+        run_photos("restoration", _home, photos, given, own, resumes=True)
+
+
+def _home() -> Any:
+    from facemend.photo.restore import Restorer
+
+    return Restorer, Restorer.restore
