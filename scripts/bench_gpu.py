@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """What a GPU is worth here, in five minutes: faces a second, frames of films, training of all three stages.
 
-Faces go through the whole network (encode, decode at w = 0.5) in bf16, fp16 and fp32, by batch, with torch; and with
-onnxruntime in the precision of its graphs, where it has the device and a model of that name is there. Weights of
-torch are random: they do not change the time. Training takes the network's three configs and a few made-up
-faces. What cannot be measured says why and does not stop the rest. Every figure is printed as it comes, and all
-are written as JSON. Needs the extras `train` and `export`, and `video` for films.
+Faces go through the whole network (encode, decode at w = 0.5) in bf16, fp16 and fp32, by batch, with torch; and
+with onnxruntime in the precision of its graphs, where it has the device and a model of that name is there. Weights
+of torch are random: they do not change the time. Training takes the network's three configs and a few made-up
+faces. What cannot be measured says why and does not stop the rest. Every figure is printed as it comes, and
+all are written as JSON. Needs the extras `train` and `export`, and `video` for films.
 
     python scripts/bench_gpu.py                                 on a GPU
     python scripts/bench_gpu.py --quick --device cpu            small sizes, a minute: to see that it works
@@ -25,8 +25,8 @@ from statistics import median
 
 import numpy as np
 import torch
-from bench_growth import film
 
+from bench_growth import film
 from facemend.errors import BackendError, FacemendError, one_line
 from facemend.imaging import Picture, read_picture, resize, write_picture
 from facemend.networks.codeformer.codeformer import CodeFormer
@@ -71,7 +71,7 @@ def tried(what: str, unit: str, work: Callable[[], float]) -> Figure:
 
 
 def a_second(work: Callable[[], object], items: int, seconds: float) -> float:
-    """Items a second: median of the runs that go into these seconds, at least one after one that does not count."""
+    """Items a second: median of the runs in these seconds, at least one, after one that does not count."""
     work()
     runs: list[float] = []
     end = time.perf_counter() + seconds
@@ -140,7 +140,7 @@ def film_frames(device: str, heights: Sequence[int], frames: int, seconds: float
 
 
 def training_images(network: str, seconds: float, workers: int) -> Iterator[Figure]:
-    """Images a second of each stage, from one to the next; the first report holds the start and does not count."""
+    """Images a second of each stage; the first report of each holds its start and does not count."""
     size = preset(network).autoencoder.image_size
     portrait = resize(read_picture(assets_folder() / PORTRAIT).pixels, (size, size), "area")
     with tempfile.TemporaryDirectory() as name:
@@ -150,12 +150,19 @@ def training_images(network: str, seconds: float, workers: int) -> Iterator[Figu
             shifted = np.ascontiguousarray(np.roll(portrait, number, 1))
             write_picture(folder / f"faces/{number}.png", Picture(shifted))
         for stage in STAGES:
-            yield tried(f"training, {stage}", "images/s", partial(_stage, network, stage, folder, seconds, workers))
+            yield tried(
+                f"training, {stage}", "images/s", partial(_stage, network, stage, folder, seconds, workers)
+            )
 
 
 def _stage(network: str, stage: str, folder: Path, seconds: float, workers: int) -> float:
     file = ROOT / f"configs/{network}-{stage}.toml"
-    changes = {"out": folder / stage, "minutes": seconds / len(STAGES) / 60, "log_every": 1, "data.workers": workers}
+    changes = {
+        "out": folder / stage,
+        "minutes": seconds / len(STAGES) / 60,
+        "log_every": 1,
+        "data.workers": workers,
+    }
     before = {name: folder / name / "model.safetensors" for name in STAGES[: STAGES.index(stage)]}
     if before:
         changes |= before | {"min_psnr": 0}
@@ -168,7 +175,9 @@ def _stage(network: str, stage: str, folder: Path, seconds: float, workers: int)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, help="for all of it, about; default: 5, quick: 0.5")
     parser.add_argument("--network", help="a preset; default: compact-256, quick: tiny")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How the time grows with the work: faces in a photo, megapixels of a photo, pixels of a film, photos of a folder.
+"""How the time grows with the work: faces and megapixels of a photo, pixels of a film, photos of a folder.
 
-Each input is made from the portrait that ships with facemend. Every size takes turns with the others of its kind, and
-the medians are told: as a table, as JSON, and as one plot (time over work, both relative to the smallest,
-logarithmic). The exponent is the slope there: 1 is proportional, less means that a fixed part is shared; the last
-one is that of the two largest sizes, where a part that grows faster would show first. Needs the extra `video`
+Each input is made from the portrait that ships with facemend. Every size takes turns with the others of its
+kind, and the medians are told: as a table, as JSON, and as one plot (time over work, both relative to the smallest,
+logarithmic). The exponent is the slope there: 1 is proportional, less means that a fixed part is shared; the
+last one is that of the two largest sizes, where a part that grows faster would show first. Needs the extra `video`
 for films. About 12 minutes on two quiet cores; one with --quick.
 
     python scripts/bench_growth.py -o docs/images
@@ -76,6 +76,7 @@ class Growth:
 
     @property
     def is_linear(self) -> bool:
+        """Whether it grows no faster than the work, all over and at its end."""
         return max(self.exponent(), self.exponent(2)) <= LINEAR
 
 
@@ -131,7 +132,8 @@ def restore_folder(source: Path, networks: Networks) -> None:
     with tempfile.TemporaryDirectory() as folder:
         batch = plan_batch([source], Path(folder) / "out")
         options, jobs = share_cores(OPTIONS, find_named(OPTIONS), len(batch.jobs))
-        reports = run_batch(batch, Restorer(options, networks=networks).restore, Outputs(batch.inputs), jobs=jobs)
+        outputs = Outputs(batch.inputs, overwrite=False)
+        reports = run_batch(batch, Restorer(options, networks=networks).restore, outputs, jobs=jobs)
         assert all(report.error is None for report in reports)
 
 
@@ -215,9 +217,13 @@ def _told(growth: Growth) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes: a minute, to see that it works")
-    parser.add_argument("-o", "--output", type=Path, default=Path("growth"), help="folder for plot and figures")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("growth"), help="folder for plot and figures"
+    )
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         growths = list(measure(QUICK if given.quick else Sizes(), Path(folder)))

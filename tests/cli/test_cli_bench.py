@@ -44,7 +44,11 @@ def test_table_and_json_say_the_same(quick, tiny_model, photo, tmp_path):
         ["start", "1.000", "50%", "█" * 30],
         ["detect", "0.500", "25%", "█" * 15],
     ]
-    assert [line.index("█") - lines[-3].index("█") for line in lines[-3:]] == [0, 15, 45]  # one after the other
+    assert [line.index("█") - lines[-3].index("█") for line in lines[-3:]] == [
+        0,
+        15,
+        45,
+    ]  # one after the other
     assert result.stderr.count("measuring: ") == 4
     again = run(photo, "--model", tiny_model, "--json", file)
     assert again.exit_code == 1

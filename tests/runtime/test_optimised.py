@@ -1,4 +1,4 @@
-"""Graphs kept in their optimised form: the same numbers, and no harm from a cache that is anything but whole."""
+"""Graphs kept in their optimised form: the same numbers, and no harm from a cache that is not whole."""
 
 import os
 import subprocess
@@ -79,7 +79,9 @@ def test_the_networks_that_ship_give_the_same_to_the_bit(cache, opened):
 
 def test_a_second_start_reads_no_more_than_what_was_kept(cache, graph, opened, monkeypatch):
     expected = run(graph)
-    monkeypatch.setattr(GraphFile, "verify", lambda self: pytest.fail("it was checked when its form was made"))
+    monkeypatch.setattr(
+        GraphFile, "verify", lambda self: pytest.fail("it was checked when its form was made")
+    )
     opened.clear()
     assert np.array_equal(run(graph), expected)
     assert opened == [str(only(cache) / "graph.onnx")]

@@ -48,14 +48,15 @@ def bench(
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Runs that count.")] = 3,
     against: Annotated[
-        str, typer.Option(help='Another program, or version, to time beside ours: "COMMAND {input} {output}".')
+        str,
+        typer.Option(help='Another program, or version, to time beside ours: "COMMAND {input} {output}".'),
     ] = "",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file too.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file.")] = False,
 ) -> None:
-    """Measure speed and memory of this machine: network, whole photos, whole commands, and where their time goes."""
+    """Measure speed and memory of this machine: network, whole photos, whole commands and their parts."""
     from facemend.imaging import Outputs
     from facemend.photo.bench import BenchOptions, run_bench
 
@@ -116,7 +117,7 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def bars(parts: Mapping[str, float]) -> Iterator[str]:
-    """Seconds of parts that follow each other in lines: figures, share of the whole, and a bar where it stands."""
+    """Lines of parts that follow each other: seconds, share of the whole, and a bar where it stands."""
     whole, before = sum(parts.values()) or 1.0, 0.0
     for name, seconds in parts.items():
         left = round(_BAR * before / whole)

@@ -91,8 +91,8 @@ def run_bench(options: BenchOptions, *, on_part: Callable[[str], None] = lambda 
         on_part: told what is measured next, before it begins.
 
     Returns:
-        `date`, `machine`, `network` (a row for each setup and batch), `photos`, `commands` and `parts`: seconds
-        of each part of one `facemend restore` of the first photo, from the start of the process to its end.
+        `date`, `machine`, `network` (a row for each setup and batch), `photos`, `commands` and `parts`:
+        seconds of each part of one `facemend restore` of the first photo, from the start of the process to its end.
 
     Raises:
         FacemendError: a model, device or photo cannot be used, or a command failed.

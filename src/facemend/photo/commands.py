@@ -1,4 +1,4 @@
-"""Whole commands: how long they take from start to end, ours beside another program's, and where the time goes."""
+"""Whole commands: how long they take, ours beside another program's, and where the time goes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Graphs as onnxruntime optimises them, made once and kept in the user's cache: they open in half the time.
 
 A kept form is good for one file (its checksum, place and time of change), one onnxruntime and one kind of
-processor, as weights are laid out for its vector units. It is read only from folders that nobody else can write
-to, and only if it is whole; in every other case the file itself is opened, as if there were no cache.
+processor, as weights are laid out for its vector units. It is read only from folders that nobody else can
+write to, and only if it is whole; in every other case the file itself is opened, as if there were no cache.
 """
 
 from __future__ import annotations
@@ -147,7 +147,10 @@ def _is_private(folder: Path) -> bool:
 def _sums(folder: Path) -> dict[str, list[int]]:
     """Size and checksum of each file: against accidents only, for which CRC-32 will do."""
     sums = {}
-    for name in (_GRAPH, *([_WEIGHTS] if (folder / _WEIGHTS).exists() else [])):  # a small graph needs no other
+    for name in (
+        _GRAPH,
+        *([_WEIGHTS] if (folder / _WEIGHTS).exists() else []),
+    ):  # a small graph needs no other
         with (folder / name).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             sums[name] = [len(data), zlib.crc32(data)]
     return sums
@@ -178,8 +181,8 @@ def _opens(path: Path) -> bool:
 def _part_names(path: Path) -> None:
     """Give the tensors that onnxruntime adds in the branches of an If names of their own.
 
-    It counts them anew in each branch, and refuses to read a name that is given twice. Names keep their length,
-    so that nothing else in the file moves.
+    It counts them anew in each branch, and refuses to read a name that is given twice. Names keep their
+    length, so that nothing else in the file moves.
     """
     data = bytearray(path.read_bytes())
     for number, (start, end) in enumerate(branches(data)):
