@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """What a GPU is worth here, in five minutes: faces a second, frames of films, training of all three stages.
 
-Faces go through the whole network (encode, decode at w = 0.5) in bf16, fp16 and fp32, by batch, with torch; and
-with onnxruntime in the precision of its graphs, where it has the device and a model of that name is there. Weights
-of torch are random: they do not change the time. Training takes the network's three configs and a few made-up
-faces. What cannot be measured says why and does not stop the rest. Every figure is printed as it comes, and
-all are written as JSON. Needs the extras `train` and `export`, and `video` for films.
+Faces go through the whole network (encode, decode at w = 0.5) in bf16, fp16 and fp32, by batch, with torch;
+and with onnxruntime in the precision of its graphs, where it has the device and a model of that name is
+there. Weights of torch are random: they do not change the time. Training takes the network's three configs
+and a few made-up faces. What cannot be measured says why and does not stop the rest. Every figure is
+printed as it comes, and all are written as JSON. Needs the extras `train` and `export`, and `video` for
+films.
 
     python scripts/bench_gpu.py                                 on a GPU
     python scripts/bench_gpu.py --quick --device cpu            small sizes, a minute: to see that it works

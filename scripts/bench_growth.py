@@ -2,10 +2,10 @@
 """How the time grows with the work: faces and megapixels of a photo, pixels of a film, photos of a folder.
 
 Each input is made from the portrait that ships with facemend. Every size takes turns with the others of its
-kind, and the medians are told: as a table, as JSON, and as one plot (time over work, both relative to the smallest,
-logarithmic). The exponent is the slope there: 1 is proportional, less means that a fixed part is shared; the
-last one is that of the two largest sizes, where a part that grows faster would show first. Needs the extra `video`
-for films. About 12 minutes on two quiet cores; one with --quick.
+kind, and the medians are told: as a table, as JSON, and as one plot (time over work, both relative to the
+smallest, logarithmic). The exponent is the slope there: 1 is proportional, less means that a fixed part is
+shared; the last one is that of the two largest sizes, where a part that grows faster would show first.
+Needs the extra `video` for films. About 12 minutes on two quiet cores; one with --quick.
 
     python scripts/bench_growth.py -o docs/images
 """
@@ -183,7 +183,8 @@ def plot(growths: Sequence[Growth]) -> str:
     svg.set("xmlns", "http://www.w3.org/2000/svg")
     svg.set("font-family", "sans-serif")
     tag(svg, "rect", x=0, y=0, width=640, height=420, fill="#fff")
-    ticks = [(float(power), f"{10**power:,}") for power in range(math.ceil(up) + 1)]
+    values = [digit * 10**power for power in range(math.ceil(up) + 1) for digit in (1, 2, 5)]
+    ticks = [(math.log10(value), f"{value:,}") for value in values]
     axes = frame.axes(
         svg,
         "times as much work as the smallest",

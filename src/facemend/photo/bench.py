@@ -92,7 +92,7 @@ def run_bench(options: BenchOptions, *, on_part: Callable[[str], None] = lambda 
 
     Returns:
         `date`, `machine`, `network` (a row for each setup and batch), `photos`, `commands` and `parts`:
-        seconds of each part of one `facemend restore` of the first photo, from the start of the process to its end.
+        seconds of each part of one `facemend restore` of the first photo, from start to end of the process.
 
     Raises:
         FacemendError: a model, device or photo cannot be used, or a command failed.

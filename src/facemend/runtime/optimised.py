@@ -130,7 +130,7 @@ def _name(file: GraphFile) -> str:
 
     path = file.path.resolve()
     found = path.stat()
-    vectors = np.show_config(mode="dicts")["SIMD Extensions"]
+    vectors = np.show_config(mode="dicts").get("SIMD Extensions", {})
     machine = (platform.machine(), vectors.get("found"), vectors.get("baseline"))
     told = (1, str(path), file.sha256, found.st_size, found.st_mtime_ns, ort.__version__, machine)
     return "-".join(hashlib.sha256(repr(part).encode()).hexdigest()[:24] for part in (told[1], told))
