@@ -19,9 +19,13 @@ def colorize(photos: Photos, given: PhotoOptions) -> None:
     The network is not facemend's: import one first, see docs/tasks.md
     (`facemend models import codeformer_colorization.pth`).
     """
+    from facemend.cli._shared import pipe
     from facemend.cli._shared.photos import run_photos
 
-    run_photos("colorization", _home, photos, given, marker="_colorized")
+    if pipe.is_piped(photos, given.output):
+        pipe.run_piped(_home, photos, given)
+    else:
+        run_photos("colorization", _home, photos, given, marker="_colorized")
 
 
 def _home() -> Any:

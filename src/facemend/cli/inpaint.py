@@ -35,9 +35,13 @@ def inpaint(
     The network is not facemend's: import one first, see docs/tasks.md
     (`facemend models import codeformer_inpainting.pth`).
     """
+    from facemend.cli._shared import pipe
     from facemend.cli._shared.photos import run_photos
 
-    run_photos("inpainting", _home, photos, given, {"w": w}, marker="_inpainted", masks=mask)
+    if pipe.is_piped(photos, given.output):
+        pipe.run_piped(_home, photos, given, {"w": w}, mask)
+    else:
+        run_photos("inpainting", _home, photos, given, {"w": w}, marker="_inpainted", masks=mask)
 
 
 def _home() -> Any:

@@ -14,18 +14,16 @@ import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
 from facemend.cli._shared.options import PhotoOptions, checked
-from facemend.cli._shared.stopping import STOPPED, begun
-from facemend.cli._shared.weights import resolve_model
+from facemend.cli._shared.stopping import STOPPED
+from facemend.cli._shared.weights import begin_loading, load, resolve_model
 
 if TYPE_CHECKING:
     from facemend.folder.plan import Batch
     from facemend.folder.run import FileReport
     from facemend.imaging import Outputs
-    from facemend.photo.networks import Networks
     from facemend.photo.options import RestoreOptions
     from facemend.photo.result import PhotoResult
     from facemend.photo.task import PhotoTask
-    from facemend.weights.models import ModelInfo
 
 FEW = 5
 """Up to so many photos are told of one by one."""
@@ -55,6 +53,7 @@ def run_photos(
     """
     from facemend.photo.networks import share_cores, task_options
 
+    naming |= given.naming
     into_folder = len(photos) > 1 or photos[0].is_dir()
     if given.indices and into_folder:
         raise typer.BadParameter(f"--faces {given.faces}: numbers go with one photo, as each has its own")
@@ -62,7 +61,7 @@ def run_photos(
     batch = _planned(photos, given, naming) if into_folder else None
     options, model = resolve_model(options, task)
     options, jobs = share_cores(options, model, len(batch.jobs) if batch else 1, given.jobs)
-    loaded = begun(partial(_load, options, task, model))
+    loading = begin_loading(options, task, model)
 
     # Imported and looked at while the networks load: half of the time that one photo takes is the start.
     from facemend.folder.plan import REPORT
@@ -77,9 +76,7 @@ def run_photos(
     outputs = Outputs(batch.inputs, overwrite=given.overwrite)
     if given.report is not None:
         outputs.claim(given.report)
-    worker = kind(options, networks=loaded())
-    for note in worker.notes:
-        warn(f"facemend: {note}")
+    worker = load(kind, options, model, loading)
     root = batch.root if resumes and batch.jobs else None
     how: dict[str, Any] = {"crops": given.crops, "compare": given.compare, "jobs": jobs, "options": options}
     if root is not None:
@@ -100,12 +97,6 @@ def _planned(photos: Sequence[Path], given: PhotoOptions, naming: Mapping[str, A
 
     batch: Batch = checked(plan_batch, photos, given.output, **naming)
     return batch
-
-
-def _load(options: RestoreOptions, task: str, model: ModelInfo | None) -> Networks:
-    from facemend.photo.networks import Networks
-
-    return Networks.load(options, task, model)
 
 
 def follow(
