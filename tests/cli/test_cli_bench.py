@@ -16,9 +16,9 @@ def run(*arguments):
 @pytest.fixture
 def quick(monkeypatch):
     """Whole commands are left to tests/photo: each would start Python several times."""
-    monkeypatch.setattr(
-        bench, "measure_commands", lambda options: [{"command": "facemend restore", "s": 1.5}]
-    )
+    commands = [{"command": "facemend restore", "s": 1.5, "ratio": 1.0}]
+    monkeypatch.setattr(bench, "measure_commands", lambda *_: commands)
+    monkeypatch.setattr(bench, "where_time_goes", lambda *_: {"python": 0.5, "start": 1.0, "detect": 0.5})
 
 
 def test_table_and_json_say_the_same(quick, tiny_model, photo, tmp_path):
@@ -38,7 +38,18 @@ def test_table_and_json_say_the_same(quick, tiny_model, photo, tmp_path):
     assert line.split()[-3:] == [
         str(v) for v in (whole["ms"]["whole"], whole["outside_share"], whole["peak_mb"])
     ]
-    assert any(line.split() == ["facemend", "restore", "1.5"] for line in lines)
+    assert any(line.split() == ["facemend", "restore", "1.5", "1.0"] for line in lines)
+    assert [line.split() for line in lines[-3:]] == [
+        ["python", "0.500", "25%", "█" * 15],
+        ["start", "1.000", "50%", "█" * 30],
+        ["detect", "0.500", "25%", "█" * 15],
+    ]
+    assert [line.index("█") - lines[-3].index("█") for line in lines[-3:]] == [
+        0,
+        15,
+        45,
+    ]  # one after the other
+    assert result.stderr.count("measuring: ") == 4
     again = run(photo, "--model", tiny_model, "--json", file)
     assert again.exit_code == 1
     assert "exists already" in again.stderr

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from facemend.folder.plan import plan_batch
-from facemend.folder.run import report_text, run_batch, share_cores
+from facemend.folder.run import report_text, run_batch
 from facemend.imaging import Outputs, Picture, read_picture, write_picture
 from facemend.photo.file import do_file
+from facemend.photo.networks import share_cores
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer, RestoreResult
 from facemend.weights.models import read_model
@@ -230,14 +231,14 @@ def test_of_two_with_one_output_the_first_gets_it_whoever_is_faster(tmp_path, po
     ],
 )
 def test_cores_are_shared(tiny_model, monkeypatch, cores, photos, jobs, threads, expected):
-    monkeypatch.setattr("facemend.folder.run.usable_cores", lambda: cores)
+    monkeypatch.setattr("facemend.photo.networks.usable_cores", lambda: cores)
     options = RestoreOptions(threads=threads)
     shared, at_a_time = share_cores(options, read_model(tiny_model), photos, jobs)
     assert (shared.threads, at_a_time) == expected
 
 
 def test_large_networks_run_one_at_a_time_unless_asked(tiny_model, monkeypatch):
-    monkeypatch.setattr("facemend.folder.run.usable_cores", lambda: 4)
+    monkeypatch.setattr("facemend.photo.networks.usable_cores", lambda: 4)
     monkeypatch.setattr("facemend.folder.run.SMALL", 32)
     model = read_model(tiny_model)
     assert share_cores(RestoreOptions(), model, 9)[1] == 1

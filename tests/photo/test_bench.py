@@ -9,8 +9,9 @@ import pytest
 
 from facemend.errors import BackendError, ConfigError
 from facemend.imaging import read_picture
-from facemend.photo import bench
-from facemend.photo.bench import BenchOptions, crowd, measure_commands, measure_network, measure_photos
+from facemend.photo import bench, commands, timing
+from facemend.photo.bench import BenchOptions, crowd, measure_network, measure_photos
+from facemend.photo.commands import measure_commands, where_time_goes
 from facemend.photo.options import RestoreOptions
 from facemend.predictors.detector import FaceDetector
 from facemend.weights.catalog import assets_folder
@@ -29,7 +30,7 @@ def options(tiny_model):
 @pytest.fixture
 def ours(monkeypatch):
     """A command that is quicker than a whole facemend."""
-    monkeypatch.setattr(bench, "_OURS", tuple(bench._words(COPY)))
+    monkeypatch.setattr(commands, "_OURS", tuple(commands._words(COPY)))
 
 
 def test_a_row_for_each_setup_and_batch(options, monkeypatch):
@@ -78,10 +79,29 @@ def test_the_crowd_has_as_many_faces_as_it_says():
     assert np.ptp([face.box.width for face in faces]) > 20
 
 
-def test_another_program_is_timed_beside_ours(options, photo, ours):
-    rows = measure_commands(options(photos=(photo,), against=COPY))
+def test_another_program_is_timed_beside_ours(photo, ours):
+    rows = measure_commands(photo, COPY, 2)
     assert [row["command"] for row in rows] == ["facemend restore", COPY]
     assert all(0 < row["s"] < 60 for row in rows)
+    assert rows[0]["ratio"] == 1
+    assert rows[1]["ratio"] == pytest.approx(rows[0]["s"] / rows[1]["s"], abs=0.1)
+
+
+def test_the_parts_of_a_command_are_all_of_it(photo, monkeypatch):
+    """With a command that sleeps and reports as ours does."""
+    told = {"files": [{"seconds": {"detect": 0.02, "paste": 0.03, "total": 0.1}}]}
+    code = (
+        "import json, pathlib, shutil, sys, time\n"
+        "time.sleep(0.3)\n"
+        "shutil.copy(sys.argv[1], sys.argv[2])\n"
+        f"pathlib.Path(sys.argv[4]).write_text(json.dumps({told}))"
+    )
+    monkeypatch.setattr(commands, "_OURS", (sys.executable, "-c", code, "{input}", "{output}"))
+    parts = where_time_goes(photo, 1)
+    assert list(parts) == ["python", "start", "files", "detect", "paste"]
+    assert (parts["detect"], parts["paste"], parts["files"]) == (0.02, 0.03, pytest.approx(0.05))
+    assert parts["python"] > 0
+    assert parts["python"] + parts["start"] > 0.2  # what it slept, but for what it says that it worked
 
 
 @pytest.mark.parametrize(
@@ -92,14 +112,14 @@ def test_another_program_is_timed_beside_ours(options, photo, ours):
         (f"{sys.executable} -c pass {{input}} {{output}}", "wrote nothing to {output}"),
     ],
 )
-def test_another_program_that_fails_is_named(options, photo, ours, command, message):
+def test_another_program_that_fails_is_named(photo, ours, command, message):
     with pytest.raises(BackendError, match=message):
-        measure_commands(options(photos=(photo,), against=command))
+        measure_commands(photo, command, 1)
 
 
-def test_the_command_never_meets_a_shell(options, photo, ours, tmp_path):
+def test_the_command_never_meets_a_shell(photo, ours, tmp_path):
     trap = f"{COPY} '; touch {tmp_path}/trap' '$(touch {tmp_path}/trap)'"
-    measure_commands(options(photos=(photo,), against=trap))
+    measure_commands(photo, trap, 1)
     assert not (tmp_path / "trap").exists()
 
 
@@ -131,25 +151,25 @@ def test_bf16_is_measured_where_there_is_torch():
 def test_candidates_take_turns_and_the_first_run_does_not_count():
     order = []
     works = {name: lambda name=name: order.append(name) for name in "ab"}
-    seconds = bench.interleaved(works, 3)
+    seconds = timing.interleaved(works, 3)
     assert "".join(order) == "ab" * 4
     assert {name: len(runs) for name, runs in seconds.items()} == {"a": 3, "b": 3}
 
 
 def test_the_median_leaves_outliers_out(monkeypatch):
     ticks = iter([0, 1, 10, 12, 20, 29])
-    monkeypatch.setattr(bench, "perf_counter", lambda: next(ticks))
-    assert bench.median_seconds(lambda: None, 3) == 2
+    monkeypatch.setattr(timing, "perf_counter", lambda: next(ticks))
+    assert timing.median_seconds(lambda: None, 3) == 2
 
 
 def test_a_process_apart_has_its_own_memory():
     ballast = np.ones(800_000_000 // 8)  # a parent's memory must not count
-    assert 10 < bench.apart("nothing", bench.peak_mb) < 400 < ballast.nbytes / 1e6
+    assert 10 < timing.apart("nothing", timing.peak_mb) < 400 < ballast.nbytes / 1e6
 
 
 def test_a_process_that_dies_is_named():
     with pytest.raises(BackendError, match=r"the cat: .*; feed it"):
-        bench.apart("the cat", os._exit, 3, hint="feed it")
+        timing.apart("the cat", os._exit, 3, hint="feed it")
 
 
 def test_where_the_system_does_not_tell_there_is_no_peak():
@@ -157,10 +177,10 @@ def test_where_the_system_does_not_tell_there_is_no_peak():
     code = (
         "import builtins, sys\n"
         "sys.modules['resource'] = None\n"
-        "from facemend.photo import bench\n"
+        "from facemend.photo import timing\n"
         "def gone(*_, **__): raise FileNotFoundError\n"
         "builtins.open = gone\n"
-        "print(bench.peak_mb(), bool(bench.processor()))"
+        "print(timing.peak_mb(), bool(timing.processor()))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["None", "True"]

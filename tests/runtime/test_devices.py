@@ -27,12 +27,14 @@ class Machine:
         self.dead: set[str] = set()  # left out by onnxruntime with a message, as when a driver is missing
         self.refused: dict[str, str] = {}  # provider -> part of the name of the graph that it cannot load
         self.sessions: list[tuple[str, list[object]]] = []
+        self.spinning: list[str] = []
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(self.reported))
         monkeypatch.setattr(onnxruntime, "InferenceSession", self.session)
 
     def session(self, path, sess_options, providers):
         names = [name for name, *_ in (p if isinstance(p, tuple) else (p,) for p in providers)]
         self.sessions.append((path, list(providers)))
+        self.spinning.append(sess_options.get_session_config_entry("session.intra_op.allow_spinning"))
         for name in names:
             if name in self.refused and self.refused[name] in path:
                 raise RuntimeError(f"{name} has no such operator\nand more lines")
@@ -88,6 +90,7 @@ def test_graphs_of_changing_shape_go_where_they_do_well(machine):
     machine.reported = [COREML, CPU]
     assert open_graphs(PATHS).device == "coreml"
     assert open_graphs(PATHS, any_shape=True).device == "cpu"
+    assert machine.spinning == ["1", "1", "0", "0"]  # their threads leave the cores to the rest
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.name)

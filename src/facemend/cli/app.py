@@ -8,7 +8,6 @@ stops only the command that needs it.
 from __future__ import annotations
 
 import logging
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -61,9 +60,11 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The subcommand asked for; of an unknown one, the like ones are named."""
-        near = get_close_matches(args[0], COMMANDS, n=2) if args and args[0] not in COMMANDS else ()
-        if near:
-            ctx.fail(f"No such command '{printable(args[0])}': did you mean {' or '.join(near)}?")
+        if args and args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            if near := get_close_matches(args[0], COMMANDS, n=2):
+                ctx.fail(f"No such command '{printable(args[0])}': did you mean {' or '.join(near)}?")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

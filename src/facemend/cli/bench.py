@@ -9,13 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from facemend.cli._shared.console import say
+from facemend.cli._shared.console import say, warn
 from facemend.errors import ConfigError
 from facemend.photo.options import RestoreOptions
 
 app = typer.Typer()
 
 DEFAULTS = RestoreOptions()
+_MEASURED = {
+    "network": "the network alone",
+    "photos": "whole photos (the made-up group photo takes longest)",
+    "commands": "whole commands",
+    "parts": "where the time of one goes",
+}
+_BAR = 60
+"""Characters that stand for a whole command."""
 
 
 @app.command()
@@ -38,16 +46,17 @@ def bench(
     batch: Annotated[
         list[int] | None, typer.Option(min=1, help="Faces a run; several times for several.")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs that count.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs that count.")] = 3,
     against: Annotated[
-        str, typer.Option(help='Another program to time beside ours: "COMMAND {input} {output}".')
+        str,
+        typer.Option(help='Another program, or version, to time beside ours: "COMMAND {input} {output}".'),
     ] = "",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file too.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file.")] = False,
 ) -> None:
-    """Measure speed and memory of this machine: network, whole photos, whole commands."""
+    """Measure speed and memory of this machine: network, whole photos, whole commands and their parts."""
     from facemend.imaging import Outputs
     from facemend.photo.bench import BenchOptions, run_bench
 
@@ -69,7 +78,7 @@ def bench(
     outputs = Outputs(options.photos, overwrite=overwrite)
     if json_file is not None:
         outputs.claim(json_file)
-    result = run_bench(options)
+    result = run_bench(options, on_part=lambda part: warn(f"measuring: {_MEASURED[part]}"))
     for line in table(result):
         say(line)
     if json_file is not None:
@@ -99,9 +108,22 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
         name = f"{row['photo']} {row['width']}x{row['height']}"
         yield _line(name, row["faces"], (*times, row["outside_share"], row["peak_mb"]))
     yield ""
-    yield _line("whole process", "", ("s",))
+    yield _line("whole process", "", ("s", "ours/it"))
     for row in result["commands"]:
-        yield _line(row["command"], "", (row["s"],))
+        yield _line(row["command"], "", (row["s"], row["ratio"]))
+    yield ""
+    yield "where the time of one goes          s  share"
+    yield from bars(result["parts"])
+
+
+def bars(parts: Mapping[str, float]) -> Iterator[str]:
+    """Lines of parts that follow each other: seconds, share of the whole, and a bar where it stands."""
+    whole, before = sum(parts.values()) or 1.0, 0.0
+    for name, seconds in parts.items():
+        left = round(_BAR * before / whole)
+        before += seconds
+        bar = "█" * (round(_BAR * before / whole) - left)
+        yield f"{name:<26}{seconds:>11.3f}{seconds / whole:>7.0%} {' ' * left}{bar}".rstrip()
 
 
 def _line(name: str, number: object, values: tuple[object, ...]) -> str:

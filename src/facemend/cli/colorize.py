@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from facemend.cli._shared.options import PhotoOptions, Photos, takes
@@ -19,9 +21,14 @@ def colorize(photos: Photos, given: PhotoOptions) -> None:
     """
     from facemend.cli._shared import pipe
     from facemend.cli._shared.photos import run_photos
-    from facemend.photo.colorize import Colorizer
 
     if pipe.is_piped(photos, given.output):
-        pipe.run_piped(Colorizer, Colorizer.colorize, photos, given)
+        pipe.run_piped(_home, photos, given)
     else:
-        run_photos(Colorizer, Colorizer.colorize, photos, given, marker="_colorized")
+        run_photos("colorization", _home, photos, given, marker="_colorized")
+
+
+def _home() -> Any:
+    from facemend.photo.colorize import Colorizer
+
+    return Colorizer, Colorizer.colorize

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,9 +37,14 @@ def inpaint(
     """
     from facemend.cli._shared import pipe
     from facemend.cli._shared.photos import run_photos
-    from facemend.photo.inpaint import Inpainter
 
     if pipe.is_piped(photos, given.output):
-        pipe.run_piped(Inpainter, Inpainter.inpaint, photos, given, {"w": w}, mask)
+        pipe.run_piped(_home, photos, given, {"w": w}, mask)
     else:
-        run_photos(Inpainter, Inpainter.inpaint, photos, given, {"w": w}, marker="_inpainted", masks=mask)
+        run_photos("inpainting", _home, photos, given, {"w": w}, marker="_inpainted", masks=mask)
+
+
+def _home() -> Any:
+    from facemend.photo.inpaint import Inpainter
+
+    return Inpainter, Inpainter.inpaint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,16 +60,21 @@ def restore(
 ) -> None:
     """Restore the faces in photos and folders of photos (and in films, see `facemend video`)."""
     from facemend.cli._shared.photos import run_photos
-    from facemend.photo.restore import Restorer
 
     own = {"w": w, "strength": strength, "upscale": read_upscale(upscale), "background": background}
     cluster.check_engine(engine)
     if pipe.is_piped(photos, given.output):
-        pipe.run_piped(Restorer, Restorer.restore, photos, given, own)
+        pipe.run_piped(_home, photos, given, own)
     elif engine == "ray" and not all(path.is_file() for path in photos):  # one file needs no cluster
         cluster.run_cluster(photos, given, own)
     elif video.films_among(photos, given):
         warn("facemend: `facemend video` has the options of films: their part, codec and quality")
         video.run_films(photos, video.film_options(given), own)
     else:
-        run_photos(Restorer, Restorer.restore, photos, given, own, resumes=True)
+        run_photos("restoration", _home, photos, given, own, resumes=True)
+
+
+def _home() -> Any:
+    from facemend.photo.restore import Restorer
+
+    return Restorer, Restorer.restore

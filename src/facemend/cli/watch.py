@@ -49,9 +49,10 @@ def watch(
     """
     from facemend.folder.plan import REPORT, plan_batch
     from facemend.folder.records import FolderStore, Records, pixel_options, sole_run
-    from facemend.folder.run import MAX_JOBS, run_batch, share_cores
+    from facemend.folder.run import run_batch
     from facemend.folder.watch import settled
     from facemend.imaging import Outputs
+    from facemend.photo.networks import MAX_JOBS, share_cores
     from facemend.photo.restore import Restorer
 
     require_extra("facemend watch", "watch")

@@ -26,8 +26,8 @@ from facemend.errors import OutputError, WeightsError
 from facemend.networks.codeformer.checkpoint import Checkpoint, save_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import CodeFormerConfig
+from facemend.weights.cache import cache_dir
 from facemend.weights.models import GRAPHS, WEIGHTS_FILE, ModelInfo, read_model
-from facemend.weights.packages import cache_dir
 
 logger = logging.getLogger(__name__)
 

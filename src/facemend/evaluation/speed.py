@@ -15,7 +15,8 @@ from onnx import shape_inference
 
 from facemend.errors import WeightsError
 from facemend.evaluation.peers import open_peer
-from facemend.photo.bench import apart, median_seconds, peak_mb, processor, whole_pass
+from facemend.photo.bench import whole_pass
+from facemend.photo.timing import apart, median_seconds, peak_mb, processor
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import CPU

@@ -25,7 +25,7 @@ from facemend.evaluation.speed import measure_speed
 from facemend.evaluation.store import Store
 from facemend.evaluation.summary import means, slices, strengths
 from facemend.files import place
-from facemend.photo.bench import processor, versions
+from facemend.photo.timing import processor, versions
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from filelock import FileLock, Timeout
-
 from facemend.errors import OutputError
 from facemend.files import file_sha256, place
 from facemend.photo.options import RestoreOptions
@@ -294,6 +292,8 @@ def sole_run(root: Path, *more: Path) -> Iterator[None]:
     Raises:
         OutputError: another run writes there, or the folder cannot be written to.
     """
+    from filelock import FileLock, Timeout  # a run of one file needs none
+
     folder = root / RECORDS
     try:
         folder.mkdir(parents=True, exist_ok=True)

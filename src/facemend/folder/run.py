@@ -23,16 +23,9 @@ from facemend.photo.compare import before_after
 from facemend.photo.file import Work, do_file
 from facemend.photo.options import RestoreOptions
 from facemend.photo.result import PhotoResult
-from facemend.runtime.cores import usable_cores
 from facemend.types import Face
-from facemend.weights.models import ModelInfo
 
 logger = logging.getLogger(__name__)
-
-MAX_JOBS = 4
-"""Most photos at a time unless asked for more: each in flight needs memory."""
-SMALL = 256
-"""Side of the networks that may run several times at once unasked, pixels."""
 
 _CROPS = ("before", "after")
 _Result = TypeVar("_Result")
@@ -69,31 +62,6 @@ class FileReport:
     factor: int = 1
     done_before: bool = False
     other_options: str = ""
-
-
-def share_cores(
-    options: RestoreOptions, model: ModelInfo | None, photos: int, jobs: int = 0
-) -> tuple[RestoreOptions, int]:
-    """How many photos to work on at a time, and the options with the threads that leaves for each.
-
-    Whole photos side by side use the cores better than one photo with many threads: reading, pasting and
-    writing hardly gain from threads.
-
-    Args:
-        options: `threads` of 0 is set; other values stay.
-        model: the one that they name; None: a checkpoint file.
-        photos: how many there are.
-        jobs: as asked for; 0: automatic, which is one a core and at most `MAX_JOBS`, and one at a time with
-            networks of more than 256 px, whose memory counts.
-    """
-    cores = usable_cores()
-    if jobs == 0:
-        jobs = max(1, min(photos, cores, MAX_JOBS))
-        if model is not None and options.backend == "onnx" and model.image_size > SMALL:
-            jobs = 1
-    if options.threads or options.backend == "torch":  # torch has one pool of threads, and runs take turns
-        return options, jobs
-    return replace(options, threads=max(1, cores // jobs)), jobs
 
 
 def run_batch(

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +34,8 @@ from facemend.imaging.tiff_samples import size as tiff_size
 _log = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
 
-Image.init()
+for _plugin in ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Png", "Ppm", "Tiff", "WebP"):
+    import_module(f"PIL.{_plugin}ImagePlugin")  # Image.init() would bring thirty more, which takes as long
 READABLE = tuple(name.upper() for name in FORMATS if name.upper() in Image.OPEN)
 _ANY = frozenset(name.lower() for name in READABLE) | {"heif", "mpo"}  # Pillow opens MPO as JPEG
 

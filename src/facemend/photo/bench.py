@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import platform
-import shlex
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib import metadata
-from itertools import count, product
+from itertools import product
 from pathlib import Path
 from statistics import median
-from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facemend.errors import BackendError, ConfigError
+from facemend.errors import ConfigError
 from facemend.imaging import Picture, read_picture, resize
+from facemend.photo.commands import measure_commands, places_missing, where_time_goes
 from facemend.photo.networks import load_network
 from facemend.photo.options import RestoreOptions, make_options
 from facemend.photo.restore import Restorer
+from facemend.photo.timing import REPEATS, apart, interleaved, machine, peak_mb
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime.cores import usable_cores
 from facemend.weights.catalog import assets_folder
 
-REPEATS = 5
 PORTRAIT = "demo/portrait.jpg"
 CROWD_SIZE, CROWD_FACES = (4000, 3000), (5, 4)
 """Size in pixels, and faces across and down, of the photo that stands for a group photo."""
 STEPS = ("encode", "decode", "decode_w0", "whole")
 NETWORK_PARTS = ("detect", "encode", "decode")
-INPUT, OUTPUT = "{input}", "{output}"
-_OURS = (sys.executable, "-m", "facemend", "restore", INPUT, "-o", OUTPUT, "--upscale", "1")
-_PACKAGES = ("facemend", "numpy", "onnxruntime", "opencv-python-headless", "torch")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +64,7 @@ class BenchOptions:
     def __post_init__(self) -> None:
         if self.repeats < 1 or any(batch < 1 for batch in self.batches):
             raise ConfigError("repeats and batches must be 1 or more")
-        words = _words(self.against)
-        missing = [place for place in (INPUT, OUTPUT) if words and not any(place in word for word in words)]
-        if missing:
+        if missing := places_missing(self.against):
             raise ConfigError(f"the command to compare with needs {missing[0]} where the file belongs")
         if not self.setups():
             raise ConfigError("precision bf16 needs backend torch; add it")
@@ -99,42 +83,36 @@ class BenchOptions:
         ]
 
 
-def run_bench(options: BenchOptions) -> dict[str, Any]:
+def run_bench(options: BenchOptions, *, on_part: Callable[[str], None] = lambda part: None) -> dict[str, Any]:
     """Measure; what is compared takes turns in one process, and memory is measured in processes of their own.
 
+    Args:
+        options: what to measure.
+        on_part: told what is measured next, before it begins.
+
     Returns:
-        `date`, `machine`, `network` (a row for each setup and batch), `photos` and `commands`.
+        `date`, `machine`, `network` (a row for each setup and batch), `photos`, `commands` and `parts`:
+        seconds of each part of one `facemend restore` of the first photo, from start to end of the process.
 
     Raises:
         FacemendError: a model, device or photo cannot be used, or a command failed.
     """
-    return {
+    first = options.photos[0] if options.photos else assets_folder() / PORTRAIT
+    works: dict[str, Callable[[], Any]] = {
+        "network": partial(measure_network, options),
+        "photos": partial(measure_photos, options),
+        "commands": partial(measure_commands, first, options.against, options.repeats),
+        "parts": partial(where_time_goes, first, options.repeats),
+    }
+    told: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "repeats": options.repeats,
-        "network": measure_network(options),
-        "photos": measure_photos(options),
-        "commands": measure_commands(options),
     }
-
-
-def machine() -> dict[str, Any]:
-    """Processor, cores, system and versions."""
-    return {
-        "processor": processor(),
-        "cores": usable_cores(),
-        "system": platform.platform(),
-        "versions": versions(_PACKAGES),
-    }
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Of Python, and of those packages that are installed."""
-    found = {"python": platform.python_version()}
-    for name in packages:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+    for part, work in works.items():
+        on_part(part)
+        told[part] = work()
+    return told
 
 
 def measure_network(options: BenchOptions) -> list[dict[str, Any]]:
@@ -193,18 +171,18 @@ def measure_photos(options: BenchOptions) -> list[dict[str, Any]]:
     setup = options.setups()[0]
     restorer = Restorer(setup)
     rows: dict[str, dict[str, Any]] = {}
-    runs: dict[str, list[Mapping[str, float]]] = {}
+    runs: dict[str, list[tuple[int, Mapping[str, float]]]] = {}
     works: dict[str, Callable[[], object]] = {}
     for source in options.photos or (None, CROWD_SIZE):
         picture = _photo(source)
         name = str(source) if isinstance(source, Path) else "crowd" if source else "portrait"
-        faces = len(restorer.restore(picture).faces)
-        rows[name] = {"photo": name, "width": picture.width, "height": picture.height, "faces": faces}
+        rows[name] = {"photo": name, "width": picture.width, "height": picture.height}
         rows[name]["peak_mb"] = apart(name, _photo_peak, setup, source)
         runs[name] = []
         works[name] = partial(_timed, restorer, picture, runs[name])
     for name, seconds in interleaved(works, options.repeats).items():
-        whole, held = 1000 * median(seconds), runs[name][1:]
+        whole, held = 1000 * median(seconds), [parts for _, parts in runs[name][1:]]
+        rows[name]["faces"] = runs[name][0][0]
         ms = {part: 1000 * median(run[part] for run in held) for part in held[0]}
         inside = sum(ms.get(part, 0.0) for part in NETWORK_PARTS)
         rows[name]["ms"] = {part: round(value, 2) for part, value in (ms | {"whole": whole}).items()}
@@ -212,8 +190,9 @@ def measure_photos(options: BenchOptions) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _timed(restorer: Restorer, picture: Picture, held: list[Mapping[str, float]]) -> None:
-    held.append(restorer.restore(picture).seconds)
+def _timed(restorer: Restorer, picture: Picture, held: list[tuple[int, Mapping[str, float]]]) -> None:
+    result = restorer.restore(picture)
+    held.append((len(result.faces), result.seconds))
 
 
 def _photo_peak(setup: RestoreOptions, source: Path | tuple[int, int] | None) -> float | None:
@@ -245,117 +224,3 @@ def crowd(portrait: Picture, size: tuple[int, int], faces: tuple[int, int] = CRO
         x, y = column * size[0] // columns, row * size[1] // rows
         pixels[y : y + side, x : x + side] = resize(portrait.pixels, (side, side), "lanczos")
     return Picture(pixels)
-
-
-def measure_commands(options: BenchOptions) -> list[dict[str, Any]]:
-    """Median seconds of whole processes on the first photo: ours with the default model, and the other's."""
-    source = options.photos[0] if options.photos else assets_folder() / PORTRAIT
-    commands = {"facemend restore": list(_OURS)}
-    if options.against:
-        commands[options.against] = _words(options.against)
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = (Path(folder) / f"{number}.png" for number in count())
-        works = {name: partial(_run, words, source, outputs) for name, words in commands.items()}
-        seconds = interleaved(works, options.repeats)
-    return [{"command": name, "s": round(median(runs), 3)} for name, runs in seconds.items()]
-
-
-def _words(command: str) -> list[str]:
-    try:
-        return shlex.split(command)
-    except ValueError as error:
-        raise ConfigError(f"the command to compare with cannot be read ({error})") from None
-
-
-def _run(words: Sequence[str], source: Path, outputs: Iterator[Path]) -> None:
-    """Run a command, never through a shell; its output is the next of `outputs`.
-
-    Raises:
-        BackendError: it cannot be started, fails or writes nothing.
-    """
-    output = next(outputs)
-    line = [word.replace(INPUT, str(source)).replace(OUTPUT, str(output)) for word in words]
-    try:
-        done = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False)
-    except OSError as error:
-        raise BackendError(f"{words[0]}: cannot be started ({error.strerror})") from error
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-1]
-        raise BackendError(f"{words[0]}: failed with status {done.returncode} ({last[:200]})")
-    if not output.exists():
-        raise BackendError(f"{words[0]}: wrote nothing to {OUTPUT}")
-
-
-def processor() -> str:
-    """The processor in words."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            names = [line.partition(":")[2].strip() for line in stream if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else (platform.processor() or platform.machine())
-
-
-def peak_mb() -> float | None:
-    """Most memory that this process has held, in 10^6 bytes; None where the system does not tell."""
-    try:
-        # Not ru_maxrss there: Linux hands the parent's peak down to the processes that it starts.
-        with open("/proc/self/status", encoding="ascii", errors="replace") as stream:
-            peak = next(int(line.split()[1]) * 1024 for line in stream if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        try:
-            import resource
-        except ImportError:  # Windows
-            return None
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return round(peak / 1e6, 1)
-
-
-def interleaved(
-    candidates: Mapping[str, Callable[[], object]], repeats: int = REPEATS
-) -> dict[str, list[float]]:
-    """Seconds of each run of each candidate, which take turns, so that what disturbs one disturbs all.
-
-    Args:
-        candidates: what to run, by name; each runs once more before, to load and allocate.
-        repeats: runs that count.
-    """
-    for work in candidates.values():
-        work()
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(repeats):
-        for name, work in candidates.items():
-            start = perf_counter()
-            work()
-            seconds[name].append(perf_counter() - start)
-    return seconds
-
-
-def median_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median of the runs of one candidate, after one that does not count."""
-    return median(interleaved({"it": work}, repeats)["it"])
-
-
-def apart(
-    what: str, work: Callable[..., Result], *arguments: Any, hint: str = "use a smaller model"
-) -> Result:
-    """Run a function in a process of its own, so that its memory is its own.
-
-    Args:
-        what: name of it in messages.
-        work: function of a module.
-        arguments: of the function; all must be picklable.
-        hint: what the user can do if the process dies.
-
-    Raises:
-        BackendError: the process died, for example for want of memory.
-    """
-    # Unlike multiprocessing.Pool, this one does not wait for ever for a process that was killed.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(work, *arguments).result()
-        except BrokenProcessPool as error:
-            raise BackendError(
-                f"{what}: the process that measures it died, perhaps for want of memory; {hint}"
-            ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
 from pathlib import Path
@@ -177,6 +176,8 @@ def make_options(options: RestoreOptions | None, settings: Mapping[str, Any]) ->
     known = [field.name for field in fields(RestoreOptions)]
     for name in settings:
         if name not in known:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
             raise ConfigError(f"unknown option {name!r}; {hint}")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Unpack
+from typing import ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facemend.errors import ConfigError
 from facemend.imaging import Picture, Pixels
 from facemend.photo.find import FoundFaces, find_faces, whole_crop
-from facemend.photo.networks import Networks
-from facemend.photo.options import RestoreOptions, RestoreSettings, make_options
+from facemend.photo.networks import Networks, task_options
+from facemend.photo.options import RestoreOptions, RestoreSettings
 from facemend.photo.result import Clock, PhotoResult, RestoredFace
 from facemend.types import FloatImage
-from facemend.weights.models import COMMANDS, DEFAULT_W, sole_model
 
 
 class PhotoTask:
@@ -98,34 +96,3 @@ class PhotoTask:
             chosen=found.chosen,
             untouched=output is picture,
         )
-
-
-def task_options(task: str, options: RestoreOptions | None, settings: Mapping[str, Any]) -> RestoreOptions:
-    """The options of a task: its own defaults, or those given, with single settings changed.
-
-    Args:
-        task: what the model must be for.
-        options: None for the defaults: beside restoration w as the published networks want it, and the one
-            model that is there for the task.
-        settings: single fields of `RestoreOptions`.
-
-    Raises:
-        ConfigError: an unknown option, a value out of range, or one that does not go with the task.
-        ModelNotFoundError: no model is named, and there is none, or more than one.
-    """
-    if task == "restoration":
-        return make_options(options, settings)
-    if options is None:
-        model = settings["model"] if "model" in settings else sole_model(task)
-        options = RestoreOptions(w=DEFAULT_W[task], model=model)
-    options = make_options(options, settings)
-    command = COMMANDS[task]
-    if task == "colorization" and options.w != 0:
-        raise ConfigError(f"w must be 0 with {command}, got {options.w:g}: its networks know no other")
-    if options.least_upscale != 1:
-        raise ConfigError(f"upscale must be 1 with {command}, got {options.upscale}: restore enlarges")
-    if options.strength != 1:
-        raise ConfigError(
-            f"strength must be 1 with {command}, got {options.strength:g}: it goes with restore"
-        )
-    return replace(options, upscale=1)

@@ -89,18 +89,23 @@ class FaceRestorer:
         self.image_size, self.device, self.notes = image_size, device, notes
 
     @classmethod
-    def open(cls, info: ModelInfo, *, threads: int | None = None, device: str = AUTO) -> FaceRestorer:
+    def open(
+        cls, info: ModelInfo, *, threads: int | None = None, device: str = AUTO, check: bool = False
+    ) -> FaceRestorer:
         """Load a model's graphs with onnxruntime.
 
         Args:
             info: the model.
             threads: threads inside one operator; default: all usable cores.
             device: where to run, see `facemend.runtime.devices`; "auto" takes the best that works.
+            check: whether the files are checked; their optimised form is then kept in the cache.
 
         Raises:
+            WeightsError: a file that is checked is missing, damaged or not acceptable.
             BackendError: the device is not there, a graph cannot be loaded, or they do not fit each other.
         """
-        opened = open_graphs(list(info.graphs.values()), device, threads=threads)
+        graphs = info.files if check else info.graphs
+        opened = open_graphs(list(graphs.values()), device, threads=threads)
         encode, decode = (
             opened.runners if info.io is None else (PassOn(), WholeGraph(opened.runners[0], info.io))
         )

@@ -17,8 +17,8 @@ from pydantic.dataclasses import dataclass as validated
 
 from facemend.errors import ModelNotFoundError, WeightsError
 from facemend.files import file_sha256
+from facemend.weights.cache import cache_dir
 from facemend.weights.catalog import PUBLISHED, Sha256, Text, assets_folder, find_published, published_for
-from facemend.weights.packages import cache_dir
 from facemend.weights.weight_files import check_onnx
 
 DESCRIPTION_FILE = "model.json"
@@ -67,6 +67,28 @@ class GraphIO:
     w: Text | None = None
     w_dtype: Annotated[str, Field(pattern="^float(16|32|64)$")] = "float32"
     w_rank: Annotated[int, Field(ge=0, le=1)] = 0
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """A graph on disk, and the checksum that it must have."""
+
+    path: Path
+    sha256: str
+
+    def verify(self) -> None:
+        """Check it before a runtime opens it: its checksum, and what `check_onnx` refuses in any file.
+
+        Raises:
+            WeightsError: it is missing, damaged or not acceptable.
+        """
+        if not self.path.is_file():
+            raise WeightsError(f"{self.path}: missing; restore the model folder")
+        if file_sha256(self.path) != self.sha256:
+            raise WeightsError(
+                f"{self.path}: damaged (checksum differs from {DESCRIPTION_FILE}); restore the file"
+            )
+        check_onnx(self.path)
 
 
 @dataclass(frozen=True)
@@ -123,20 +145,19 @@ class ModelInfo:
         where = f"{source['file']}, sha256 {source['sha256']}" if told and source else str(self.folder)
         return f"{where}; licence: {self.licence}"
 
+    @property
+    def files(self) -> dict[str, GraphFile]:
+        """The same with what the files must hold."""
+        return {graph: GraphFile(path, self.sha256[graph]) for graph, path in self.graphs.items()}
+
     def verify(self) -> None:
-        """Check the graphs before a runtime opens them: checksums, and what `check_onnx` refuses in any file.
+        """Check the graphs before a runtime opens them, see `GraphFile.verify`.
 
         Raises:
             WeightsError: a file is missing, damaged or not acceptable.
         """
-        for graph, path in self.graphs.items():
-            if not path.is_file():
-                raise WeightsError(f"{path}: missing; restore the model folder")
-            if file_sha256(path) != self.sha256[graph]:
-                raise WeightsError(
-                    f"{path}: damaged (checksum differs from {DESCRIPTION_FILE}); restore the file"
-                )
-            check_onnx(path)
+        for file in self.files.values():
+            file.verify()
 
 
 class _File(BaseModel, strict=True):

@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import importlib.util
 import logging
-import os
 import subprocess
 import sys
 import tarfile
@@ -24,12 +23,13 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from facemend.errors import ModelNotFoundError, OutputError, WeightsError
+from facemend.errors import ModelNotFoundError, WeightsError
 from facemend.files import file_sha256, place
+from facemend.weights.cache import cache_dir, unusable
 from facemend.weights.catalog import PACKAGES, Archive, Member
 from facemend.weights.downloads import check_request, download, require_online, shown_url
 
-__all__ = ["PACKAGES", "Archive", "Member", "Source", "cache_dir", "cached", "fetch"]
+__all__ = ["PACKAGES", "Archive", "Member", "Source", "cached", "fetch"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,29 +43,6 @@ _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, 
 
 Source = Callable[[Archive, Path], Path]
 """Puts an archive into the given empty folder and returns its path."""
-
-
-CACHE_FIX = "set FACEMEND_CACHE to another folder"
-"""How a cache that cannot be written is put right."""
-
-
-def cache_dir() -> Path:
-    """Folder that fetched files are kept in: `FACEMEND_CACHE`, or the platform's cache folder."""
-    chosen = os.environ.get("FACEMEND_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "facemend"
-
-
-def unusable(folder: Path, error: OSError) -> OutputError:
-    """The error for a folder of the cache that cannot be used."""
-    return OutputError(f"{folder}: cannot be used ({error}); {CACHE_FIX}")
 
 
 def cached(name: str) -> dict[str, Path]:

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from facemend.errors import WeightsError
 from facemend.files import file_sha256, place, unwritable
+from facemend.weights.cache import CACHE_FIX, cache_dir, unusable
 from facemend.weights.catalog import Published
 from facemend.weights.downloads import Progress, check_request, download, offline, shown_url
-from facemend.weights.packages import CACHE_FIX, cache_dir, unusable
 from facemend.weights.weight_files import MAX_WEIGHT_BYTES
 
 

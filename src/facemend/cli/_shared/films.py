@@ -49,9 +49,9 @@ def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
     Raises:
         BadParameter: films and other inputs, or options that films do not have.
     """
-    from facemend.video.mux import FORMATS
+    from facemend.video.kinds import VIDEO_SUFFIXES  # light: most runs are about photos
 
-    to_film = given.output is not None and given.output.suffix.lower() in FORMATS
+    to_film = given.output is not None and given.output.suffix.lower() in VIDEO_SUFFIXES
     films = [path for path in inputs if _is_film(path, animations=to_film)]
     if films and len(films) < len(inputs):
         raise typer.BadParameter("films and photos do not go together: use a command for each")

@@ -15,7 +15,7 @@ import typer
 from facemend.cli._shared.console import plural, progress, say, shown, warn
 from facemend.cli._shared.options import PhotoOptions, checked
 from facemend.cli._shared.stopping import STOPPED
-from facemend.cli._shared.weights import load, resolve_model
+from facemend.cli._shared.weights import begin_loading, load, resolve_model
 
 if TYPE_CHECKING:
     from facemend.folder.plan import Batch
@@ -31,8 +31,8 @@ _DOING = {"restored": "restoring", "coloured": "colouring", "filled in": "fillin
 
 
 def run_photos(
-    task: type[PhotoTask],
-    work: Callable[..., PhotoResult],
+    task: str,
+    home: Callable[[], tuple[type[PhotoTask], Callable[..., PhotoResult]]],
     photos: Sequence[Path],
     given: PhotoOptions,
     own: Mapping[str, Any] | None = None,
@@ -43,39 +43,45 @@ def run_photos(
     """Work on all photos, tell of each, sum up; ends the command if one failed.
 
     Args:
-        task: what is done.
-        work: its method for one photo.
+        task: what the model must be for.
+        home: imports what does it, and gives its class and its method for one photo.
         photos: files and folders.
         given: what was asked for; the model may be a weight file, which is imported at its first use.
         own: further fields of `RestoreOptions`, which only this command has.
         resumes: whether a folder goes on where an earlier run ended, and keeps records for that.
         naming: of the outputs, see `plan_batch`.
     """
-    from facemend.folder.plan import REPORT, plan_batch
-    from facemend.folder.records import FolderStore, Records, pixel_options, sole_run
-    from facemend.folder.run import run_batch, share_cores
-    from facemend.imaging import Outputs
-    from facemend.photo.task import task_options
+    from facemend.photo.networks import share_cores, task_options
 
     naming |= given.naming
     into_folder = len(photos) > 1 or photos[0].is_dir()
     if given.indices and into_folder:
         raise typer.BadParameter(f"--faces {given.faces}: numbers go with one photo, as each has its own")
-    options = checked(task_options, task.task, None, given.settings(**own or {}))
-    batch = checked(plan_batch, photos, given.output, **naming)
-    options, model = resolve_model(options, task.task)
-    options, jobs = share_cores(options, model, len(batch.jobs), given.jobs)
-    if model is not None and task.task != "restoration":  # facemend has none of its own for these
+    options = checked(task_options, task, None, given.settings(**own or {}))
+    batch = _planned(photos, given, naming) if into_folder else None
+    options, model = resolve_model(options, task)
+    options, jobs = share_cores(options, model, len(batch.jobs) if batch else 1, given.jobs)
+    loading = begin_loading(options, task, model)
+
+    # Imported and looked at while the networks load: half of the time that one photo takes is the start.
+    from facemend.folder.plan import REPORT
+    from facemend.folder.records import FolderStore, Records, pixel_options, sole_run
+    from facemend.folder.run import run_batch
+    from facemend.imaging import Outputs
+
+    kind, work = home()
+    batch = batch or _planned(photos, given, naming)
+    if model is not None and task != "restoration":  # facemend has none of its own for these
         warn(f"network: {model.name}, from {model.origin}")
     outputs = Outputs(batch.inputs, overwrite=given.overwrite)
     if given.report is not None:
         outputs.claim(given.report)
-    worker = load(task, options, model)
+    worker = load(kind, options, model, loading)
     root = batch.root if resumes and batch.jobs else None
     how: dict[str, Any] = {"crops": given.crops, "compare": given.compare, "jobs": jobs, "options": options}
     if root is not None:
         how["records"] = Records(FolderStore(root), pixel_options(options, model))
-    told: dict[str, Any] = {"batch": batch, "notes": worker.notes, "done": task.done}
+    told: dict[str, Any] = {"batch": batch, "notes": worker.notes, "done": kind.done}
     told["lasting"] = None if root is None else root / REPORT
     told["places"] = batch.places if into_folder else ()
     with nullcontext() if root is None else sole_run(root, *([given.crops] if given.crops else [])):
@@ -84,6 +90,13 @@ def run_photos(
     tell_unlisted(batch)
     if not all_well or batch.unlisted:
         raise typer.Exit(1)
+
+
+def _planned(photos: Sequence[Path], given: PhotoOptions, naming: Mapping[str, Any]) -> Batch:
+    from facemend.folder.plan import plan_batch
+
+    batch: Batch = checked(plan_batch, photos, given.output, **naming)
+    return batch
 
 
 def follow(

@@ -30,8 +30,7 @@ def is_piped(photos: Sequence[Path], output: Path | None) -> bool:
 
 
 def run_piped(
-    task: type[PhotoTask],
-    work: Callable[..., PhotoResult],
+    home: Callable[[], tuple[type[PhotoTask], Callable[..., PhotoResult]]],
     photos: Sequence[Path],
     given: PhotoOptions,
     own: Mapping[str, Any] | None = None,
@@ -40,8 +39,7 @@ def run_piped(
     """Work on one photo; stdout has nothing but the result, and that only once it is whole.
 
     Args:
-        task: what is done.
-        work: its method for one photo.
+        home: imports what does it, and gives its class and its method for one photo.
         photos: a file, or `PIPE`.
         given: what was asked for; without an output, or with `PIPE`, the result goes to stdout.
         own: further fields of `RestoreOptions`, which only this command has.
@@ -49,9 +47,10 @@ def run_piped(
     """
     from facemend.imaging import Outputs, encode_for, format_of, read_content, suffix_of
     from facemend.photo.file import do_file
-    from facemend.photo.task import task_options
+    from facemend.photo.networks import task_options
 
     _check(photos, given)
+    task, work = home()
     extension = given.naming["extension"]
     options = checked(task_options, task.task, None, given.settings(**own or {}))
     options, model = resolve_model(options, task.task)

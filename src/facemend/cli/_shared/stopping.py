@@ -21,13 +21,20 @@ _THREADS = "facemend"
 _Result = TypeVar("_Result")
 
 
-def interruptible(work: Callable[[], _Result]) -> _Result:
-    """What `work` gives, done in a thread; KeyboardInterrupt comes at once, and the thread goes on."""
+def begun(work: Callable[[], _Result]) -> Callable[[], _Result]:
+    """Begin `work` in a thread. What is returned waits for it and gives its result, or raises its error.
+
+    KeyboardInterrupt comes at once, and the thread goes on.
+    """
     pool = ThreadPoolExecutor(1, thread_name_prefix=_THREADS)
-    try:
-        return pool.submit(work).result()
-    finally:
-        pool.shutdown(wait=False)
+    future = pool.submit(work)
+    pool.shutdown(wait=False)
+    return future.result
+
+
+def interruptible(work: Callable[[], _Result]) -> _Result:
+    """What `work` gives, see `begun`."""
+    return begun(work)()
 
 
 def end_threads(status: object) -> None:

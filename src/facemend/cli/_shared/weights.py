@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from facemend.cli._shared.console import shown, warn
-from facemend.cli._shared.stopping import interruptible
+from facemend.cli._shared.stopping import begun
 from facemend.errors import ConfigError
 
 if TYPE_CHECKING:
+    from facemend.photo.networks import Networks
     from facemend.photo.options import RestoreOptions
     from facemend.photo.task import PhotoTask
     from facemend.weights.catalog import Published
@@ -51,11 +53,28 @@ def resolve_model(
     return options, model
 
 
-def load(task: type[_Task], options: RestoreOptions, model: ModelInfo | None) -> _Task:
-    """What does the work; tells what the user should know of how its networks run."""
+def begin_loading(options: RestoreOptions, task: str, model: ModelInfo | None) -> Callable[[], Networks]:
+    """Load networks in a thread, see `begun`; what is returned waits for them."""
     from facemend.photo.networks import Networks
 
-    worker = task(options, networks=interruptible(partial(Networks.load, options, task.task, model)))
+    return begun(partial(Networks.load, options, task, model))
+
+
+def load(
+    task: type[_Task],
+    options: RestoreOptions,
+    model: ModelInfo | None,
+    loading: Callable[[], Networks] | None = None,
+) -> _Task:
+    """What does the work; tells what the user should know of how its networks run.
+
+    Args:
+        task: its class.
+        options: how.
+        model: what they name.
+        loading: what `begin_loading` gave, if that was done before.
+    """
+    worker = task(options, networks=(loading or begin_loading(options, task.task, model))())
     for note in worker.notes:
         warn(f"facemend: {note}")
     return worker

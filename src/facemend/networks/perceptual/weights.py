@@ -21,7 +21,8 @@ from torch import Tensor
 
 from facemend.errors import WeightsError
 from facemend.files import whole_file
-from facemend.weights.packages import CACHE_FIX, cache_dir, fetch
+from facemend.weights.cache import CACHE_FIX, cache_dir
+from facemend.weights.packages import fetch
 
 LPIPSNet = Literal["alex", "vgg"]
 
