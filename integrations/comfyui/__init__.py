@@ -1,7 +1,7 @@
 """facemend in ComfyUI: one node, pictures in, restored pictures and the mask of what was redrawn out.
 
-This folder is copied into `ComfyUI/custom_nodes` as it is. facemend does the work, without torch; torch is only
-what ComfyUI hands pictures around in.
+This folder is copied into `ComfyUI/custom_nodes` as it is. facemend does the work, without torch; torch is
+only what ComfyUI hands pictures around in.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class FacemendRestore(io.ComfyNode):
             faces: all, largest or center.
 
         Returns:
-            The pictures, of the same shape, and (B, H, W) the mask of what was redrawn, whatever the strength.
+            The pictures, of the same shape, and (B, H, W) the mask of what was redrawn, at any strength.
         """
         networks = _networks(model)
         options = RestoreOptions(model=model, w=w, strength=strength, faces=faces, upscale=1)
@@ -87,9 +87,7 @@ def _networks(model: str) -> Networks:
     return Networks.load(RestoreOptions(model=model, upscale=1))
 
 
-def _restored(
-    restorer: Restorer, networks: Networks, picture: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _restored(restorer: Restorer, networks: Networks, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Other nodes overstep 0..1 a little; 16 bits, as 8 would show in a chain of nodes.
     result = restorer.restore(Picture.from_array(np.clip(picture, 0, 1), np.uint16))
     if not result.faces:

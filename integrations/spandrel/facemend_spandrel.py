@@ -1,7 +1,7 @@
-"""facemend's networks as an architecture of spandrel: `install()`, and spandrel loads their .safetensors files.
+"""facemend's networks for spandrel: after `install()` it loads their .safetensors files.
 
-spandrel hands an architecture the tensors alone, without the header of the file. The sizes are those of the preset
-whose shapes the tensors have; `load` reads the header, and so takes networks of any sizes.
+spandrel hands an architecture the tensors alone, without the header of the file. The sizes are those of the
+preset whose shapes the tensors have; `load` reads the header, and so takes networks of any sizes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from spandrel import MAIN_REGISTRY, Architecture, ArchRegistry, ArchSupport, ImageModelDescriptor, SizeRequirements
+from spandrel import (
+    MAIN_REGISTRY,
+    Architecture,
+    ArchRegistry,
+    ArchSupport,
+    ImageModelDescriptor,
+    SizeRequirements,
+)
 from torch import Tensor
 
 from facemend.errors import WeightsError
@@ -24,10 +31,12 @@ _KEYS = ("codebook.vectors", "transformer.positions", "encoder.stem.weight", "de
 
 
 class FacemendArch(Architecture[CodeFormer]):
-    """The architecture; `descriptor.model(image, w)` is the network itself, for [-1, 1] and w a (B,) tensor."""
+    """The architecture; `descriptor.model(image, w)` is the network: pictures in [-1, 1], w a (B,) tensor."""
 
     def __init__(self) -> None:
-        super().__init__(id="facemend", name="facemend", detect=lambda state: all(key in state for key in _KEYS))
+        super().__init__(
+            id="facemend", name="facemend", detect=lambda state: all(key in state for key in _KEYS)
+        )
 
     def load(self, state_dict: Mapping[str, Tensor]) -> ImageModelDescriptor[CodeFormer]:
         """A network from its tensors.
@@ -85,7 +94,9 @@ def sizes(state: Mapping[str, Tensor]) -> CodeFormerConfig:
             own = CodeFormer(config).state_dict()
         if {name: value.shape for name, value in own.items()} == shapes:
             return config
-    raise WeightsError("these tensors fit no preset of facemend; use facemend_spandrel.load(path), which reads sizes")
+    raise WeightsError(
+        "these tensors fit no preset of facemend; use facemend_spandrel.load(path), which reads sizes"
+    )
 
 
 def load(path: str | Path) -> ImageModelDescriptor[CodeFormer]:

@@ -1,7 +1,7 @@
-"""The part of ComfyUI's V3 interface that is documented (docs.comfy.org/custom-nodes/v3_migration), as strict classes.
+"""What is documented of ComfyUI's V3 interface (docs.comfy.org/custom-nodes/v3_migration), as strict classes.
 
-An argument, a type or an attribute that is not documented raises TypeError or AttributeError, as a misspelt one would
-in ComfyUI itself.
+An argument, a type or an attribute that is not documented raises TypeError or AttributeError, as a misspelt
+one would in ComfyUI itself.
 """
 
 import types

@@ -65,7 +65,7 @@ def test_parity_with_the_network(ours, tmp_path, known):
 
 
 def test_other_sizes_need_the_header(ours, tmp_path):
-    module, loader = ours
+    _, loader = ours
     path = tmp_path / "model.safetensors"
     checkpoint(path, dataclasses.replace(preset("tiny"), layers=3))
     with pytest.raises(WeightsError, match=r"fit no preset of facemend; use facemend_spandrel\.load"):

@@ -1,4 +1,4 @@
-"""`facemend export`: a checkpoint as a model folder for the light install, or a model as other programs want it."""
+"""`facemend export`: a checkpoint as a model folder, or a model as other programs want it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from facemend.cli._shared.console import say, warn
 
 app = typer.Typer()
 
-Target = Literal["reactor", "facefusion", "mobile", "hub"]
+Target = Literal["reactor", "facefusion", "mobile", "litert", "coreml", "hub"]
 
 
 @app.command()
@@ -43,8 +43,9 @@ def export(
 ) -> None:
     """Export ONNX graphs with live w, and check them against the network.
 
-    With --for, the folder holds the files of one other program or place, and a README that says where they go:
-    reactor, facefusion, mobile (onnxruntime on Android and iOS), hub (Hugging Face). See docs/integrations.md.
+    With --for, the folder holds the files of one other program or place, and a README that says where they
+    go: reactor, facefusion, mobile (onnxruntime on Android and iOS), litert, coreml, hub (Hugging Face). See
+    docs/integrations.md.
     """
     from facemend.errors import ConfigError, require_extra
 

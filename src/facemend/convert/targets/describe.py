@@ -13,9 +13,7 @@ from facemend.weights.models import DESCRIPTION_FILE, ModelInfo
 README = "README.md"
 
 
-def describe(
-    info: ModelInfo, folder: Path, files: Mapping[str, str], readme: str, **more: Any
-) -> None:
+def describe(info: ModelInfo, folder: Path, files: Mapping[str, str], readme: str, **more: Any) -> None:
     """Write model.json and the README beside files that are there already.
 
     Args:

@@ -1,4 +1,4 @@
-"""For FaceFusion: `codeformer.onnx` in place of its own, with the `.hash` that it checks before it opens a file.
+"""For FaceFusion: `codeformer.onnx` in place of its own, with the `.hash` that it checks.
 
 The hash is the CRC-32 of the file in eight hexadecimal digits (its hash_helper.py).
 """
@@ -16,9 +16,10 @@ FILE, HASH = "codeformer.onnx", "codeformer.hash"
 _README = """\
 # {name} for FaceFusion
 
-Copy `{file}` and `{hash}` into `.assets/models` of FaceFusion, over those that are there (keep a copy), and run it
-with `--face-enhancer-model codeformer --face-enhancer-weight {w:g}`. Both files belong together: where the hash does
-not fit, FaceFusion fetches its own model again. Its list of face enhancers is fixed, hence the name.
+Copy `{file}` and `{hash}` into `.assets/models` of FaceFusion, over those that are there (keep a
+copy), and run it with `--face-enhancer-model codeformer --face-enhancer-weight {w:g}`. Both files belong
+together: where the hash does not fit, FaceFusion fetches its own model again. Its list of face enhancers is
+fixed, hence the name.
 
 Licence of the weights: {licence}. {description}.
 """
@@ -34,7 +35,12 @@ def write(info: ModelInfo, folder: Path) -> None:
     (folder / FILE).write_bytes(content)
     (folder / HASH).write_text(f"{zlib.crc32(content):08x}", encoding="ascii")
     readme = _README.format(
-        name=info.name, file=FILE, hash=HASH, w=info.default_w, licence=info.licence, description=info.description
+        name=info.name,
+        file=FILE,
+        hash=HASH,
+        w=info.default_w,
+        licence=info.licence,
+        description=info.description,
     )
     io = {"image": INPUT, "output": OUTPUT, "w": WEIGHT, "w_dtype": "float64", "w_rank": 1}
     describe(info, folder, {WHOLE: FILE}, readme, image_size=SIDE, io=io)

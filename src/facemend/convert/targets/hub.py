@@ -33,11 +33,11 @@ Blind face restoration by codebook lookup, for facemend:
 ```bash
 pip install facemend
 hf download OWNER/{name} --local-dir {name}
-facemend restore old.jpg -o new.jpg --model {name} -w {w:g}
+facemend restore old.jpg -o new.jpg --model {name}
 ```
 
-`encode.onnx` and `decode.onnx` are what `facemend restore` runs, without torch; `{weights}` holds the same weights
-for torch and for training on, with its sizes in the header (`config.json` has them too).
+`encode.onnx` and `decode.onnx` are what `facemend restore` runs, without torch; `{weights}` holds the
+same weights for torch and for training on, with its sizes in the header (`config.json` has them too).
 
 {card}"""
 
@@ -68,11 +68,13 @@ def card(info: ModelInfo) -> str:
     }
     if front["license"] == "other":
         front["license_name"] = info.licence
-    own = info.card.read_text(encoding="utf-8") if info.card.is_file() else f"# {info.name}\n\n{info.description}.\n"
-    lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items())
-    return _CARD.format(
-        front=lines, preview=PREVIEW, name=info.name, w=info.default_w, weights=WEIGHTS_FILE, card=own
+    own = (
+        info.card.read_text(encoding="utf-8")
+        if info.card.is_file()
+        else f"# {info.name}\n\n{info.description}.\n"
     )
+    lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items())
+    return _CARD.format(front=lines, preview=PREVIEW, name=info.name, weights=WEIGHTS_FILE, card=own)
 
 
 def preview(info: ModelInfo) -> Picture:

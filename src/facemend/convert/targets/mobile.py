@@ -1,7 +1,7 @@
 """For phones: the two graphs without branches and with a batch of one, as ONNX Runtime's providers want them.
 
-NNAPI and Core ML take fixed shapes only, and no `If`. Weights stay as they are stored: the runtime widens float16
-when it loads, before a provider chooses its operators.
+NNAPI and Core ML take fixed shapes only, and no `If`. Weights stay as they are stored: the runtime widens
+float16 when it loads, before a provider chooses its operators.
 """
 
 from __future__ import annotations

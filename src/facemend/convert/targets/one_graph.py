@@ -1,4 +1,4 @@
-"""The pair of graphs as one: a 512 px face in, the restored face out, as programs for CodeFormer's ONNX want it."""
+"""The pair of graphs as one: a 512 px face in, the restored face out, as other programs want it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,14 @@ def one_graph(info: ModelInfo, *, w: float | None = None) -> ModelProto:
         RGB, about [-1, 1], not clipped.
 
     Raises:
-        ConfigError: the model is one graph of somebody else, or its side does not divide 512 px nor 512 px it.
+        ConfigError: the model is one graph of somebody else, or its side and 512 px do not divide evenly.
     """
     encode, decode = plain_pair(info)
     side = info.image_size
     if max(side, SIDE) % min(side, SIDE):
-        raise ConfigError(f"{info.name}: its {side} px do not go evenly into the {SIDE} px that programs give")
+        raise ConfigError(
+            f"{info.name}: its {side} px do not go evenly into the {SIDE} px that programs give"
+        )
     second = compose.add_prefix(decode, _SECOND)
     needed = [value.name for value in second.graph.input if value.name != _SECOND + W]
     model: ModelProto = compose.merge_models(
@@ -86,9 +88,15 @@ def plain_pair(info: ModelInfo) -> tuple[ModelProto, ModelProto]:
 def _resized(name: str, result: str, old: int, new: int) -> tuple[list[NodeProto], Sequence[TensorProto]]:
     """The operator between two sides, with its constants; shrinking is the mean of each new pixel's area."""
     if new > old:
-        scales = numpy_helper.from_array(np.array([1, 1, new / old, new / old], np.float32), f"{result}.scales")
+        scales = numpy_helper.from_array(
+            np.array([1, 1, new / old, new / old], np.float32), f"{result}.scales"
+        )
         cubic = helper.make_node(
-            "Resize", [name, "", scales.name], [result], mode="cubic", coordinate_transformation_mode="half_pixel"
+            "Resize",
+            [name, "", scales.name],
+            [result],
+            mode="cubic",
+            coordinate_transformation_mode="half_pixel",
         )
         return [cubic], [scales]
     times = old // new

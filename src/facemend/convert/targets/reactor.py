@@ -1,7 +1,7 @@
 """For ReActor (a node pack of ComfyUI): one ONNX file for its folder `models/facerestore_models`.
 
-ReActor gives an input called `weight` 1 whatever its dial says, so w is frozen in the file. It takes a name with
-"codeformer" for a .pth file, and one with 1024 or 2048 for a network of that side (its nodes.py).
+ReActor gives an input called `weight` 1 whatever its dial says, so w is frozen in the file. It takes a name
+with "codeformer" for a .pth file, and one with 1024 or 2048 for a network of that side (its nodes.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ FILE = "facemend.onnx"
 _README = """\
 # {name} for ReActor
 
-Copy `{file}` into `ComfyUI/models/facerestore_models` and choose it as `face_restore_model`. It may be renamed,
-but a name with "codeformer", "1024" or "2048" in it would be taken for another kind of file.
+Copy `{file}` into `ComfyUI/models/facerestore_models` and choose it as `face_restore_model`. It may be
+renamed, but a name with "codeformer", "1024" or "2048" in it would be taken for another kind of file.
 
 ReActor has no working dial for ONNX files: the fidelity weight is {w:g}, as exported. For another one:
 `facemend export MODEL --for reactor -w 0.8 -o FOLDER`.

@@ -1,4 +1,4 @@
-"""`facemend export --for`: a model, or a checkpoint that is exported first, as another program wants it."""
+"""A model, or a checkpoint that is exported first, as another program wants it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from facemend.convert.export import ExportOptions, export_model
 from facemend.convert.model_folder import new_folder
-from facemend.convert.targets import facefusion, hub, mobile, reactor
+from facemend.convert.targets import coreml, facefusion, hub, litert, mobile, reactor
 from facemend.errors import ConfigError
 from facemend.weights.models import WEIGHTS_FILE, ModelInfo, find_model, read_model
 
@@ -19,6 +19,8 @@ TARGETS: dict[str, Callable[[ModelInfo, Path], None]] = {
     "reactor": reactor.write,
     "facefusion": facefusion.write,
     "mobile": mobile.write,
+    "litert": litert.write,
+    "coreml": coreml.write,
     "hub": hub.write,
 }
 """Name of a program or place -> what fills an empty folder for it."""
