@@ -82,7 +82,7 @@ def preview(info: ModelInfo) -> Picture:
     portrait = read_picture(assets_folder() / "demo/portrait.jpg").pixels
     (face,) = FaceDetector().detect(portrait, max_faces=1)
     crop = align(portrait, face, info.image_size, template=info.template).crop
-    damaged = to_float(degrade(from_float(crop), "medium", 0)[0])
+    damaged = to_float(degrade(np.rint(crop * 255).astype(np.uint8), "medium", 0)[0])
     restorer = FaceRestorer.open(info)
     encoded = restorer.encode(damaged[None])
     row = [damaged, *(restorer.decode(encoded, w)[0] for w in _WS)]

@@ -37,7 +37,7 @@ def write(info: ModelInfo, folder: Path) -> None:
 
     Raises:
         MissingExtraError: litert-torch is not installed.
-        WeightsError: the model was not exported by facemend from a checkpoint, or the file does another thing.
+        WeightsError: the model was not exported by facemend from a checkpoint, or the file differs.
     """
     require_extra("export --for litert", "litert")
     import litert_torch
@@ -49,7 +49,7 @@ def write(info: ModelInfo, folder: Path) -> None:
     run = Interpreter(model_path=str(folder / FILE)).get_signature_runner()
     (found,) = run(**inputs).values()
     restorer = FaceRestorer.open(info)
-    faces = inputs["image"].transpose(0, 2, 3, 1) / 2 + 0.5
+    faces = (inputs["image"].transpose(0, 2, 3, 1) / 2 + 0.5).astype(np.float32)
     wanted = restorer.decode(restorer.encode(faces), inputs["w"]).transpose(0, 3, 1, 2) * 2 - 1
     difference = np.abs(np.clip(found, -1, 1) - wanted)
     parity = {"largest": float(difference.max()), "mean": float(difference.mean())}
