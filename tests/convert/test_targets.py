@@ -65,15 +65,15 @@ def as_they_do(path, crop, weight):
 
 def as_we_do(crop, w):
     restorer = FaceRestorer.open(find_model(MODEL))
-    face = cv2.resize(crop[..., ::-1], (256, 256), interpolation=cv2.INTER_AREA)[None] / np.float32(255)
+    face = cv2.resize(crop[..., ::-1] / np.float32(255), (256, 256), interpolation=cv2.INTER_AREA)[None]
     found = restorer.decode(restorer.encode(face), w)[0]
     large = cv2.resize(found, (512, 512), interpolation=cv2.INTER_CUBIC)
     return (np.clip(large, 0, 1) * 255).round().astype(np.uint8)[..., ::-1]
 
 
 def close(one, other):
-    """Equal but for rounding of the face to 8 bits before the network, and a code that it flips."""
-    return np.abs(one.astype(int) - other).mean() < 0.6
+    """Equal but for rounding, which may flip a code in one place."""
+    return np.abs(one.astype(int) - other).mean() < 0.1
 
 
 @pytest.mark.parametrize("w", [0.0, 1.0])
