@@ -28,10 +28,9 @@ _CARD = """\
 ---
 ![A damaged face, and restored with w = 0, 0.5 and 1]({preview})
 
-Blind face restoration by codebook lookup, for facemend:
+Blind face restoration by codebook lookup, with facemend:
 
 ```bash
-pip install facemend
 hf download OWNER/{name} --local-dir {name}
 facemend restore old.jpg -o new.jpg --model {name}
 ```

@@ -35,26 +35,19 @@ def one_graph(info: ModelInfo, *, w: float | None = None) -> ModelProto:
     Raises:
         ConfigError: the model is one graph of somebody else, or its side and 512 px do not divide evenly.
     """
-    encode, decode = plain_pair(info)
+    model = _merged(*plain_pair(info))
     side = info.image_size
     if max(side, SIDE) % min(side, SIDE):
         raise ConfigError(
             f"{info.name}: its {side} px do not go evenly into the {SIDE} px that programs give"
         )
-    second = compose.add_prefix(decode, _SECOND)
-    needed = [value.name for value in second.graph.input if value.name != _SECOND + W]
-    model: ModelProto = compose.merge_models(
-        encode,
-        second,
-        io_map=[(name.removeprefix(_SECOND), name) for name in needed],
-        outputs=[_SECOND + RESTORED],
-    )
     graph = model.graph
-    before, scale_in = _resized(INPUT, IMAGE, SIDE, side)
-    after, scale_out = _resized(_SECOND + RESTORED, OUTPUT, side, SIDE)
+    before, scales_before = _resized(INPUT, IMAGE, SIDE, side)
+    after, scales_after = _resized(_SECOND + RESTORED, OUTPUT, side, SIDE)
     nodes = [*before, *graph.node, *after]
-    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, 3, SIDE, SIDE])]
-    graph.initializer.extend([*scale_in, *scale_out])
+    face = [1, 3, SIDE, SIDE]
+    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, face)]
+    graph.initializer.extend([*scales_before, *scales_after])
     if w is None:
         inputs.append(helper.make_tensor_value_info(WEIGHT, TensorProto.DOUBLE, [1]))
         nodes.insert(0, helper.make_node("Cast", [WEIGHT], [_SECOND + W], to=TensorProto.FLOAT))
@@ -64,10 +57,11 @@ def one_graph(info: ModelInfo, *, w: float | None = None) -> ModelProto:
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]
     graph.node.extend(copies)
     graph.input.extend(inputs)
-    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, 3, SIDE, SIDE]))
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, face))
     graph.name = info.name
     model.producer_name = "facemend"
-    helper.set_model_props(model, {"name": info.name, "licence": info.licence, "author": info.description})
+    said = {"name": info.name, "licence": info.licence, "description": info.description}
+    helper.set_model_props(model, said)
     onnx.checker.check_model(model)
     return model
 
@@ -83,6 +77,15 @@ def plain_pair(info: ModelInfo) -> tuple[ModelProto, ModelProto]:
     encode, decode = (onnx.load(info.graphs[name]) for name in ("encode", "decode"))
     take_apart(decode.graph)
     return encode, decode
+
+
+def _merged(encode: ModelProto, decode: ModelProto) -> ModelProto:
+    """The second graph behind the first; what is left open is the picture and w."""
+    second = compose.add_prefix(decode, _SECOND)
+    needed = [value.name for value in second.graph.input if value.name != _SECOND + W]
+    io_map = [(name.removeprefix(_SECOND), name) for name in needed]
+    merged: ModelProto = compose.merge_models(encode, second, io_map=io_map, outputs=[_SECOND + RESTORED])
+    return merged
 
 
 def _resized(name: str, result: str, old: int, new: int) -> tuple[list[NodeProto], Sequence[TensorProto]]:
