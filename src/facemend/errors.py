@@ -44,6 +44,12 @@ EXTRAS = {
         "facemend export, weights in .pth and .safetensors files, --backend torch",
         ("torch", "safetensors", "onnx", "onnxscript"),
     ),
+    "litert": Extra(
+        "facemend export --for litert", ("torch", "safetensors", "onnx", "onnxscript", "litert_torch")
+    ),
+    "coreml": Extra(
+        "facemend export --for coreml", ("torch", "safetensors", "onnx", "onnxscript", "coremltools")
+    ),
     "quantize": Extra("facemend quantize", ("onnx",)),
     "video": Extra("films", ("av",)),
     "watch": Extra("facemend watch", ("watchfiles",)),

@@ -168,7 +168,8 @@ def take_apart(graph: GraphProto) -> None:
     nodes: list[NodeProto] = []
     for node in graph.node:
         if node.op_type != "If":
-            nodes.append(node)
+            if not node.output[0].startswith(SOME):  # the test has nothing left to decide
+                nodes.append(node)
             continue
         branch = next(item.g for item in node.attribute if item.name == "then_branch")
         inner = (item.type for step in branch.node for item in step.attribute)
@@ -177,5 +178,7 @@ def take_apart(graph: GraphProto) -> None:
         nodes.extend(branch.node)
         graph.initializer.extend(branch.initializer)
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
+    weights = [tensor for tensor in graph.initializer if not tensor.name.startswith(SOME)]
+    del graph.node[:], graph.initializer[:]
     graph.node.extend(copies)
+    graph.initializer.extend(weights)
