@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemend.predictors.detector import FaceDetector
-from facemend.predictors.mtcnn import Found, Mtcnn, halved, nms, squared
+from facemend.predictors.mtcnn import Found, Mtcnn, nms, squared
 from facemend.runtime.runner import FakeRunner
 from facemend.types import Face
 
@@ -126,7 +126,7 @@ def test_nms_against_brute_force(seed: int, limit: float) -> None:
     assert nms(boxes, scores, limit).tolist() == kept
 
 
-def test_only_faces_whose_roll_moves_are_looked_at_again() -> None:
+def test_level_faces_are_not_looked_at_again() -> None:
     """One is level; the other turns by 40 degrees with every pass, so that it never was a face."""
     level = np.array([(15, 18), (33, 18), (24, 28), (17, 36), (31, 36)], float) / 48
     turn = cv2.getRotationMatrix2D((0.5, 0.5), -40, 1)
@@ -147,15 +147,6 @@ def test_only_faces_whose_roll_moves_are_looked_at_again() -> None:
     assert rows == [2, 1, 1, 1, 1]
     assert seen.scores == pytest.approx([0.9, 0])
     np.testing.assert_allclose(seen.landmarks[0], level * 48 - 0.5, atol=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(480, 640), (481, 655)])
-def test_a_halved_picture_shrinks_to_the_same(astronaut: np.ndarray, shape: tuple[int, int]) -> None:
-    image, size = cv2.resize(astronaut, shape[1::-1]), (71, 53)
-    half = halved(image, size)
-    assert half.shape[:2] == (-(-shape[0] // 4), -(-shape[1] // 4))
-    direct, by_half = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (image, half))
-    assert np.abs(direct - by_half).mean() < 2 / 255
 
 
 def test_nms_over_the_smaller_box_removes_boxes_inside() -> None:

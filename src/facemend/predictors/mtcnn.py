@@ -102,18 +102,6 @@ def normalised(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return (image * np.float32(255 / 128) - np.float32(127.5 / 128)).astype(np.float32, copy=False)
 
 
-def halved(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """A picture averaged two by two as often as it stays at least twice `size`, (width, height).
-
-    Averages of averages are averages: what is shrunk from it is nearly what would be shrunk from the picture.
-    From less than twice the size, pixels that are cut by the new ones would blur it, and faint faces be lost.
-    """
-    while image.shape[1] >= 4 * size[0] and image.shape[0] >= 4 * size[1]:
-        half = (-(-image.shape[1] // 2), -(-image.shape[0] // 2))
-        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.float32)
-    return image
-
-
 def cut(image: NDArray[np.float32], box: Floats, size: int) -> NDArray[np.float32]:
     """A whole-pixel box cut out and resized to (size, size, 3); the picture's border goes on beyond it."""
     height, width = image.shape[:2]
@@ -185,11 +173,10 @@ class Mtcnn:
     def _propose(self, pixels: NDArray[np.float32], min_face: float, threshold: float) -> Boxes:
         height, width = pixels.shape[:2]
         scale = CELL / max(min_face, CELL)
-        boxes, scores, source = np.empty((0, 4)), np.empty(0), pixels
+        boxes, scores = np.empty((0, 4)), np.empty(0)
         while min(height, width) * scale >= CELL:
             size = (max(round(width * scale), CELL), max(round(height * scale), CELL))
-            source = halved(source, size)
-            small = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
+            small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
             found = self._propose_at(small, (width, height), threshold)
             boxes, scores = np.vstack([boxes, found[0]]), np.append(scores, found[1])
             scale *= PYRAMID_FACTOR
@@ -245,15 +232,17 @@ class Mtcnn:
         if not len(found):
             return found
         scores, points = found.scores.copy(), found.landmarks.copy()
-        turning = np.arange(len(found))  # another pass would see the others much as the last one did
+        turning = np.arange(len(found))
         for _ in range(MAX_PASSES):
             before = _rolls(points[turning])
             scores[turning], points[turning] = self._level_pass(image, found.boxes[turning], points[turning])
-            step = np.abs((_rolls(points[turning]) - before + 180) % 360 - 180)
-            turning = turning[step >= SETTLED]
-            if not len(turning):
+            after = _rolls(points[turning])
+            level = np.maximum(np.abs(before), np.abs(after)) < LEVEL_FROM  # another pass would see the same
+            settled = np.abs((after - before + 180) % 360 - 180)[~level] < SETTLED
+            turning = turning[~level]
+            if settled.all():
                 break
-        scores[turning] = 0
+        scores[turning[~settled]] = 0
         return Found(found.boxes, scores, points)
 
     def _level_pass(self, image: AnyPixels, boxes: Boxes, landmarks: Floats) -> tuple[Floats, Floats]:
