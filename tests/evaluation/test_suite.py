@@ -154,7 +154,7 @@ def test_results_have_the_form_that_was_agreed(run, settings):
     assert all(note.endswith(".") for note in protocol["notes"])
     assert results["facemend"] == facemend.__version__
     assert {"python", "torch", "numpy", "onnxruntime", "device"} <= set(results["versions"])
-    assert {"alexnet.ckpt", "face_landmark.tflite"} & set(results["weights"])
+    assert {"alexnet.ckpt", "face_landmark.onnx"} & set(results["weights"])
     assert all(len(sha) == 64 for sha in results["weights"].values())
     assert list(results["metrics"]) == METRIC_NAMES
     fields = {"label", "higher_is_better", "unit", "network", "range", "colour", "crop", "explain"}

@@ -10,6 +10,7 @@ from facemend.faces.align import align
 from facemend.faces.detail import keep_detail
 from facemend.faces.mask import ellipse_mask
 from facemend.faces.paste import blend_face, blend_into_pixels, match_colour, paint_into_pixels, paste
+from facemend.faces.patch import crop_onto, mask_onto, patch_under
 from facemend.faces.template import template_points
 from facemend.faces.warp import transform
 from facemend.imaging import luma, to_float
@@ -179,6 +180,56 @@ def test_noise_is_not_taken_for_detail(damage: str) -> None:
     kept, finest = keep_detail(photo, clean, mask)
     assert finest.max() < 0.05
     assert np.abs(kept - clean).mean() < 0.2 * np.abs(photo - clean).mean()
+
+
+def plainly_kept(photo: np.ndarray, restored: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The formula of faces/detail.py as it stands, on all pixels."""
+    blur = lambda x, s: cv2.GaussianBlur(x, (0, 0), s, borderType=cv2.BORDER_REFLECT)  # noqa: E731
+    smoothstep = lambda x, a, b: (t := np.clip((x - a) / (b - a), 0, 1)) * t * (3 - 2 * t)  # noqa: E731
+    inside, result, trust = mask > 0.5, restored.astype(np.float64), 1.0
+    for k, clean, dirty in ((2, 0.2, 0.4), (1, 0.12, 0.3), (0, 0.1, 0.25)):
+        band = lambda x: (blur(x, 2.0 ** (k - 1)) if k else x) - blur(x, 2.0**k)  # noqa: B023, E731
+        energy, own = band(luma(photo)) ** 2, band(luma(restored)) ** 2
+        smooth, total = blur(own, 2 * 2.0**k), energy[inside].mean()
+        quiet = energy[inside & (smooth <= np.quantile(smooth[inside], 0.4))].mean() / total
+        noise2 = total * max(0, quiet - clean)
+        sharp = smoothstep(np.sqrt((total - noise2) / own[inside].mean()), 0.6, 1)
+        trust = min(trust, sharp * (1 - smoothstep(quiet, clean, dirty)))
+        local = blur(energy, 4 * 2.0**k)
+        keep = trust * np.clip((local - noise2) / np.maximum(local, 1e-10), 0, 1)
+        result += keep[..., None] * (band(photo) - band(restored))
+    return result
+
+
+@pytest.mark.parametrize(("soft", "noise"), [(0.7, 0.0), (1.0, 0.02), (2.5, 0.0)])
+@pytest.mark.parametrize("side", [256, 333])
+def test_detail_is_kept_as_the_formula_says(soft: float, noise: float, side: int) -> None:
+    """Trust is made on half the grid, a wide blur on a coarser one: that may cost less than a step of 255."""
+    photo = portrait(side) + np.random.default_rng(0).normal(0, noise, (side, side, 3)).astype(np.float32)
+    photo = cv2.GaussianBlur(photo, (0, 0), 0.6)
+    restored = cv2.GaussianBlur(portrait(side) * np.float32([1.02, 1, 0.98]), (0, 0), soft)
+    mask = ellipse_mask(side)
+    expected, (kept, _) = plainly_kept(photo, restored, mask), keep_detail(photo, restored, mask)
+    assert np.abs(expected - restored)[mask > 0].max() > 5 / 255  # there is something to keep
+    assert np.abs(kept - expected)[mask > 0].max() < 1 / 255
+
+
+def test_a_large_face_keeps_what_is_finer_than_its_crop() -> None:
+    """As by two warps: the new crop, and what the photo holds beyond the crop that was cut out of it."""
+    photo = portrait(400)
+    aligned = align(photo, face_in(400), SIZE)
+    crop, matrix, mask = aligned.crop, aligned.matrix, ellipse_mask(SIZE)
+    soft = cv2.GaussianBlur(crop, (0, 0), 0.7)
+    kept, finest = keep_detail(crop, match_colour(crop, soft, mask), mask)
+    assert finest.max() > 0.5
+    where, onto = patch_under(matrix, mask, photo)
+    old = photo[where]
+    new = crop_onto(kept, onto, old.shape)
+    new += mask_onto(finest, onto, old.shape)[..., None] * (old - crop_onto(crop, onto, old.shape))
+    expected = photo.copy()
+    expected[where] += mask_onto(mask, onto, old.shape)[..., None] * (np.clip(new, 0, 1) - old)
+    blend_face(photo, crop, soft, matrix, mask)
+    assert np.abs(photo - expected).max() < 1 / 255
 
 
 def test_tiny_faces_are_possible() -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemend.predictors.detector import FaceDetector
-from facemend.predictors.mtcnn import nms, squared
+from facemend.predictors.mtcnn import Found, Mtcnn, nms, squared
+from facemend.runtime.runner import FakeRunner
 from facemend.types import Face
 
 # Read off the picture by eye: eyes, nose tip, mouth corners.
@@ -123,6 +124,29 @@ def test_nms_against_brute_force(seed: int, limit: float) -> None:
         if all(overlap(boxes[i], boxes[j]) <= limit for j in kept):
             kept.append(int(i))
     assert nms(boxes, scores, limit).tolist() == kept
+
+
+def test_level_faces_are_not_looked_at_again() -> None:
+    """One is level; the other turns by 40 degrees with every pass, so that it never was a face."""
+    level = np.array([(15, 18), (33, 18), (24, 28), (17, 36), (31, 36)], float) / 48
+    turn = cv2.getRotationMatrix2D((0.5, 0.5), -40, 1)
+    rows: list[int] = []
+
+    def onet(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows.append(len(inputs["image"]))
+        faces = [level, level @ turn[:, :2].T + turn[:, 2]][-rows[-1] :]
+        return {
+            "probability": np.full(rows[-1], 0.9, np.float32),
+            "landmarks": np.stack([face.T.ravel() for face in faces]).astype(np.float32),
+        }
+
+    net = Mtcnn(None, None, FakeRunner(onet, ["image"], ["probability", "landmarks"]))
+    boxes = np.array([(0, 0, 48, 48), (50, 0, 98, 48)], float)
+    points = level * 48 + np.zeros((2, 1, 1))
+    seen = net.landmark(np.zeros((48, 98, 3), np.float32), Found(boxes, np.ones(2), points))
+    assert rows == [2, 1, 1, 1, 1]
+    assert seen.scores == pytest.approx([0.9, 0])
+    np.testing.assert_allclose(seen.landmarks[0], level * 48 - 0.5, atol=1e-4)
 
 
 def test_nms_over_the_smaller_box_removes_boxes_inside() -> None:

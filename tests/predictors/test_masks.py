@@ -94,10 +94,10 @@ def test_masker_falls_back_to_the_hull(astronaut: np.ndarray, face: Face) -> Non
     assert alone[20, 64] < 0.1  # no hair
 
 
-def test_a_file_that_is_no_tflite_graph(tmp_path: Path) -> None:
-    path = tmp_path / "bad.tflite"
+def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
+    path = tmp_path / "bad.onnx"
     path.write_bytes(b"no graph at all" * 10)
-    with pytest.raises(BackendError, match=r"bad\.tflite"):
+    with pytest.raises(BackendError, match=r"bad\.onnx"):
         FaceMesh(path)
 
 

@@ -26,7 +26,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemend.imaging import gaussian_blur, luma
+from facemend.faces.patch import box_of
+from facemend.imaging import gaussian_blur, luma, resize
 from facemend.types import FloatImage
 
 BANDS = 3
@@ -37,11 +38,12 @@ QUIET_SHARE = 0.4
 _LOCAL = 4.0  # sigma of the local energy, in sigmas of the band
 _EMPTY = 1e-10  # energy of nothing
 _MIN_PIXELS = 64
+_MARGIN = 8  # pixels beside the mask: bands have to know what lies behind its edge
 
 
 def _bands(image: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """BANDS octave bands, coarse to fine."""
-    coarse = gaussian_blur(image, 2.0 ** (BANDS - 1))
+    """BANDS octave bands, coarse to fine; each is made when it is asked for."""
+    coarse = gaussian_blur(image, 2.0 ** (BANDS - 1), fine=2.0)
     for k in reversed(range(BANDS)):
         fine = gaussian_blur(image, 2.0 ** (k - 1)) if k else image
         yield fine - coarse
@@ -57,37 +59,35 @@ def _mean(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
     return float(cv2.mean(plane, where.view(np.uint8))[0])
 
 
-def band_gains(
-    photo: FloatImage, restored: FloatImage, mask: NDArray[np.float32]
-) -> list[NDArray[np.float32]]:
-    """How much of the photo's band to keep: BANDS maps (H, W) float32 in [0, 1], fine to coarse.
+def _halved(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = plane.shape
+    return resize(plane, (-(-width // 2), -(-height // 2)))
+
+
+def _gain(
+    k: int, energy: NDArray[np.float32], own: NDArray[np.float32], inside: NDArray[np.bool_], trust: float
+) -> tuple[NDArray[np.float32], float]:
+    """How much of the photo's band k to keep, in [0, 1], and the trust in it; all on the halved grid.
 
     Args:
-        photo: (H, W, 3) float32 RGB [0, 1].
-        restored: (H, W, 3) float32 RGB [0, 1].
-        mask: (H, W) in [0, 1]; the comparison is made where it is above one half.
+        k: 0 is the finest band.
+        energy: (H, W), the photo's band^2.
+        own: the same of the restored face.
+        inside: where the two are compared.
+        trust: in the coarser band.
     """
-    gains, trust = [np.zeros(mask.shape, np.float32)] * BANDS, 1.0
-    inside = mask > 0.5
-    if np.count_nonzero(inside) < _MIN_PIXELS:
-        return gains
-    bands = zip(reversed(range(BANDS)), _bands(luma(photo)), _bands(luma(restored)), strict=True)
-    for k, band, other in bands:
-        energy, own = band * band, other * other
-        total = _mean(energy, inside)
-        smooth, step = gaussian_blur(own, 2 * 2.0**k), 2**k  # so smooth that one in so many says it
-        limit = float(np.quantile(smooth[::step, ::step][inside[::step, ::step]], QUIET_SHARE))
-        quiet = _mean(energy, inside & (smooth <= limit)) / max(total, _EMPTY)
-        noise2 = total * max(0.0, quiet - CLEAN[k])
-        ratio = math.sqrt(max(0.0, total - noise2) / max(_mean(own, inside), _EMPTY))
-        calm = 1 - _smoothstep(quiet, CLEAN[k], DIRTY[k])
-        trust = min(trust, _smoothstep(ratio, SHARP_FROM, SHARP_FULL) * calm)
-        if trust == 0:
-            break  # and the finer ones rest on this
-        local = gaussian_blur(energy, _LOCAL * 2.0**k)
-        wiener = np.clip((local - noise2) / np.maximum(local, _EMPTY), 0, 1)
-        gains[k] = np.asarray(trust * wiener, np.float32)
-    return gains
+    total = _mean(energy, inside)
+    smooth, step = gaussian_blur(own, 2.0**k), -(-(2**k) // 2)  # so smooth that one in so many says it
+    limit = float(np.quantile(smooth[::step, ::step][inside[::step, ::step]], QUIET_SHARE))
+    quiet = _mean(energy, inside & (smooth <= limit)) / max(total, _EMPTY)
+    noise2 = total * max(0.0, quiet - CLEAN[k])
+    ratio = math.sqrt(max(0.0, total - noise2) / max(_mean(own, inside), _EMPTY))
+    calm = 1 - _smoothstep(quiet, CLEAN[k], DIRTY[k])
+    trust = min(trust, _smoothstep(ratio, SHARP_FROM, SHARP_FULL) * calm)
+    if trust == 0:
+        return np.zeros_like(energy), trust
+    local = gaussian_blur(energy, _LOCAL / 2 * 2.0**k)
+    return np.asarray(trust * np.clip(1 - noise2 / np.maximum(local, _EMPTY), 0, 1), np.float32), trust
 
 
 def keep_detail(
@@ -95,21 +95,36 @@ def keep_detail(
 ) -> tuple[FloatImage, NDArray[np.float32]]:
     """The restored face with the photo's real detail put back. See the module's text for the formula.
 
+    Only the box of the mask is looked at. What says how far to trust a place is broad and made on a grid of
+    half the pixels.
+
     Args:
         photo: (H, W, 3) float32 RGB [0, 1].
         restored: (H, W, 3) float32 RGB [0, 1], lying on the photo.
-        mask: (H, W) in [0, 1], where the face is.
+        mask: (H, W) in [0, 1], where the face is; the two are compared where it is above one half.
 
     Returns:
         The picture, (H, W, 3), which may leave [0, 1] a little; and the gain of the finest band, (H, W): how
         far the photo can be trusted in detail finer than these pixels.
     """
-    gains = band_gains(photo, restored, mask)
-    if not any(gain.any() for gain in gains):
-        return restored, gains[0]
-    result = restored.copy()
-    for gain, band in zip(reversed(gains), _bands(photo - restored), strict=True):
-        if gain.any():
-            band *= cv2.merge([gain] * 3)  # several times as fast as a plane for all channels
-            result += band
-    return result, gains[0]
+    finest = np.zeros(mask.shape, np.float32)
+    box = box_of(mask, _MARGIN)
+    photo, face = photo[box], restored[box]
+    inside = _halved(mask[box]) > 0.5
+    if np.count_nonzero(inside) < _MIN_PIXELS / 4:
+        return restored, finest
+    result, trust = restored, 1.0
+    # The bands of the difference serve colours and luma; the restored face's own have to be known too.
+    bands = zip(reversed(range(BANDS)), _bands(photo - face), _bands(luma(face)), strict=True)
+    for k, band, own in bands:
+        theirs = luma(band) + own
+        gain, trust = _gain(k, _halved(theirs * theirs), _halved(own * own), inside, trust)
+        if trust == 0:
+            break  # and the finer ones rest on this
+        gain = resize(gain, (band.shape[1], band.shape[0]))
+        band *= cv2.merge([gain] * 3)  # several times as fast as a plane for all channels
+        result = restored.copy() if result is restored else result
+        result[box] += band
+        if k == 0:
+            finest[box] = gain
+    return result, finest

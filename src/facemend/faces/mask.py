@@ -114,10 +114,10 @@ def head_zone(points: NDArray[np.floating], size: int) -> Mask:
     low, high = points.min(0), points.max(0)
     width, height = np.maximum(high - low, 1.0)
     top, bottom = low[1] - HAIR_ABOVE * height, high[1] + 0.05 * height
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    radius = np.hypot(
-        (x - (low[0] + high[0]) / 2) / (HAIR_BESIDE * width), (2 * y - top - bottom) / (bottom - top)
-    )
+    pixels = np.arange(size, dtype=np.float32)
+    across = (pixels - (low[0] + high[0]) / 2) / (HAIR_BESIDE * width)
+    down = (2 * pixels - top - bottom) / (bottom - top)
+    radius = np.sqrt(np.add.outer(down**2, across**2).astype(np.float32))
     return np.asarray(np.clip((1.05 - radius) / 0.2, 0, 1), np.float32)
 
 

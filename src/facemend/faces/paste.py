@@ -43,9 +43,10 @@ def meet_colour(photo: FloatImage, restored: FloatImage, where: NDArray[np.float
     if float(where.sum()) < 1.0:
         return restored
     side = len(where)
-    offset = photo - restored
+    # What is wanted is broad: coarse grids hold it, a finer one as long as single places may be left out.
+    grid = min(side, 2 * _COLOUR_GRID)
+    offset = resize(photo, (grid, grid)) - resize(restored, (grid, grid))
     np.clip(offset, -_MAX_OFFSET, _MAX_OFFSET, out=offset)
-    # All that follows is broad: a coarse grid holds it.
     grid = min(side, _COLOUR_GRID)
     offset = resize(offset, (grid, grid))
     ring = resize(where, (grid, grid))[..., None]
@@ -120,7 +121,6 @@ def blend_face(
 class _NewFace(NamedTuple):
     """All of a restored face that does not depend on the part of the photo that is worked on."""
 
-    aligned: FloatImage
     new: FloatImage
     mask: NDArray[np.float32]
     finest: NDArray[np.float32] | None  # trust in the photo's finest band; None: the crop is the finer grid
@@ -131,9 +131,13 @@ def _new_face(
 ) -> _NewFace:
     matched = match_colour(aligned, restored, mask)
     if scale_of(matrix) >= 1:
-        return _NewFace(aligned, matched, mask, None)
+        return _NewFace(matched, mask, None)
     kept, finest = keep_detail(aligned, matched, mask)
-    return _NewFace(aligned, kept, mask, finest)
+    if (
+        finest.any()
+    ):  # the photo takes the place of its own crop: subtracted here, it costs no warp of its own
+        kept -= cv2.merge([finest] * 3) * aligned
+    return _NewFace(kept, mask, finest)
 
 
 def _blend_new(canvas: FloatImage, face: _NewFace, matrix: Matrix23, strength: float) -> Box | None:
@@ -143,12 +147,12 @@ def _blend_new(canvas: FloatImage, face: _NewFace, matrix: Matrix23, strength: f
     where, onto = found
     patch = canvas[where]
     mask_there = mask_onto(face.mask, onto, patch.shape)
-    new = crop_onto(face.new, onto, patch.shape)
     if face.finest is None:
-        new, _ = keep_detail(patch, new, mask_there)
-    elif face.finest.any():
-        beyond = patch - crop_onto(face.aligned, onto, patch.shape)
-        new = new + mask_onto(face.finest, onto, patch.shape)[..., None] * beyond
+        new, _ = keep_detail(patch, crop_onto(face.new, onto, patch.shape), mask_there)
+    else:
+        new = crop_onto(face.new, onto, patch.shape)
+        if face.finest.any():
+            new += cv2.merge([mask_onto(face.finest, onto, patch.shape)] * 3) * patch
     # Colours and detail were matched in the whole mask: only the change itself is scaled.
     return _blend(canvas, where, new, mask_there * np.float32(strength))
 

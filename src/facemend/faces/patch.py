@@ -26,6 +26,12 @@ def bands_of(where: Patch) -> Iterator[Patch]:
         yield slice(rows.start + band.start, rows.start + band.stop), columns
 
 
+def box_of(mask: NDArray[np.float32], margin: int) -> Patch:
+    """The part of a mask (H, W) that is not 0, with a margin of that many pixels where there is room."""
+    x, y, width, height = cv2.boundingRect((mask > 0).view(np.uint8))
+    return slice(max(0, y - margin), y + height + margin), slice(max(0, x - margin), x + width + margin)
+
+
 def patch_under(
     matrix: Matrix23, mask: NDArray[np.float32], canvas: NDArray[Any]
 ) -> tuple[Patch, Matrix23] | None:

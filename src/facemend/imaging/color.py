@@ -41,8 +41,8 @@ def to_float(pixels: AnyPixels) -> NDArray[np.float32]:
 def from_float(image: NDArray[np.float32], dtype: type[np.uint8] | type[np.uint16] = np.uint8) -> Pixels:
     """Float pixels in [0, 1] as integers, clipped and rounded to nearest, same shape. NaN becomes 0."""
     top = np.float32(np.iinfo(dtype).max)
-    scaled = np.asarray(np.clip(image, 0, 1))
-    np.nan_to_num(scaled, copy=False, nan=0.0)
+    scaled = np.asarray(np.fmax(image, np.float32(0)))  # which takes the number where the other is none
+    np.minimum(scaled, np.float32(1), out=scaled)
     scaled *= top  # in place: of a large photo each copy counts
     result: Pixels = np.rint(scaled, out=scaled).astype(dtype)
     return result

@@ -17,7 +17,7 @@ _MOST = 256  # pixels a side that soft masks are made at, and as many as the net
 
 
 class FaceMasker:
-    """Makes masks for aligned crops. May be used from several threads; they take turns.
+    """Makes masks for aligned crops. May be used from several threads at once.
 
     Args:
         mesh: default: the shipped net.
@@ -25,7 +25,7 @@ class FaceMasker:
 
     Raises:
         WeightsError: a shipped file is missing.
-        BackendError: OpenCV cannot read a file.
+        BackendError: onnxruntime cannot load a file.
     """
 
     def __init__(self, mesh: FaceMesh | None = None, person: PersonMask | None = None) -> None:

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.faces.warp import invert, transform, warp
-from facemend.predictors.tflite import TfliteNet
+from facemend.runtime.onnx import OnnxRunner
 from facemend.types import Face, FloatImage, Matrix23
 from facemend.weights.catalog import asset_path
 
 MESH_SIZE = 192
 MESH_POINTS = 468
 CROP_FACTOR = 1.5
-_OUTPUT = "conv2d_21"
 _LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 _RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH = 1, 61, 291
@@ -29,18 +28,18 @@ def five_points(mesh: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 class FaceMesh:
-    """MediaPipe's face mesh, run by OpenCV. May be used from several threads; they take turns.
+    """MediaPipe's face mesh, run by onnxruntime on one core. May be used from several threads at once.
 
     Args:
-        path: the tflite file; default: the one that ships with the package.
+        path: the ONNX file; default: the one that ships with the package.
 
     Raises:
         WeightsError: the shipped file is missing.
-        BackendError: OpenCV cannot read the file.
+        BackendError: onnxruntime cannot load the file.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._net = TfliteNet(path or asset_path("face_mesh"), _OUTPUT)
+        self._net = OnnxRunner(path or asset_path("face_mesh"), threads=1)
 
     def points(self, image: FloatImage, face: Face) -> NDArray[np.float32]:
         """The mesh of a face.
@@ -66,7 +65,8 @@ class FaceMesh:
         matrix = _crop_matrix(box, landmarks)
         size = (MESH_SIZE, MESH_SIZE)
         crop = np.clip(warp(image, matrix, size, border="replicate", interpolation="linear"), 0, 1)
-        values = self._net.run(crop).reshape(MESH_POINTS, 3)
+        blob = np.ascontiguousarray(crop.transpose(2, 0, 1)[None])
+        values = self._net.run({"image": blob})["values"].reshape(MESH_POINTS, 3)
         return transform(invert(matrix), values[:, :2].astype(np.float64) - 0.5)
 
 

@@ -70,16 +70,17 @@ def nms(boxes: Boxes, scores: Floats, limit: float, *, smaller: bool = False) ->
         smaller: measure the overlap over the smaller box (removes boxes inside boxes), not over the union.
     """
     order = np.argsort(-scores, kind="stable")
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T)
+    left = np.stack([x1, y1, x2, y2, (x2 - x1) * (y2 - y1)])  # one row a number: several times as fast
     keep: list[int] = []
     while order.size:
-        best, rest = order[0], order[1:]
-        keep.append(int(best))
-        low = np.maximum(boxes[best, :2], boxes[rest, :2])
-        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        common = np.clip(high - low, 0, None).prod(1)
-        base = np.minimum(areas[best], areas[rest]) if smaller else areas[best] + areas[rest] - common
-        order = rest[common <= limit * np.maximum(base, 1e-9)]
+        keep.append(int(order[0]))
+        (x1, y1, x2, y2, area), rest = left[:, 0], left[:, 1:]
+        width = np.minimum(rest[2], x2) - np.maximum(rest[0], x1)
+        common = np.maximum(width, 0) * np.maximum(np.minimum(rest[3], y2) - np.maximum(rest[1], y1), 0)
+        base = np.minimum(rest[4], area) if smaller else rest[4] + area - common
+        apart = common <= limit * np.maximum(base, 1e-9)
+        order, left = order[1:][apart], rest[:, apart]
     return np.array(keep, np.intp)
 
 
@@ -174,24 +175,24 @@ class Mtcnn:
         scale = CELL / max(min_face, CELL)
         boxes, scores = np.empty((0, 4)), np.empty(0)
         while min(height, width) * scale >= CELL:
-            found = self._propose_at(pixels, (round(width * scale), round(height * scale)), threshold)
+            size = (max(round(width * scale), CELL), max(round(height * scale), CELL))
+            small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+            found = self._propose_at(small, (width, height), threshold)
             boxes, scores = np.vstack([boxes, found[0]]), np.append(scores, found[1])
             scale *= PYRAMID_FACTOR
         return boxes[nms(boxes, scores, 0.7)[:MAX_PROPOSALS]]
 
     def _propose_at(
-        self, pixels: NDArray[np.float32], size: tuple[int, int], threshold: float
+        self, small: NDArray[np.float32], whole: tuple[int, int], threshold: float
     ) -> tuple[Boxes, Floats]:
-        """Boxes and scores that P-Net sees at one size (width, height) of the picture."""
-        size = (max(size[0], CELL), max(size[1], CELL))
-        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        """Boxes and scores that P-Net sees on a copy of the picture; boxes at its `whole` (width, height)."""
         out = self._pnet.run({"image": np.ascontiguousarray(small.transpose(2, 0, 1)[None])})
         probability = out["probability"][0]
         rows, columns = np.nonzero(probability >= threshold)
         scores = probability[rows, columns].astype(np.float64)
         offsets = out["offsets"][0][:, rows, columns].T.astype(np.float64)
         corner = np.stack([columns, rows], 1) * float(STRIDE)
-        back = np.array([pixels.shape[1] / size[0], pixels.shape[0] / size[1]] * 2)
+        back = np.array([whole[0] / small.shape[1], whole[1] / small.shape[0]] * 2)
         boxes = np.hstack([corner, corner + CELL]) * back
         keep = nms(boxes, scores, 0.5)[:MAX_PROPOSALS]
         return moved(boxes[keep], offsets[keep]), scores[keep]
@@ -230,14 +231,19 @@ class Mtcnn:
         """
         if not len(found):
             return found
-        scores, points = found.scores, found.landmarks
+        scores, points = found.scores.copy(), found.landmarks.copy()
+        turning = np.arange(len(found))
         for _ in range(MAX_PASSES):
-            before = _rolls(points)
-            scores, points = self._level_pass(image, found.boxes, points)
-            settled = np.abs((_rolls(points) - before + 180) % 360 - 180) < SETTLED
+            before = _rolls(points[turning])
+            scores[turning], points[turning] = self._level_pass(image, found.boxes[turning], points[turning])
+            after = _rolls(points[turning])
+            level = np.maximum(np.abs(before), np.abs(after)) < LEVEL_FROM  # another pass would see the same
+            settled = np.abs((after - before + 180) % 360 - 180)[~level] < SETTLED
+            turning = turning[~level]
             if settled.all():
                 break
-        return Found(found.boxes, np.where(settled, scores, 0.0), points)
+        scores[turning[~settled]] = 0
+        return Found(found.boxes, scores, points)
 
     def _level_pass(self, image: AnyPixels, boxes: Boxes, landmarks: Floats) -> tuple[Floats, Floats]:
         """Scores and landmarks of O-Net on crops that the given landmarks say are level."""

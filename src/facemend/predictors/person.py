@@ -8,27 +8,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemend.predictors.tflite import TfliteNet
+from facemend.runtime.onnx import OnnxRunner
 from facemend.types import FloatImage
 from facemend.weights.catalog import asset_path
 
 SEGMENTER_SIZE = 256
-_OUTPUT = "activation_10"
 
 
 class PersonMask:
-    """MediaPipe's selfie segmenter, run by OpenCV. May be used from several threads; they take turns.
+    """MediaPipe's selfie segmenter, run by onnxruntime on one core. May be used from several threads at once.
 
     Args:
-        path: the tflite file; default: the one that ships with the package.
+        path: the ONNX file; default: the one that ships with the package.
 
     Raises:
         WeightsError: the shipped file is missing.
-        BackendError: OpenCV cannot read the file.
+        BackendError: onnxruntime cannot load the file.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._net = TfliteNet(path or asset_path("selfie_segmenter"), _OUTPUT)
+        self._net = OnnxRunner(path or asset_path("selfie_segmenter"), threads=1)
 
     def probability(self, image: FloatImage) -> NDArray[np.float32]:
         """Probability that a pixel belongs to a person.
@@ -42,6 +41,7 @@ class PersonMask:
         height, width = image.shape[:2]
         size = (SEGMENTER_SIZE, SEGMENTER_SIZE)
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        probability = self._net.run(np.asarray(small, np.float32)).reshape(size)
+        blob = np.ascontiguousarray(small.transpose(2, 0, 1)[None], np.float32)
+        probability = self._net.run({"image": blob})["values"].reshape(size)
         full = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(np.clip(full, 0, 1), np.float32)
