@@ -41,7 +41,7 @@ def wanted_wheel(files: Iterable[str], info: str) -> set[str]:
 def wanted_sdist(files: Iterable[str], top: str) -> set[str]:
     """What an sdist must hold, all in the folder `top`."""
     included = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
-    own = {name for name in files if any(f"{name}/".startswith(f"{part}/") for part in included)}
+    own = {name for name in files if any(f"/{name}/".startswith(f"{part}/") for part in included)}
     return {f"{top}/{name}" for name in own | {".gitignore", "pyproject.toml", "PKG-INFO"}}
 
 
