@@ -12,11 +12,11 @@ FROM python:3.13-slim-trixie
 COPY --from=build /opt/facemend /opt/facemend
 # A user that owns nothing but /store, for --store; by number, so that a cluster can see that it is not root.
 RUN install --directory --owner 10001 --group 10001 --mode 0700 /store
-ENV PATH=/opt/facemend/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 FACEMEND_HOST=0.0.0.0
+ENV PATH=/opt/facemend/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 FACEMEND_HOST=0.0.0.0 FACEMEND_PORT=8000
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/api/health', timeout=9)"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["python", "-c", \
+  "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['FACEMEND_PORT'] + '/api/health', timeout=9)"]
 ENTRYPOINT ["facemend"]
 CMD ["serve"]
