@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -12,6 +13,10 @@ from facemend.imaging import Picture, read_picture
 from facemend.weights.models import DESCRIPTION_FILE
 
 TINY_SIZE = 64
+
+# A machine with much else to do is no error; what hangs ends at the time limit of pytest.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def _save_graphs(folder: Path, tint: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:

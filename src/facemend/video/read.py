@@ -183,8 +183,9 @@ def probe(path: Path) -> FilmInfo:
         first = next((frame for _, frame in _decoded(path, container, stream)), None)
         if first is None:
             raise InputError(f"{path}: no frame can be decoded; the film is damaged")
-        rate = stream.guessed_rate or stream.average_rate or _USUAL_RATE
-        time_base = stream.time_base or Fraction(1, 90_000)
+        # As fractions: those of av 19 can neither be divided without a rest nor rounded.
+        rate = Fraction(stream.guessed_rate or stream.average_rate or _USUAL_RATE)
+        time_base = Fraction(stream.time_base or Fraction(1, 90_000))
         start = Fraction(container.start_time or 0, 1_000_000)
         frames, last = _scanned(path)
         display = _display(first)
@@ -197,7 +198,7 @@ def probe(path: Path) -> FilmInfo:
             display=display,
             rotation=0 if display is None else int(first.rotation),
             colours=_colours(first),
-            aspect=stream.sample_aspect_ratio or None,
+            aspect=Fraction(stream.sample_aspect_ratio) if stream.sample_aspect_ratio else None,
             rate=rate if _RATES[0] <= rate <= _RATES[1] else _USUAL_RATE,
             time_base=time_base,
             start=start,
