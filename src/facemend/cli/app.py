@@ -26,6 +26,7 @@ COMMANDS = (
     "inpaint",
     "video",
     "serve",
+    "web",
     "demo",
     "models",
     "degrade",

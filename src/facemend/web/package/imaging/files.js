@@ -1,0 +1,83 @@
+// What a photo's file says beside its pixels, and putting that into the file of the result: EXIF, XMP and IPTC of JPEG, texts
+// of PNG, and the colour profile of both.
+const TEXT = new TextDecoder("latin1");
+const ORIENTATION = 0x0112;
+const LIKE = { "image/jpeg": jpegParts, "image/png": pngParts };
+
+/** {type, width, height, gray, parts}; sizes are null where only decoding tells them. `parts`: [{profile, bytes}]. */
+export function inspect(bytes) {
+  const type = kindOf(bytes);
+  const facts = { type, width: null, height: null, gray: false, parts: [] };
+  return type in LIKE ? { ...facts, ...LIKE[type](bytes) } : facts;
+}
+
+function kindOf(bytes) {
+  const start = TEXT.decode(bytes.subarray(0, 16));
+  if (start.startsWith("\xff\xd8\xff")) return "image/jpeg";
+  if (start.startsWith("\x89PNG\r\n\x1a\n")) return "image/png";
+  if (start.startsWith("RIFF") && start.slice(8, 12) === "WEBP") return "image/webp";
+  return start.slice(4, 12) === "ftypavif" ? "image/avif" : "";
+}
+
+const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** The file with those parts; an orientation says "upright", as the pixels are. */
+export function withParts(bytes, type, parts) {
+  if (parts.length === 0) return [bytes];
+  const at = type === "image/jpeg" ? afterStart(bytes) : 33; // behind the first segment; behind IHDR
+  return [bytes.subarray(0, at), ...parts.map((part) => part.bytes), bytes.subarray(at)];
+}
+
+/** Behind the start of a JPEG and its JFIF segment, which comes first. */
+function afterStart(bytes) {
+  return bytes[3] === 0xe0 ? 4 + view(bytes).getUint16(4) : 2;
+}
+
+function jpegParts(bytes) {
+  const data = view(bytes);
+  const found = { parts: [] };
+  for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff; ) {
+    const marker = bytes[at + 1];
+    const end = at + 2 + data.getUint16(at + 2);
+    if (marker === 0xda || end > bytes.length) break;
+    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+      Object.assign(found, { height: data.getUint16(at + 5), width: data.getUint16(at + 7), gray: bytes[at + 9] === 1 });
+    }
+    const name = TEXT.decode(bytes.subarray(at + 4, at + 16));
+    const profile = marker === 0xe2 && name.startsWith("ICC_PROFILE\0");
+    if (profile || marker === 0xe1 || marker === 0xed) {
+      const part = bytes.slice(at, end);
+      if (name.startsWith("Exif\0\0")) upright(part.subarray(10));
+      found.parts.push({ profile, bytes: part });
+    }
+    at = end;
+  }
+  return found;
+}
+
+function pngParts(bytes) {
+  const data = view(bytes);
+  const found = { width: data.getUint32(16), height: data.getUint32(20), gray: [0, 4].includes(bytes[25]), parts: [] };
+  for (let at = 8; at + 12 <= bytes.length; ) {
+    const [length, name] = [data.getUint32(at), TEXT.decode(bytes.subarray(at + 4, at + 8))];
+    const end = at + 12 + length;
+    if (name === "IEND" || end > bytes.length) break;
+    const profile = name === "iCCP";
+    if (profile || ["iTXt", "tEXt", "zTXt"].includes(name)) found.parts.push({ profile, bytes: bytes.slice(at, end) });
+    at = end;
+  }
+  return found;
+}
+
+/** Sets the orientation of a block of EXIF to 1, in place. */
+function upright(tiff) {
+  if (tiff.length < 14) return;
+  const data = view(tiff);
+  const little = tiff[0] === 0x49;
+  const start = data.getUint32(4, little);
+  if (start + 2 > tiff.length) return;
+  const count = data.getUint16(start, little);
+  for (let at = start + 2; at + 12 <= Math.min(tiff.length, start + 2 + 12 * count); at += 12) {
+    if (data.getUint16(at, little) === ORIENTATION) data.setUint16(at + 8, 1, little);
+  }
+}

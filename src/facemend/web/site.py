@@ -1,0 +1,162 @@
+"""Write the static site: the page of the server, with a worker in the place of the server."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto
+
+from facemend import __version__
+from facemend.errors import ConfigError, ExistsError, OutputError
+from facemend.files import unwritable
+from facemend.web.graphs import in_bytes, in_halves
+from facemend.web.tflite import to_onnx
+from facemend.weights.catalog import asset_path, assets_folder
+from facemend.weights.models import ModelInfo
+
+PACKAGE = "facemend-web"
+"""Folder of the site that is an npm package by itself."""
+RUNTIME = "onnxruntime-web"
+"""Name of the browser's runtime among `facemend.weights.packages`."""
+_RUNTIME_WASM = "ort-wasm-simd-threaded.wasm"
+_NETS = {"mesh": ("face_mesh", "conv2d_21"), "person": ("selfie_segmenter", "activation_10")}
+_MARK = "sw.js"  # what a folder must have to be taken for an older site
+
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; "
+    "worker-src 'self'; manifest-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
+"""Content security policy of page and worker: nothing but files of the site itself can be asked for."""
+
+
+def write_site(out: Path, info: ModelInfo, runtime: Mapping[str, Path], *, overwrite: bool = False) -> int:
+    """Write the site into a folder that any static host can serve.
+
+    Args:
+        out: the folder; it appears whole or not at all.
+        info: a restoration model of two graphs, aligned to the template "ffhq".
+        runtime: files of `RUNTIME` by name, as `facemend.weights.packages.fetch` gives them.
+        overwrite: whether an older site may be replaced.
+
+    Returns:
+        What a first visit loads, bytes; of page and programs as hosts send them (compressed).
+
+    Raises:
+        ConfigError: the model cannot be used in a page.
+        WeightsError: a graph is missing or damaged.
+        OutputError: `out` exists and may not be replaced, or cannot be written.
+    """
+    if info.io is not None or info.task != "restoration" or info.template != "ffhq":
+        raise ConfigError(f"{info.name}: the page runs restoration models that facemend exported as a pair")
+    info.verify()
+    with _new_folder(out, overwrite) as folder:
+        _copy_page(folder)
+        package = folder / PACKAGE
+        described = package / "package.json"
+        described.write_text(described.read_text(encoding="utf-8").replace("0.0.0", __version__), "utf-8")
+        _write_networks(package / "models", info, runtime)
+        for text in ("Apache-2.0", "facenet-pytorch", RUNTIME):
+            (package / "licenses").mkdir(exist_ok=True)
+            shutil.copyfile(assets_folder() / f"licenses/{text}.txt", package / f"licenses/{text}.txt")
+        _write_worker(folder)
+        return sum(_sent(path) for path in folder.rglob("*") if path.is_file() and "licenses" not in path.parts)
+
+
+def _sent(path: Path) -> int:
+    data = path.read_bytes()
+    return len(data) if path.suffix == ".packed" else len(gzip.compress(data))
+
+
+def _copy_page(folder: Path) -> None:
+    """The server's page, and in the place of what talks to the server what stands for it."""
+    root = Path(str(resources.files("facemend")))
+    page = root / "web/page"
+    shutil.copytree(root / "server/static", folder / "static")
+    shutil.copytree(root / "web/package", folder / PACKAGE)
+    for name in ("api.js", "site.js"):
+        shutil.copyfile(page / name, folder / "static" / name)
+    shutil.copyfile(page / "manifest.webmanifest", folder / "manifest.webmanifest")
+    html = (folder / "static/index.html").read_text(encoding="utf-8")
+    (folder / "static/index.html").unlink()
+    charset = '<meta charset="utf-8">'
+    head = (
+        charset,
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        f'<meta name="version" content="{__version__}">',
+        '<link rel="manifest" href="manifest.webmanifest">',
+    )
+    (folder / "index.html").write_text(html.replace(charset, "\n  ".join(head)), "utf-8")
+
+
+def _write_networks(folder: Path, info: ModelInfo, runtime: Mapping[str, Path]) -> None:
+    """The graphs, the runtime, and the list of them with sizes and checksums."""
+    graphs: dict[str, ModelProto] = {name: in_bytes(onnx.load(path)) for name, path in info.graphs.items()}
+    graphs |= {name: in_halves(onnx.load(asset_path(name))) for name in ("pnet", "rnet", "onet")}
+    graphs |= {name: to_onnx(asset_path(asset), output) for name, (asset, output) in _NETS.items()}
+    contents = {name: graph.SerializeToString() for name, graph in graphs.items()}
+    contents["ort"] = runtime[_RUNTIME_WASM].read_bytes()
+    folder.mkdir()
+    files = {}
+    for name, content in contents.items():
+        packed = gzip.compress(content, 9, mtime=0)
+        file = f"{name}.packed"  # not .gz, which some hosts would unpack on their way
+        (folder / file).write_bytes(packed)
+        files[name] = {"file": file, "bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()}
+    for name, path in runtime.items():
+        if path.suffix == ".mjs":  # hosts know .js as a script
+            shutil.copyfile(path, folder / Path(name).with_suffix(".js"))
+    told = {"model": info.name, "licence": info.licence, "side": info.image_size, "files": files}
+    (folder / "models.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+
+
+def _write_worker(folder: Path) -> None:
+    """The service worker: which files there are, and names that change with them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    networks = [path for path in files if path.parent.name == "models"]
+    page = [path for path in files if path not in networks and path.suffix in (".html", ".js", ".css", ".svg", ".jpg")]
+    text = (Path(str(resources.files("facemend"))) / "web/page/sw.js").read_text(encoding="utf-8")
+    names = ["./", *(path.relative_to(folder).as_posix() for path in page)]
+    for name, value in (
+        ("{page}", _digest(page)),
+        ("{models}", _digest(networks)),
+        ("{files}", json.dumps(names)),
+        ("{policy}", f"{POLICY}; frame-ancestors 'none'"),
+    ):
+        text = text.replace(name, value)
+    (folder / _MARK).write_text(text, "utf-8")
+
+
+def _digest(files: list[Path]) -> str:
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(path.name.encode() + path.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+@contextmanager
+def _new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+    """An empty folder beside `out` that takes its place when the block ends without an error."""
+    if out.exists() and not overwrite:
+        raise ExistsError(out)
+    if out.exists() and not (out / _MARK).is_file():
+        raise OutputError(f"{out}: is no site of facemend, so it is not replaced; choose another folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".site-") as temporary:
+            folder = Path(temporary) / "site"
+            folder.mkdir()
+            yield folder
+            if out.exists():
+                shutil.rmtree(out)
+            folder.rename(out)
+    except OSError as error:
+        raise unwritable(out, error) from error
