@@ -44,8 +44,8 @@ export function pasteFace(photo, { crop, restored, matrix, mask }, strength) {
   } else {
     // The photo is the finer grid: what it holds beyond the crop's is added as far as its finest band was trusted.
     const { kept, finest } = keepDetail(crop, next, mask);
-    next = cropOnto(kept, onto, patch);
-    if (finest) addBeyond(next, patch, cropOnto(crop, onto, patch), maskOnto(finest, onto, patch));
+    next = cropOnto(kept, onto, patch, weight);
+    if (finest) addBeyond(next, patch, cropOnto(crop, onto, patch, weight), maskOnto(finest, onto, patch));
   }
   blend(photo, x1, y1, patch, next, weight.data, strength);
 }

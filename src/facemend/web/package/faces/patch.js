@@ -32,8 +32,9 @@ export function patchUnder(matrix, mask, { width, height }) {
   return { x1, y1, x2, y2, onto: compose(shiftMatrix(-x1, -y1), back) };
 }
 
-export function cropOnto(crop, onto, { width, height }) {
-  return warp(crop, onto, width, height, { border: "replicate", kind: scaleOf(onto) > 1 ? "lanczos" : "cubic" });
+/** `where`: a plane of the patch; nothing is needed at its zeros. */
+export function cropOnto(crop, onto, { width, height }, where = null) {
+  return warp(crop, onto, width, height, { border: "replicate", kind: scaleOf(onto) > 1 ? "lanczos" : "cubic", where });
 }
 
 export const maskOnto = (mask, onto, { width, height }) =>

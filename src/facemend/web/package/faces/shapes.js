@@ -1,5 +1,5 @@
 // Shapes in planes: hulls, filled polygons, and what is left of a mask without thin parts.
-import { image, round } from "../imaging/image.js";
+import { image, map, round } from "../imaging/image.js";
 
 /** The convex hull of points, in order round it. */
 export function hullOf(points) {
@@ -50,37 +50,48 @@ function outline(plane, [x1, y1], [x2, y2]) {
 
 /** The plane without what is thinner than a disc of that radius (morphological opening). */
 export function opened(plane, radius) {
-  return extreme(extreme(plane, radius, Math.min, Infinity), radius, Math.max, -Infinity);
+  const minus = (picture) => map(picture, (value) => -value);
+  return minus(least(minus(least(plane, radius)), radius));
 }
 
-function extreme(plane, radius, better, worst) {
-  const { width, height, data } = plane;
-  const result = image(width, height, 1, new Float32Array(width * height).fill(worst));
-  const across = new Map(); // half width of a disc's row -> the plane, each row's extreme over that width
+/** The least value under a disc round each pixel; beyond the edge is nothing. */
+function least(plane, radius) {
+  const { width, height } = plane;
+  const result = image(width, height, 1, new Float32Array(width * height).fill(Infinity));
+  const across = new Map(); // half width of a disc's row -> the plane, each row's least over that width
   for (let down = -radius; down <= radius; down += 1) {
     const reach = round(radius * Math.sqrt((radius * radius - down * down) / (radius * radius)));
-    if (!across.has(reach)) across.set(reach, rowsExtreme(plane, reach, better, worst));
+    if (!across.has(reach)) across.set(reach, leastOfRows(plane, reach));
     const rows = across.get(reach);
     for (let y = Math.max(0, -down); y < Math.min(height, height - down); y += 1) {
-      const [to, from] = [y * width, (y + down) * width];
-      for (let x = 0; x < width; x += 1) result.data[to + x] = better(result.data[to + x], rows[from + x]);
+      lower(result.data.subarray(y * width, (y + 1) * width), rows.subarray((y + down) * width));
     }
   }
   return result;
 }
 
-/** The extreme of each pixel's row from `reach` before it to `reach` behind: of blocks from both of their ends. */
-function rowsExtreme({ width, height, data }, reach, better, worst) {
+function lower(row, other) {
+  for (let x = 0; x < row.length; x += 1) if (other[x] < row[x]) row[x] = other[x];
+}
+
+/** The least of each pixel's row from `reach` before it to `reach` behind: of blocks from both of their ends. */
+function leastOfRows({ width, height, data }, reach) {
   const size = 2 * reach + 1;
   const length = Math.ceil((width + 2 * reach) / size) * size;
   const [row, ahead, behind] = [0, 1, 2].map(() => new Float32Array(length));
   const result = new Float32Array(data.length);
   for (let y = 0; y < height; y += 1) {
-    row.fill(worst);
+    row.fill(Infinity);
     row.set(data.subarray(y * width, (y + 1) * width), reach);
-    for (let k = 0; k < length; k += 1) ahead[k] = k % size ? better(ahead[k - 1], row[k]) : row[k];
-    for (let k = length - 1; k >= 0; k -= 1) behind[k] = (k + 1) % size ? better(behind[k + 1], row[k]) : row[k];
-    for (let x = 0; x < width; x += 1) result[y * width + x] = better(behind[x], ahead[x + size - 1]);
+    for (let start = 0; start < length; start += size) {
+      ahead[start] = row[start];
+      behind[start + size - 1] = row[start + size - 1];
+      for (let k = 1; k < size; k += 1) {
+        ahead[start + k] = Math.min(ahead[start + k - 1], row[start + k]);
+        behind[start + size - 1 - k] = Math.min(behind[start + size - k], row[start + size - 1 - k]);
+      }
+    }
+    for (let x = 0; x < width; x += 1) result[y * width + x] = Math.min(behind[x], ahead[x + size - 1]);
   }
   return result;
 }

@@ -50,8 +50,11 @@ function region(matrix, width, height, picture) {
   });
 }
 
-/** A picture of bytes or floats warped to floats; `border`: "reflect", "replicate" or "zero". */
-export function warp(picture, matrix, width, height, { border = "reflect", kind = "cubic" } = {}) {
+/**
+ * A picture of bytes or floats warped to floats. `border`: "reflect", "replicate" or "zero"; `where`: a plane of the new size,
+ * at whose zeros nothing is needed (of the sharper kernels).
+ */
+export function warp(picture, matrix, width, height, { border = "reflect", kind = "cubic", where = null } = {}) {
   const [[x1, x2], [y1, y2]] = region(matrix, width, height, picture);
   let part = x2 - x1 === picture.width && y2 - y1 === picture.height ? picture : cut(picture, x1, y1, x2, y2);
   let moved = compose(matrix, shiftMatrix(x1, y1));
@@ -63,7 +66,8 @@ export function warp(picture, matrix, width, height, { border = "reflect", kind 
     part = shrink(part, w, h);
   }
   const edge = BORDERS[Math.min(part.width, part.height) === 1 && border === "reflect" ? "replicate" : border];
-  return (kind === "linear" ? linear : sharp)(toFloat(part), invert(moved), width, height, edge, kind);
+  if (kind === "linear") return linear(toFloat(part), invert(moved), width, height, edge);
+  return sharp(toFloat(part), invert(moved), width, height, edge, kind, where);
 }
 
 // The place inside that a place outside shows; -1: nothing.
@@ -109,42 +113,68 @@ function tableOf(count, kernel) {
 }
 
 /** The sharper kernels, at 32 places between two pixels. */
-function sharp(source, [a, b, c, d, e, f], width, height, border, kind) {
-  const { channels, data } = source;
+function sharp(source, [a, b, c, d, e, f], width, height, border, kind, where) {
+  const { channels } = source;
   const { count, weights } = TABLES[kind];
   const reach = count / 2 - 1;
   const result = image(width, height, channels);
-  const columns = new Int32Array(count);
-  const rows = new Int32Array(count);
+  const [columns, rows] = [new Int32Array(count), new Int32Array(count)];
   const half = FINE / STEPS / 2;
+  const sum = channels === 3 ? sumColours : sumPlane;
   for (let y = 0, to = 0; y < height; y += 1) {
     const startX = round((b * y + c) * FINE) + half;
     const startY = round((e * y + f) * FINE) + half;
     for (let x = 0; x < width; x += 1, to += channels) {
+      if (where !== null && where.data[y * width + x] === 0) continue;
       const u = (startX + round(a * x * FINE)) >> 5;
       const v = (startY + round(d * x * FINE)) >> 5;
       const left = (u >> 5) - reach;
       const top = (v >> 5) - reach;
-      const wx = (u & 31) * count;
-      const wy = (v & 31) * count;
       for (let k = 0; k < count; k += 1) {
-        columns[k] = border(left + k, source.width);
-        rows[k] = border(top + k, source.height);
+        const column = left + k;
+        const row = top + k;
+        columns[k] = column >= 0 && column < source.width ? column : border(column, source.width);
+        rows[k] = row >= 0 && row < source.height ? row : border(row, source.height);
       }
-      for (let i = 0; i < channels; i += 1) {
-        let sum = 0;
-        for (let row = 0; row < count; row += 1) {
-          if (rows[row] < 0) continue;
-          const start = rows[row] * source.width;
-          let line = 0;
-          for (let k = 0; k < count; k += 1) {
-            if (columns[k] >= 0) line += weights[wx + k] * data[(start + columns[k]) * channels + i];
-          }
-          sum += weights[wy + row] * line;
-        }
-        result.data[to + i] = sum;
-      }
+      sum(source, weights, (u & 31) * count, (v & 31) * count, columns, rows, result.data, to);
     }
   }
   return result;
+}
+
+function sumPlane({ width, data }, weights, wx, wy, columns, rows, result, to) {
+  const count = columns.length;
+  let sum = 0;
+  for (let row = 0; row < count; row += 1) {
+    if (rows[row] < 0) continue;
+    let line = 0;
+    for (let k = 0; k < count; k += 1) {
+      if (columns[k] >= 0) line += weights[wx + k] * data[rows[row] * width + columns[k]];
+    }
+    sum += weights[wy + row] * line;
+  }
+  result[to] = sum;
+}
+
+function sumColours({ width, data }, weights, wx, wy, columns, rows, result, to) {
+  const count = columns.length;
+  let red = 0;
+  let green = 0;
+  let blue = 0;
+  for (let row = 0; row < count; row += 1) {
+    if (rows[row] < 0) continue;
+    const start = rows[row] * width;
+    const share = weights[wy + row];
+    for (let k = 0; k < count; k += 1) {
+      if (columns[k] < 0) continue;
+      const weight = share * weights[wx + k];
+      const at = 3 * (start + columns[k]);
+      red += weight * data[at];
+      green += weight * data[at + 1];
+      blue += weight * data[at + 2];
+    }
+  }
+  result[to] = red;
+  result[to + 1] = green;
+  result[to + 2] = blue;
 }

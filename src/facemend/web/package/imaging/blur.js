@@ -1,5 +1,5 @@
 // Gaussian blur; a wide one is made on a coarser grid, which holds all that it leaves.
-import { image, like } from "./image.js";
+import { image } from "./image.js";
 import { interpolate, shrink } from "./resize.js";
 
 const FINE = 3; // least sigma on the coarser grid, its pixels
@@ -47,20 +47,24 @@ function exact(picture, sigma) {
       }
     }
     const row = across.data.subarray(y * length, (y + 1) * length);
-    for (let k = 0, from = 0; k < kernel.length; k += 1, from += channels) {
-      const weight = kernel[k];
-      for (let at = 0; at < length; at += 1) row[at] += weight * padded[from + at];
-    }
+    const from = (k) => padded.subarray((half + k) * channels, (half + k) * channels + length);
+    addPair(row, kernel[half] / 2, from(0), from(0));
+    for (let k = 1; k <= half; k += 1) addPair(row, kernel[half + k], from(-k), from(k));
   }
-  const result = like(picture);
+  const result = image(width, height, channels);
   for (let y = 0; y < height; y += 1) {
     const row = result.data.subarray(y * length, (y + 1) * length);
-    for (let k = -half; k <= half; k += 1) {
-      const weight = kernel[k + half];
+    const from = (k) => {
       const start = reflected(y + k, height) * length;
-      const from = across.data.subarray(start, start + length);
-      for (let at = 0; at < length; at += 1) row[at] += weight * from[at];
-    }
+      return across.data.subarray(start, start + length);
+    };
+    addPair(row, kernel[half] / 2, from(0), from(0));
+    for (let k = 1; k <= half; k += 1) addPair(row, kernel[half + k], from(-k), from(k));
   }
   return result;
+}
+
+/** Both sides of the kernel at once: it is symmetric. */
+function addPair(row, weight, before, behind) {
+  for (let at = 0; at < row.length; at += 1) row[at] += weight * (before[at] + behind[at]);
 }

@@ -21,7 +21,7 @@ function variance(values) {
 export function isGray({ data }) {
   const count = data.length / 3;
   const differences = [[0, 1], [1, 2], [2, 0]].map(([a, b]) =>
-    Float64Array.from({ length: count }, (_, at) => data[3 * at + a] - data[3 * at + b]),
+    new Float64Array(count).map((_, at) => data[3 * at + a] - data[3 * at + b]),
   );
   return (differences.map(variance).reduce((sum, value) => sum + value) / 3) * 255 ** 2 <= GRAY_VARIANCE;
 }

@@ -20,7 +20,11 @@ export const map = (picture, change) => like(picture, picture.data.map(change));
 /** Floats in [0, 1]; floats are given back as they are. */
 export function toFloat(picture) {
   const unit = unitOf(picture);
-  return unit === 1 ? picture : like(picture, Float32Array.from(picture.data, (value) => value * unit));
+  if (unit === 1) return picture;
+  const { data } = picture;
+  const floats = new Float32Array(data.length);
+  for (let at = 0; at < data.length; at += 1) floats[at] = data[at] * unit;
+  return like(picture, floats);
 }
 
 /** The part from (x1, y1) to before (x2, y2). */
@@ -66,8 +70,8 @@ function turnedOnce({ width, height, channels, data }) {
 export function planes({ width, height, channels, data }, scale = 1, shift = 0) {
   const size = width * height;
   const result = new Float32Array(data.length);
-  for (let c = 0; c < channels; c += 1) {
-    for (let at = 0; at < size; at += 1) result[c * size + at] = data[at * channels + c] * scale + shift;
+  for (let c = 0, to = 0; c < channels; c += 1) {
+    for (let from = c; to < (c + 1) * size; to += 1, from += channels) result[to] = data[from] * scale + shift;
   }
   return result;
 }
@@ -75,7 +79,11 @@ export function planes({ width, height, channels, data }, scale = 1, shift = 0) 
 /** Clipped to [0, 1], in place. */
 export function clip(picture) {
   const { data } = picture;
-  for (let at = 0; at < data.length; at += 1) data[at] = Math.min(1, Math.max(0, data[at]));
+  for (let at = 0; at < data.length; at += 1) {
+    const value = data[at];
+    if (value < 0) data[at] = 0;
+    else if (value > 1) data[at] = 1;
+  }
   return picture;
 }
 

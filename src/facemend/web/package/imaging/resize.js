@@ -1,11 +1,11 @@
 // Resizing: pixels are squares, and shrinking averages what each new pixel covers. Both axes are separable sums.
-import { image, toFloat, unitOf } from "./image.js";
+import { clip, image, toFloat, unitOf } from "./image.js";
 import { cubic, lanczos } from "./kernels.js";
 
 const KERNELS = { linear: [2, (x) => [1 - x, x]], cubic: [4, cubic], lanczos: [8, lanczos] };
 const EMPTY = 1e-3; // what is covered of a pixel by less is left out
 
-/** For each new place of an axis as many old ones, `index`, and their weights. */
+/** For each new place of an axis as many old ones, `index`, and their weights. Weights of 0 fill up. */
 function table(length, count) {
   return { count, index: new Int32Array(length * count), weight: new Float32Array(length * count) };
 }
@@ -65,11 +65,12 @@ function growTaps(from, to) {
 /** Sums of pixels, row by row: only as many rows as a sum needs are held. */
 function resample(picture, across, down, width, height, result) {
   const { channels, data } = picture;
-  const unit = unitOf(picture);
+  const [unit, whole] = [unitOf(picture), picture.width * channels];
   const length = width * channels;
   const kept = down.count + 1;
   const rows = Array.from({ length: kept }, () => new Float32Array(length));
   const held = new Int32Array(kept).fill(-1);
+  const floats = new Float32Array(whole);
   const sum = new Float32Array(length);
   const bytes = !(result instanceof Float32Array);
   for (let y = 0; y < height; y += 1) {
@@ -80,25 +81,45 @@ function resample(picture, across, down, width, height, result) {
       const from = down.index[k];
       const slot = from % kept;
       if (held[slot] !== from) {
-        acrossRow(data, from * picture.width * channels, channels, across, unit, width, rows[slot]);
+        floats.set(data.subarray(from * whole, (from + 1) * whole));
+        (channels === 3 ? acrossColours : acrossPlane)(floats, across, width, rows[slot]);
         held[slot] = from;
       }
-      const row = rows[slot];
-      for (let at = 0; at < length; at += 1) sum[at] += weight * row[at];
+      addRow(sum, weight * unit, rows[slot]);
     }
-    if (bytes) for (let at = 0; at < length; at += 1) result[y * length + at] = 255 * sum[at];
-    else result.set(sum, y * length);
+    if (bytes) for (let at = 0; at < length; at += 1) sum[at] *= 255;
+    result.set(sum, y * length);
   }
   return image(width, height, channels, result);
 }
 
-function acrossRow(data, start, channels, { count, index, weight }, unit, width, row) {
-  for (let x = 0, tap = 0; x < width; x += 1, tap += count) {
-    for (let c = 0; c < channels; c += 1) {
-      let sum = 0;
-      for (let k = tap; k < tap + count; k += 1) sum += weight[k] * data[start + index[k] * channels + c];
-      row[x * channels + c] = sum * unit;
+function addRow(sum, weight, row) {
+  for (let at = 0; at < sum.length; at += 1) sum[at] += weight * row[at];
+}
+
+function acrossPlane(from, { count, index, weight }, width, row) {
+  for (let x = 0, tap = 0; x < width; x += 1) {
+    let sum = 0;
+    for (let k = 0; k < count; k += 1, tap += 1) sum += weight[tap] * from[index[tap]];
+    row[x] = sum;
+  }
+}
+
+function acrossColours(from, { count, index, weight }, width, row) {
+  for (let x = 0, tap = 0, to = 0; x < width; x += 1, to += 3) {
+    let red = 0;
+    let green = 0;
+    let blue = 0;
+    for (let k = 0; k < count; k += 1, tap += 1) {
+      const share = weight[tap];
+      const at = 3 * index[tap];
+      red += share * from[at];
+      green += share * from[at + 1];
+      blue += share * from[at + 2];
     }
+    row[to] = red;
+    row[to + 1] = green;
+    row[to + 2] = blue;
   }
 }
 
@@ -135,7 +156,7 @@ export function resize(picture, width, height, kind = "linear") {
   if (smaller[0] !== width || smaller[1] !== height) {
     const taps = [kernelTaps(result.width, width, kind), kernelTaps(result.height, height, kind)];
     result = resample(result, ...taps, width, height, store(width, height));
-    if (!bytes) result.data.forEach((value, at, data) => (data[at] = Math.min(1, Math.max(0, value))));
+    if (!bytes) clip(result);
   }
   return result;
 }

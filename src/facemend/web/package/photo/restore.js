@@ -91,7 +91,7 @@ export class PhotoRestorer {
       clock.begin("decode");
       const restored = await this.restored(face, w);
       clock.begin("mask");
-      const mask = await this.masker.mask(restored);
+      const mask = (face.drawn.mask ??= await this.masker.mask(restored));
       clock.begin("paste");
       pasteFace(pixels, { crop: face.crop, restored, matrix: compose(face.matrix, back), mask }, strength);
     }
@@ -99,9 +99,10 @@ export class PhotoRestorer {
     return { pixels, seconds: clock.end() };
   }
 
-  /** One aligned face, as the network draws it, in the photo's colours. */
+  /** One aligned face, as the network draws it, in the photo's colours; what was drawn last is kept in `face.drawn`. */
   async restored(face, w) {
-    return trueColours(await this.restorer.decode(face.encoded, w), face);
+    if (face.drawn?.w !== w) face.drawn = { w, crop: trueColours(await this.restorer.decode(face.encoded, w), face) };
+    return face.drawn.crop;
   }
 }
 

@@ -1,0 +1,68 @@
+"""Graphs for the page: fewer bytes, the same numbers."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from facemend.errors import WeightsError
+from facemend.imaging import read_picture, resize
+from facemend.predictors.restorer import FaceRestorer
+from facemend.predictors.tflite import TfliteNet
+from facemend.weights.catalog import asset_path
+from facemend.weights.models import ModelInfo, find_model
+from facemend.web.graphs import in_bytes, in_halves
+from facemend.web.tflite import to_onnx
+
+
+def run(model, **inputs):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "side"), [("face_mesh", "conv2d_21", 192), ("selfie_segmenter", "activation_10", 256)]
+)
+def test_tflite_nets_give_the_same_in_onnx(portrait, name, output, side):
+    image = resize(portrait, (side, side))
+    path = asset_path(name)
+    model = to_onnx(path, output)
+    onnx.checker.check_model(model)
+    (found,) = run(model, image=np.ascontiguousarray(image.transpose(2, 0, 1)[None]))
+    wanted = TfliteNet(path, output).run(image)
+    np.testing.assert_allclose(found.ravel(), wanted.ravel(), atol=1e-3 * np.abs(wanted).max() / 10)
+    assert len(model.SerializeToString()) < 1.05 * path.stat().st_size
+
+
+def test_a_net_without_that_output(tmp_path):
+    with pytest.raises(WeightsError, match="no nonsense"):
+        to_onnx(asset_path("face_mesh"), "nonsense")
+
+
+def test_weights_in_bytes_draw_the_same_face(portrait, tmp_path):
+    info = find_model("compact-256")
+    for path in info.graphs.values():
+        narrow = in_bytes(onnx.load(path))
+        onnx.checker.check_model(narrow)
+        onnx.save(narrow, tmp_path / path.name)
+        assert (tmp_path / path.name).stat().st_size < 0.53 * path.stat().st_size
+    changed = {"encode": tmp_path / "encode.onnx", "decode": tmp_path / "decode.onnx"}
+    networks = [FaceRestorer.open(each, device="cpu", threads=1) for each in (info, ModelInfo(**vars(info) | changed))]
+    crop = resize(portrait, (256, 256))[None]
+    first, second = (network.decode(network.encode(crop), 0.5) for network in networks)
+    assert 10 * np.log10(1 / np.square(first - second).mean()) > 45
+
+
+def test_halves_of_a_branch_too():
+    model = in_halves(onnx.load(find_model("compact-256").decode))
+    branches = [attribute.g for node in model.graph.node for attribute in node.attribute if attribute.HasField("g")]
+    kinds = {t.data_type for g in (model.graph, *branches) for t in g.initializer if len(t.dims) > 1 and np.prod(t.dims) > 4096}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    from pathlib import Path
+
+    return read_picture(Path(__file__).parents[1] / "data/portrait.jpg").as_float()
