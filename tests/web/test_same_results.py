@@ -21,7 +21,8 @@ PORTRAIT, EXAMPLE = ROOT / "tests/data/portrait.jpg", STATIC / "example.jpg"
 TO_TEXT = """
 const toText = (bytes) => {
   let text = "";
-  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  const some = (at) => String.fromCharCode(...bytes.subarray(at, at + 8192));
+  for (let at = 0; at < bytes.length; at += 8192) text += some(at);
   return btoa(text);
 };
 const toBytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
@@ -37,7 +38,9 @@ def page(browser, site):
     context = browser.new_context(service_workers="block")
     context.set_default_timeout(240_000)
     page = context.new_page()
-    page.goto(f"{host.address}facemend-web/package.json")  # of the same origin, and without the page's own work
+    page.goto(
+        f"{host.address}facemend-web/package.json"
+    )  # of the same origin, and without the page's own work
     yield page
     context.close()
     host.close()
@@ -86,8 +89,10 @@ def test_photos_come_out_the_same(page, restorer, name):
     assert told["factor"] == wanted.factor
     assert len(told["matrices"]) == len(wanted.faces) >= 1
     for matrix, face in zip(told["matrices"], wanted.faces, strict=True):
-        corners = np.array([(0, 0, 1), (face.face.box.x2, face.face.box.y2, 1), (face.face.box.x1, face.face.box.y1, 1)])
-        moved = corners[1:] @ np.reshape(matrix, (2, 3)).T - corners[1:] @ face.matrix.T
+        box = face.face.box
+        corners = np.array([(box.x2, box.y2, 1), (box.x1, box.y1, 1)])
+        )
+        moved = corners @ (np.reshape(matrix, (2, 3)) - face.matrix).T
         assert np.abs(moved).max() < 0.5
     found = np.asarray(Image.open(io.BytesIO(base64.b64decode(told["file"]))).convert("RGB"), np.float64)
     picture = wanted.picture.pixels.astype(np.float64)
@@ -140,13 +145,16 @@ def test_blur(page, sigma):
 
 @pytest.mark.parametrize("scale", [0.4, 1.0, 2.3])
 @pytest.mark.parametrize(
-    ("border", "kind"), [("reflect", "cubic"), ("replicate", "lanczos"), ("zero", "linear"), ("replicate", "linear")]
+    ("border", "kind"),
+    [("reflect", "cubic"), ("replicate", "lanczos"), ("zero", "linear"), ("replicate", "linear")],
 )
 def test_warp(page, border, kind, scale):
     image = gaussian_blur(values(np.random.default_rng(2), 50, 64, 3), 1.0)
     matrix = scale * np.array([[0.9, -0.3, 7.25], [0.3, 0.9, -4.5]])
     options = f"{{ border: '{border}', kind: '{kind}' }}"
-    found = in_page(page, "faces/warp.js", f"m.warp(a[0], {matrix.ravel().tolist()}, 70, 48, {options})", image)
+    found = in_page(
+        page, "faces/warp.js", f"m.warp(a[0], {matrix.ravel().tolist()}, 70, 48, {options})", image
+    )
     wanted = warp(image, matrix, (70, 48), border=border, interpolation=kind)
     # OpenCV's own kernels count places in 1/32 pixels; a place may fall to either side.
     assert np.abs(found - wanted).mean() < 5e-4

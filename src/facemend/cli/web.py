@@ -30,9 +30,9 @@ def web(
     Try it with `python -m http.server -d OUT`; OUT/facemend-web is an npm package for other pages.
     """
     require_extra("web", "quantize")
+    from facemend.web.site import RUNTIME, write_site
     from facemend.weights.models import find_model
     from facemend.weights.packages import fetch
-    from facemend.web.site import RUNTIME, write_site
 
     info = find_model(model)
     size = write_site(out, info, fetch(RUNTIME, local=runtime or ()), overwrite=overwrite)

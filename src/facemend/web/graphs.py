@@ -53,7 +53,9 @@ def _store(graph: GraphProto, narrow: Narrow) -> None:
         for node in graph.node
         if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT
     }
-    weights, before, done = [], [], set()
+    weights: list[TensorProto] = []
+    before: list[NodeProto] = []
+    done = set()
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
         half = tensor.data_type == TensorProto.FLOAT16
@@ -73,15 +75,13 @@ def _store(graph: GraphProto, narrow: Narrow) -> None:
     graph.initializer.extend(kept)
 
 
-def _halves(
-    values: NDArray[np.float32], name: str, wide: str
-) -> tuple[list[TensorProto], list[NodeProto]]:
+def _halves(values: NDArray[np.float32], name: str, wide: str) -> tuple[list[TensorProto], list[NodeProto]]:
     tensor = numpy_helper.from_array(values.astype(np.float16), name)
     return [tensor], [helper.make_node("Cast", [name], [wide], to=TensorProto.FLOAT)]
 
 
 def _bytes(values: NDArray[np.float32], name: str, wide: str) -> tuple[list[TensorProto], list[NodeProto]]:
-    """Along its first or its last axis, whichever rounds less. A plain product: runtimes do it once, at loading."""
+    """Along its first or last axis, whichever rounds less. A plain product: runtimes do it once, at loading."""
     scale, rounded = min(
         (_rounded(values, axis) for axis in (0, values.ndim - 1)),
         key=lambda made: float(np.square(made[0] * made[1] - values).sum()),

@@ -68,7 +68,9 @@ def write_site(out: Path, info: ModelInfo, runtime: Mapping[str, Path], *, overw
             (package / "licenses").mkdir(exist_ok=True)
             shutil.copyfile(assets_folder() / f"licenses/{text}.txt", package / f"licenses/{text}.txt")
         _write_worker(folder)
-        return sum(_sent(path) for path in folder.rglob("*") if path.is_file() and "licenses" not in path.parts)
+        return sum(
+            _sent(path) for path in folder.rglob("*") if path.is_file() and "licenses" not in path.parts
+        )
 
 
 def _sent(path: Path) -> int:
@@ -122,7 +124,11 @@ def _write_worker(folder: Path) -> None:
     """The service worker: which files there are, and names that change with them."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     networks = [path for path in files if path.parent.name == "models"]
-    page = [path for path in files if path not in networks and path.suffix in (".html", ".js", ".css", ".svg", ".jpg")]
+    page = [
+        path
+        for path in files
+        if path not in networks and path.suffix in (".html", ".js", ".css", ".svg", ".jpg")
+    ]
     text = (Path(str(resources.files("facemend"))) / "web/page/sw.js").read_text(encoding="utf-8")
     names = ["./", *(path.relative_to(folder).as_posix() for path in page)]
     for name, value in (

