@@ -1,10 +1,12 @@
 // What a photo's file says beside its pixels, and putting that into the file of the result: EXIF, XMP and IPTC of JPEG, texts
 // of PNG, and the colour profile of both.
-const TEXT = new TextDecoder("latin1");
+const textOf = (bytes) => String.fromCharCode(...bytes);
 const ORIENTATION = 0x0112;
+const COLOURS = ["iCCP", "sRGB", "cICP", "gAMA", "cHRM"]; // chunks of PNG that say what its numbers mean
+const TEXTS = ["iTXt", "tEXt", "zTXt"];
 const LIKE = { "image/jpeg": jpegParts, "image/png": pngParts };
 
-/** {type, width, height, gray, parts}; sizes are null where only decoding tells them. `parts`: [{profile, bytes}]. */
+/** {type, width, height, gray, parts}; sizes are null where only decoding tells them. `parts`: [{profile, bytes, start, end}]. */
 export function inspect(bytes) {
   const type = kindOf(bytes);
   const facts = { type, width: null, height: null, gray: false, parts: [] };
@@ -12,7 +14,7 @@ export function inspect(bytes) {
 }
 
 function kindOf(bytes) {
-  const start = TEXT.decode(bytes.subarray(0, 16));
+  const start = textOf(bytes.subarray(0, 16));
   if (start.startsWith("\xff\xd8\xff")) return "image/jpeg";
   if (start.startsWith("\x89PNG\r\n\x1a\n")) return "image/png";
   if (start.startsWith("RIFF") && start.slice(8, 12) === "WEBP") return "image/webp";
@@ -21,11 +23,17 @@ function kindOf(bytes) {
 
 const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** The file with those parts; an orientation says "upright", as the pixels are. */
+/** The file with those parts in the place of its own; an orientation says "upright", as the pixels are. */
 export function withParts(bytes, type, parts) {
   if (parts.length === 0) return [bytes];
   const at = type === "image/jpeg" ? afterStart(bytes) : 33; // behind the first segment; behind IHDR
-  return [bytes.subarray(0, at), ...parts.map((part) => part.bytes), bytes.subarray(at)];
+  const pieces = [bytes.subarray(0, at), ...parts.map((part) => part.bytes)];
+  let from = at;
+  for (const { start, end } of inspect(bytes).parts) {
+    pieces.push(bytes.subarray(from, start));
+    from = end;
+  }
+  return [...pieces, bytes.subarray(from)];
 }
 
 /** Behind the start of a JPEG and its JFIF segment, which comes first. */
@@ -43,12 +51,12 @@ function jpegParts(bytes) {
     if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
       Object.assign(found, { height: data.getUint16(at + 5), width: data.getUint16(at + 7), gray: bytes[at + 9] === 1 });
     }
-    const name = TEXT.decode(bytes.subarray(at + 4, at + 16));
+    const name = textOf(bytes.subarray(at + 4, at + 16));
     const profile = marker === 0xe2 && name.startsWith("ICC_PROFILE\0");
     if (profile || marker === 0xe1 || marker === 0xed) {
       const part = bytes.slice(at, end);
       if (name.startsWith("Exif\0\0")) upright(part.subarray(10));
-      found.parts.push({ profile, bytes: part });
+      found.parts.push({ profile, bytes: part, start: at, end });
     }
     at = end;
   }
@@ -59,11 +67,11 @@ function pngParts(bytes) {
   const data = view(bytes);
   const found = { width: data.getUint32(16), height: data.getUint32(20), gray: [0, 4].includes(bytes[25]), parts: [] };
   for (let at = 8; at + 12 <= bytes.length; ) {
-    const [length, name] = [data.getUint32(at), TEXT.decode(bytes.subarray(at + 4, at + 8))];
+    const [length, name] = [data.getUint32(at), textOf(bytes.subarray(at + 4, at + 8))];
     const end = at + 12 + length;
     if (name === "IEND" || end > bytes.length) break;
-    const profile = name === "iCCP";
-    if (profile || ["iTXt", "tEXt", "zTXt"].includes(name)) found.parts.push({ profile, bytes: bytes.slice(at, end) });
+    const profile = COLOURS.includes(name);
+    if (profile || TEXTS.includes(name)) found.parts.push({ profile, bytes: bytes.slice(at, end), start: at, end });
     at = end;
   }
   return found;

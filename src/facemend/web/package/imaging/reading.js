@@ -12,7 +12,7 @@ export async function readPhoto(source, maxPixels) {
   const isFile = source instanceof Blob;
   const facts = isFile ? inspect(new Uint8Array(await source.arrayBuffer())) : { type: "image/png", gray: false, parts: [] };
   checkSize(facts, maxPixels);
-  const bitmap = isFile ? await decoded(source, facts.parts.length > 0) : source;
+  const bitmap = isFile ? await decoded(source, facts.parts.some(({ profile }) => profile)) : source;
   checkSize(bitmap, maxPixels);
   const { width, height } = bitmap;
   const rgba = bitmap instanceof ImageData ? bitmap.data : contextWith(bitmap).getImageData(0, 0, width, height).data;
