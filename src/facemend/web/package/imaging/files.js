@@ -9,8 +9,12 @@ const LIKE = { "image/jpeg": jpegParts, "image/png": pngParts };
 /** {type, width, height, gray, parts}; sizes are null where only decoding tells them. `parts`: [{profile, bytes, start, end}]. */
 export function inspect(bytes) {
   const type = kindOf(bytes);
-  const facts = { type, width: null, height: null, gray: false, parts: [] };
-  return type in LIKE ? { ...facts, ...LIKE[type](bytes) } : facts;
+  const facts = { type, width: null, height: null, channels: 3, gray: false, parts: [] };
+  if (type in LIKE) Object.assign(facts, LIKE[type](bytes));
+  facts.gray = facts.channels === 1;
+  // What is written is RGB: a profile of gray or CMYK would not fit it.
+  if (facts.channels !== 3) facts.parts = facts.parts.filter(({ profile }) => !profile);
+  return facts;
 }
 
 function kindOf(bytes) {
@@ -49,7 +53,7 @@ function jpegParts(bytes) {
     const end = at + 2 + data.getUint16(at + 2);
     if (marker === 0xda || end > bytes.length) break;
     if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
-      Object.assign(found, { height: data.getUint16(at + 5), width: data.getUint16(at + 7), gray: bytes[at + 9] === 1 });
+      Object.assign(found, { height: data.getUint16(at + 5), width: data.getUint16(at + 7), channels: bytes[at + 9] });
     }
     const name = textOf(bytes.subarray(at + 4, at + 16));
     const profile = marker === 0xe2 && name.startsWith("ICC_PROFILE\0");
@@ -64,8 +68,10 @@ function jpegParts(bytes) {
 }
 
 function pngParts(bytes) {
+  if (bytes.length < 33) return {}; // cut off: the decoder says so
   const data = view(bytes);
-  const found = { width: data.getUint32(16), height: data.getUint32(20), gray: [0, 4].includes(bytes[25]), parts: [] };
+  const channels = [0, 4].includes(bytes[25]) ? 1 : 3;
+  const found = { width: data.getUint32(16), height: data.getUint32(20), channels, parts: [] };
   for (let at = 8; at + 12 <= bytes.length; ) {
     const [length, name] = [data.getUint32(at), textOf(bytes.subarray(at + 4, at + 8))];
     const end = at + 12 + length;
