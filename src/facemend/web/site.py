@@ -27,7 +27,9 @@ PACKAGE = "facemend-web"
 """Folder of the site that is an npm package by itself."""
 RUNTIME = "onnxruntime-web"
 """Name of the browser's runtime among `facemend.weights.packages`."""
-_RUNTIME_WASM = "ort-wasm-simd-threaded.wasm"
+_PROGRAM, _GPU_PROGRAM = "ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.asyncify.wasm"
+_LATER = ("ort-gpu.packed", "ort.webgpu.min.js", "ort-wasm-simd-threaded.asyncify.js")
+"""Fetched only where there is a graphics card, after the first photo."""
 _NETS = {"mesh": ("face_mesh", "conv2d_21"), "person": ("selfie_segmenter", "activation_10")}
 _MARK = "sw.js"  # what a folder must have to be taken for an older site
 
@@ -68,9 +70,8 @@ def write_site(out: Path, info: ModelInfo, runtime: Mapping[str, Path], *, overw
             (package / "licenses").mkdir(exist_ok=True)
             shutil.copyfile(assets_folder() / f"licenses/{text}.txt", package / f"licenses/{text}.txt")
         _write_worker(folder)
-        return sum(
-            _sent(path) for path in folder.rglob("*") if path.is_file() and "licenses" not in path.parts
-        )
+        files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "licenses"]
+        return sum(_sent(path) for path in files if path.name not in _LATER)
 
 
 def _sent(path: Path) -> int:
@@ -105,19 +106,23 @@ def _write_networks(folder: Path, info: ModelInfo, runtime: Mapping[str, Path]) 
     graphs |= {name: in_halves(onnx.load(asset_path(name))) for name in ("pnet", "rnet", "onet")}
     graphs |= {name: to_onnx(asset_path(asset), output) for name, (asset, output) in _NETS.items()}
     contents = {name: graph.SerializeToString() for name, graph in graphs.items()}
-    contents["ort"] = runtime[_RUNTIME_WASM].read_bytes()
+    contents |= {"ort": runtime[_PROGRAM].read_bytes(), "ort-gpu": runtime[_GPU_PROGRAM].read_bytes()}
     folder.mkdir()
-    files = {}
-    for name, content in contents.items():
-        packed = gzip.compress(content, 9, mtime=0)
-        file = f"{name}.packed"  # not .gz, which some hosts would unpack on their way
-        (folder / file).write_bytes(packed)
-        files[name] = {"file": file, "bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()}
+    files = {name: _packed(folder, name, content) for name, content in contents.items()}
+    gpu = files.pop("ort-gpu")
     for name, path in runtime.items():
         if path.suffix == ".mjs":  # hosts know .js as a script
             shutil.copyfile(path, folder / Path(name).with_suffix(".js"))
-    told = {"model": info.name, "licence": info.licence, "side": info.image_size, "files": files}
+    told = {"model": info.name, "licence": info.licence, "side": info.image_size, "files": files, "gpu": gpu}
     (folder / "models.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+
+
+def _packed(folder: Path, name: str, content: bytes) -> dict[str, str | int]:
+    """Write a file and give its row of the list."""
+    data = gzip.compress(content, 9, mtime=0)
+    file = f"{name}.packed"  # not .gz, which some hosts would unpack on their way
+    (folder / file).write_bytes(data)
+    return {"file": file, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def _write_worker(folder: Path) -> None:

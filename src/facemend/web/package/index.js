@@ -9,6 +9,7 @@ export class Restorer {
   #worker;
   #calls = new Map(); // id -> {resolve, reject, onPart}
   #serial = 0;
+  #tried = false; // the graphics card
 
   constructor(worker) {
     this.#worker = worker;
@@ -20,9 +21,10 @@ export class Restorer {
   }
 
   /** Fetch the networks and start; see index.d.ts for the options. */
-  static async load({ base = new URL("./models/", import.meta.url), threads, maxPixels = MAX_PIXELS, onProgress } = {}) {
+  static async load({ base = new URL("./models/", import.meta.url), threads, gpu = true, maxPixels = MAX_PIXELS, onProgress } = {}) {
     const restorer = new Restorer(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }));
     const onPart = (_, share) => onProgress?.(share);
+    restorer.#tried = !gpu;
     try {
       Object.assign(restorer, await restorer.#call("load", { base: String(base), threads, limit: maxPixels }, onPart));
     } catch (error) {
@@ -37,7 +39,15 @@ export class Restorer {
     this.#serial += 1;
     const key = this.#serial;
     const facts = await this.#call("restore", { key, source, options: { upscale, boxes } }, onPart);
+    if (facts.matrices.length) this.#quicken();
     return new Result((command, given) => this.#call(command, { key, ...given }, onPart), facts, { w, strength, faces: null });
+  }
+
+  /** Once there is a face to compare: see whether the graphics card is quicker. */
+  async #quicken() {
+    if (this.#tried) return;
+    this.#tried = true;
+    this.device = await this.#call("quicken", {}).catch(() => "cpu");
   }
 
   /** End the worker; what is under way fails. */

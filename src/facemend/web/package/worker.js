@@ -7,23 +7,39 @@ import { like } from "./imaging/image.js";
 import { alphaOf, imageData, readPhoto, writePhoto } from "./imaging/reading.js";
 import { resize } from "./imaging/resize.js";
 import { PhotoRestorer } from "./photo/restore.js";
-import { openNets } from "./runtime/onnx.js";
+import { fetchForGpu, openNets, openOnGpu } from "./runtime/onnx.js";
 
 const KEPT_BYTES = 400e6; // of photos that another look starts from; older ones are made again from their source
 const waiting = [];
 const kept = new Map(); // key -> what `prepare` gave, the one that was looked at last comes last
 const orders = new Map(); // key -> {source, options}
+const LATER = ["restore", "quicken"];
+const SAME = 40; // dB between what graphics card and processor draw
 let restorer = null;
+let folder = "";
 let maxPixels = Infinity;
 let working = false;
 
 const commands = {
   async load({ base, threads, limit }, tell) {
     const { nets, side, ...facts } = await openNets(base, { threads, onProgress: (share) => tell("load", share) });
-    maxPixels = limit;
+    [maxPixels, folder] = [limit, base];
     const [detector, masker] = [new FaceDetector(new Mtcnn(nets)), new FaceMasker(nets)];
     restorer = new PhotoRestorer({ detector, masker, restorer: new FaceRestorer(nets, side) });
-    return facts;
+    return { ...facts, device: "cpu" };
+  },
+
+  /** Let the graphics card draw from now on if it is quicker and draws the same; which of both it is. */
+  async quicken({ fetched }) {
+    const face = [...kept.values()].flatMap(({ faces }) => faces)[0];
+    if (!fetched || !face) return "cpu";
+    const usual = restorer.restorer;
+    const spare = { encode: usual.encoder, decode: usual.decoder };
+    const other = new FaceRestorer(await openOnGpu(folder, fetched, spare), usual.side);
+    const [slow, quick] = [await timed(usual, face.crop), await timed(other, face.crop)];
+    if (quick.seconds >= slow.seconds || psnr(quick.crop, slow.crop) < SAME) return "cpu";
+    restorer.restorer = other;
+    return "gpu";
   },
 
   async restore({ key, source, options }, tell) {
@@ -74,6 +90,19 @@ const commands = {
   },
 };
 
+/** The second of two runs: the first one prepares. */
+async function timed(network, crop) {
+  await network.decode(await network.encode(crop), 0.5);
+  const start = performance.now();
+  const drawn = await network.decode(await network.encode(crop), 0.5);
+  return { crop: drawn, seconds: (performance.now() - start) / 1000 };
+}
+
+function psnr({ data }, other) {
+  const error = data.reduce((sum, value, at) => sum + (value - other.data[at]) ** 2, 0) / data.length;
+  return -10 * Math.log10(Math.max(error, 1e-12));
+}
+
 async function prepared(key, tell) {
   let ready = kept.get(key);
   if (!ready) {
@@ -96,7 +125,7 @@ async function work() {
   if (working) return;
   working = true;
   while (waiting.length) {
-    const soon = waiting.findIndex(({ command }) => command !== "restore");
+    const soon = waiting.findIndex(({ command }) => !LATER.includes(command));
     const [{ id, command, given }] = waiting.splice(Math.max(0, soon), 1);
     const tell = (part, share = null) => postMessage({ id, part, share });
     try {
@@ -108,7 +137,8 @@ async function work() {
   working = false;
 }
 
-addEventListener("message", ({ data }) => {
+addEventListener("message", async ({ data }) => {
+  if (data.command === "quicken") data.given.fetched = await fetchForGpu(folder).catch(() => null);
   waiting.push(data);
   work();
 });

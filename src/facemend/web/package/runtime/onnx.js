@@ -1,8 +1,11 @@
-// Running a graph: onnxruntime-web on the CPU, in as many threads as the page may have.
+// Running a graph: onnxruntime-web on the CPU, in as many threads as the page may have; or on the graphics card.
 import { download, readList } from "./download.js";
 
 const MOST_THREADS = 4;
-const RUNTIME = "ort";
+const BUILDS = {
+  wasm: { script: "ort.wasm.min.js", loader: "ort-wasm-simd-threaded.js" },
+  webgpu: { script: "ort.webgpu.min.js", loader: "ort-wasm-simd-threaded.asyncify.js" },
+};
 
 /** Threads where pages may share memory; else one. */
 export const usableThreads = () =>
@@ -22,6 +25,17 @@ class Net {
   }
 }
 
+/** A build of the runtime, "wasm" or "webgpu", with its program as bytes: gives what opens a graph, of bytes too. */
+async function openRuntime(base, build, program, threads) {
+  const { script, loader } = BUILDS[build];
+  const ort = await import(new URL(script, base).href);
+  ort.env.wasm.numThreads = threads;
+  ort.env.wasm.wasmPaths = { mjs: new URL(loader, base).href };
+  ort.env.wasm.wasmBinary = program;
+  const options = { executionProviders: [build], logSeverityLevel: 3 }; // errors
+  return async (graph) => new Net(ort, await ort.InferenceSession.create(graph, options));
+}
+
 /** {nets, side, threads}: all nets of a folder's list; `onProgress(share)` is told how much of it has come. */
 export async function openNets(base, { threads = usableThreads(), onProgress = () => {} } = {}) {
   const { files, side } = await readList(base);
@@ -32,14 +46,25 @@ export async function openNets(base, { threads = usableThreads(), onProgress = (
     onProgress(come / all);
   };
   const waiting = Object.entries(files).map(async ([name, file]) => [name, await download(base, file, onBytes)]);
-  const [ort, bytes] = await Promise.all([import(new URL("ort.wasm.min.js", base).href), Promise.all(waiting)]);
-  const { [RUNTIME]: wasm, ...graphs } = Object.fromEntries(bytes);
-  ort.env.wasm.numThreads = threads;
-  ort.env.wasm.wasmPaths = { mjs: new URL("ort-wasm-simd-threaded.js", base).href };
-  ort.env.wasm.wasmBinary = wasm;
+  const { ort, ...graphs } = Object.fromEntries(await Promise.all(waiting));
+  const open = await openRuntime(base, "wasm", ort, threads);
   const nets = {};
-  for (const [name, graph] of Object.entries(graphs)) {
-    nets[name] = new Net(ort, await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] }));
-  }
+  for (const [name, graph] of Object.entries(graphs)) nets[name] = await open(graph);
   return { nets, side, threads };
+}
+
+/** What the graphics card would need, fetched; null: there is none. */
+export async function fetchForGpu(base) {
+  if (!(await navigator.gpu?.requestAdapter().catch(() => null))) return null;
+  const { files, gpu } = await readList(base);
+  const wanted = { ort: gpu, encode: files.encode, decode: files.decode };
+  const waiting = Object.entries(wanted).map(async ([name, file]) => [name, await download(base, file, () => {})]);
+  return Object.fromEntries(await Promise.all(waiting));
+}
+
+/** Encoder and decoder on the graphics card, of what was fetched; where a run fails there, the given ones do it. */
+export async function openOnGpu(base, { ort, encode, decode }, spare) {
+  const open = await openRuntime(base, "webgpu", ort, 1);
+  const either = (net, other) => ({ run: (inputs) => net.run(inputs).catch(() => other.run(inputs)) });
+  return { encode: either(await open(encode), spare.encode), decode: either(await open(decode), spare.decode) };
 }
