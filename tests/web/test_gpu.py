@@ -1,11 +1,11 @@
-"""The graphics card takes over only where it draws the same and is quicker; here it is drawn by the processor."""
+"""The networks on a graphics card, which the processor stands for here, draw the same."""
 
 import base64
 import shutil
 
 import pytest
-from conftest import PATIENCE, Host
 
+from conftest import PATIENCE, Host
 from facemend.server.app import STATIC
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]

@@ -99,7 +99,9 @@ def test_photos_come_out_the_same(page, restorer, name):
     changed = (picture != before).any(-1)
     assert found.shape == picture.shape
     assert 10 * np.log10(255**2 / np.square(found - picture)[changed].mean()) > 40
-    assert np.abs(found - picture)[~changed].max() <= 4  # at the mask's edge; by the rounding of what is enlarged
+    assert (
+        np.abs(found - picture)[~changed].max() <= 4
+    )  # at the mask's edge; by the rounding of what is enlarged
 
 
 def values(rng, *shape):
@@ -114,7 +116,8 @@ def in_page(page, module, call, *arrays):
         + TO_TEXT
         + """
           const m = await import(`/facemend-web/${module}`);
-          const a = given.map((one) => ({ height: one[0], width: one[1], channels: one.length > 3 ? one[2] : 1,
+          const a = given.map((one) => ({
+            height: one[0], width: one[1], channels: one.length > 3 ? one[2] : 1,
             data: new Float32Array(toBytes(one.at(-1)).buffer) }));
           const made = new Function("m", "a", `return ${call}`)(m, a);
           return [made.height, made.width, toText(new Uint8Array(made.data.buffer))];

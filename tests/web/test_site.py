@@ -25,15 +25,16 @@ def test_files_are_whole_and_few_bytes(site):
         content = (models / file["file"]).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])
     assert sum(file["bytes"] for file in told["files"].values()) < MOST - 1_000_000
+    assert "ort-gpu" not in told["files"]
+    assert (models / told["gpu"]["file"]).stat().st_size == told["gpu"]["bytes"]
     assert json.loads((site / "facemend-web/package.json").read_text())["version"] == __version__
 
 
 def test_the_page_is_that_of_the_server(site):
     own = {"api.js", "site.js"}
     shared = {path.name for path in STATIC.glob("*.js")} - own
-    assert shared and all(
-        (site / "static" / name).read_bytes() == (STATIC / name).read_bytes() for name in shared
-    )
+    assert shared
+    assert all((site / "static" / name).read_bytes() == (STATIC / name).read_bytes() for name in shared)
     exported = [
         set(re.findall(r"export (?:async )?(?:const|function) (\w+)", (folder / "api.js").read_text()))
         for folder in (STATIC, site / "static")
@@ -46,9 +47,7 @@ def test_the_policy_names_no_other_place(site):
     assert POLICY in page
     assert POLICY in worker
     assert "connect-src 'self';" in POLICY
-    assert not re.search(
-        r"https?:|\*|unsafe-inline|'unsafe-eval'", POLICY
-    )
+    assert not re.search(r"https?:|\*|unsafe-inline|'unsafe-eval'", POLICY)
     kept = json.loads(re.search(r"FILES = (\[.*?\]);", worker)[1])
     assert {"./", "index.html", "static/app.js", "facemend-web/worker.js"} <= set(kept)
     assert all((site / name).exists() for name in kept)
@@ -75,5 +74,6 @@ def test_other_models_are_refused(tiny_model, runtime, tmp_path):
 def test_the_command_writes_it(tiny_model, runtime, tmp_path):
     done = CliRunner().invoke(app, ["web", "-o", str(tmp_path / "site"), "--model", str(tiny_model)])
     assert done.exit_code == 0, done.output
-    assert "a first visit loads" in done.output
+    megabytes = float(re.search(r"a first visit loads ([\d.]+) MB", done.output)[1])
+    assert 3.5 < megabytes < 7  # the runtime, helpers and page; the tiny model weighs nothing
     assert json.loads((tmp_path / "site/facemend-web/models/models.json").read_text())["side"] == 64

@@ -81,7 +81,7 @@ def _halves(values: NDArray[np.float32], name: str, wide: str) -> tuple[list[Ten
 
 
 def _bytes(values: NDArray[np.float32], name: str, wide: str) -> tuple[list[TensorProto], list[NodeProto]]:
-    """Along its first or last axis, whichever rounds less. A plain product: runtimes do it once, at loading."""
+    """Along its first or last axis, whichever rounds less; a plain product, which runtimes do once."""
     scale, rounded = min(
         (_rounded(values, axis) for axis in (0, values.ndim - 1)),
         key=lambda made: float(np.square(made[0] * made[1] - values).sum()),
