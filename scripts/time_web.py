@@ -1,6 +1,6 @@
 """How long the page without a server takes: cold and warm, one thread and several; a table for docs/web.md.
 
-Needs Chromium and playwright. Run it on a quiet machine: `python scripts/time_web.py [--times 3]`. A photo of one
+Needs Chromium and playwright; run it on a quiet machine: `python scripts/time_web.py [--times 3]`. A photo of one
 megapixel with one face, until its result is seen; CPU seconds are those of all of Chromium.
 """
 

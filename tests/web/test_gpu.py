@@ -1,4 +1,4 @@
-"""The networks on a graphics card, which the processor stands for here, draw the same."""
+"""The networks on a graphics card, which the processor stands for here, draw the same. Compiling for it takes minutes."""
 
 import base64
 import shutil
@@ -8,7 +8,7 @@ import pytest
 from conftest import PATIENCE, Host
 from facemend.server.app import STATIC
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.timeout(1500)]
 SOFTWARE = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"]
 RUN = """async (text) => {
   const { FaceRestorer } = await import("/facemend-web/predictors/restorer.js");
