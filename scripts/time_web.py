@@ -1,7 +1,7 @@
 """How long the page without a server takes: cold and warm, one thread and several; a table for docs/web.md.
 
-Needs Chromium and playwright; run it on a quiet machine: `python scripts/time_web.py [--times 3]`. A photo of one
-megapixel with one face, until its result is seen; CPU seconds are those of all of Chromium.
+Needs Chromium and playwright; run it on a quiet machine: `python scripts/time_web.py [--times 3]`. A photo of
+one megapixel with one face, until its result is seen; CPU seconds are those of all of Chromium.
 """
 
 from __future__ import annotations

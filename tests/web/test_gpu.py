@@ -1,4 +1,4 @@
-"""The networks on a graphics card, which the processor stands for here, draw the same. Compiling for it takes minutes."""
+"""The networks on a graphics card, which the processor stands for here, in minutes, draw the same."""
 
 import base64
 import shutil

@@ -55,7 +55,8 @@ export async function openNets(base, { threads = usableThreads(), onProgress = (
 
 /** What the graphics card would need, fetched; null: there is none. */
 export async function fetchForGpu(base) {
-  if (!(await navigator.gpu?.requestAdapter().catch(() => null))) return null;
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  if (!adapter || adapter.info?.isFallbackAdapter) return null; // the processor in disguise
   const { files, gpu } = await readList(base);
   const wanted = { ort: gpu, encode: files.encode, decode: files.decode };
   const waiting = Object.entries(wanted).map(async ([name, file]) => [name, await download(base, file, () => {})]);
