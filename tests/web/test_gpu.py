@@ -14,8 +14,8 @@ RUN = """async (text) => {
   const { FaceRestorer } = await import("/facemend-web/predictors/restorer.js");
   const { fetchForGpu, openNets, openOnGpu } = await import("/facemend-web/runtime/onnx.js");
   const base = new URL("/facemend-web/models/", location.href).href;
+  if (!(await navigator.gpu?.requestAdapter())) return null;
   const fetched = await fetchForGpu(base);
-  if (fetched === null) return null;
   const { nets, side } = await openNets(base);
   const { readPhoto } = await import("/facemend-web/imaging/reading.js");
   const { shrink } = await import("/facemend-web/imaging/resize.js");

@@ -7,7 +7,7 @@ import { like } from "./imaging/image.js";
 import { alphaOf, imageData, readPhoto, writePhoto } from "./imaging/reading.js";
 import { resize } from "./imaging/resize.js";
 import { PhotoRestorer } from "./photo/restore.js";
-import { fetchForGpu, openNets, openOnGpu } from "./runtime/onnx.js";
+import { fetchForGpu, hasGpu, openNets, openOnGpu } from "./runtime/onnx.js";
 
 const KEPT_BYTES = 400e6; // of photos that another look starts from; older ones are made again from their source
 const waiting = [];
@@ -141,7 +141,7 @@ async function work() {
 }
 
 addEventListener("message", async ({ data }) => {
-  if (data.command === "quicken") data.given.fetched = await fetchForGpu(folder).catch(() => null);
+  if (data.command === "quicken" && (await hasGpu())) data.given.fetched = await fetchForGpu(folder).catch(() => null);
   waiting.push(data);
   work();
 });

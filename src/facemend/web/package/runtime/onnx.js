@@ -53,10 +53,14 @@ export async function openNets(base, { threads = usableThreads(), onProgress = (
   return { nets, side, threads };
 }
 
-/** What the graphics card would need, fetched; null: there is none. */
-export async function fetchForGpu(base) {
+/** Whether there is a graphics card, and not the processor in its place. */
+export async function hasGpu() {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  if (!adapter || adapter.info?.isFallbackAdapter) return null; // the processor in disguise
+  return Boolean(adapter) && !adapter.info?.isFallbackAdapter;
+}
+
+/** What the graphics card needs, fetched. */
+export async function fetchForGpu(base) {
   const { files, gpu } = await readList(base);
   const wanted = { ort: gpu, encode: files.encode, decode: files.decode };
   const waiting = Object.entries(wanted).map(async ([name, file]) => [name, await download(base, file, () => {})]);
