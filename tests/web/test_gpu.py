@@ -4,8 +4,8 @@ import base64
 import shutil
 
 import pytest
+from web_helpers import PATIENCE, Host
 
-from conftest import PATIENCE, Host
 from facemend.server.app import STATIC
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.timeout(1500)]

@@ -1,5 +1,7 @@
 """Graphs for the page: fewer bytes, the same numbers."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -72,6 +74,4 @@ def test_halves_of_a_branch_too():
 
 @pytest.fixture(scope="module")
 def portrait():
-    from pathlib import Path
-
     return read_picture(Path(__file__).parents[1] / "data/portrait.jpg").as_float()

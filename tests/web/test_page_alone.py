@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from web_helpers import PATIENCE
 
-from conftest import PATIENCE
 from facemend.server.app import STATIC
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
+from web_helpers import Host
 
 import facemend
 from facemend.faces.mask import head_mask
@@ -32,8 +33,6 @@ const toBytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(
 @pytest.fixture(scope="module")
 def page(browser, site):
     """A page of the site that runs what a test gives it, in modules of the package."""
-    from conftest import Host
-
     host = Host(site)
     context = browser.new_context(service_workers="block")
     context.set_default_timeout(240_000)
