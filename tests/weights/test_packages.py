@@ -308,7 +308,7 @@ def test_pip_is_told_the_options_of_the_archive(shelf, monkeypatch):
     told = replace(plain, pip_options=(*options, "--platform=manylinux1_x86_64"))
     monkeypatch.setattr(packages, "PACKAGES", {"toy": (told,)})
     assert fetch("toy")["net.bin"].read_bytes() == CONTENT
-    assert told.pip_line == f"python -m pip download --no-deps {' '.join(told.pip_options)} facemend-toy==1.0"
+    assert told.line == f"python -m pip download --no-deps {' '.join(told.pip_options)} facemend-toy==1.0"
 
 
 @pytest.mark.parametrize("pip", [True, False])

@@ -26,6 +26,7 @@ COMMANDS = (
     "video",
     "watch",
     "serve",
+    "web",
     "demo",
     "models",
     "degrade",

@@ -24,7 +24,8 @@ def get(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="What to fetch: lpips, identity, dists, niqe, efficientnet-lite0, realesrgan.",
+            help="What to fetch: lpips, identity, dists, niqe, efficientnet-lite0, realesrgan, "
+            "onnxruntime-web.",
             show_default=False,
         ),
     ],

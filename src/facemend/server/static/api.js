@@ -1,14 +1,9 @@
-// The server's HTTP API. Every failure is an ApiError; status 0: no answer at all.
-const ROOT = new URL("../api/", import.meta.url);
+// The server's HTTP API. Every failure is an ApiError. A site without a server has another file in the place of this one.
+import { ApiError } from "./api_error.js";
 
-export class ApiError extends Error {
-  constructor(status, detail = "", retryAfter = null) {
-    super(detail);
-    this.status = status;
-    this.detail = detail;
-    this.retryAfter = retryAfter; // seconds
-  }
-}
+export { ApiError };
+
+const ROOT = new URL("../api/", import.meta.url);
 
 let askForToken = async () => {
   throw new ApiError(401);
@@ -94,11 +89,11 @@ async function patiently(ask, signal, tries = 8) {
   }
 }
 
-/** Address of an aligned face; `when` is "before" or "after". */
-export function faceUrl(id, face, when, w) {
+/** Let a picture show an aligned face; `when` is "before" or "after". */
+export function showFace(picture, id, face, when, w) {
   const url = new URL(jobPath(id, `/faces/${face}/${when}`), ROOT);
   if (when === "after") url.searchParams.set("w", w);
-  return url.href;
+  if (picture.src !== url.href) picture.src = url.href;
 }
 
 /** Address of something of a job. */

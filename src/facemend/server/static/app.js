@@ -105,7 +105,8 @@ function renderTexts() {
     write($("choose"), t("chooseBoth"));
     write($("lead"), t("leadBoth"));
   }
-  const privacy = `${isHere() ? "privacyHere" : "privacyServer"}${info.films ? "Film" : ""}`;
+  const kept = `${isHere() ? "privacyHere" : "privacyServer"}${info.films ? "Film" : ""}`;
+  const privacy = info.keep_seconds === null ? "privacyPage" : kept;
   write($("privacy"), t(privacy, { time: duration(info.keep_seconds) }));
   write($("version"), t("version", { version: info.version }));
 }

@@ -22,6 +22,7 @@ export function explain(problem, film = false) {
 
 function kindOf(status) {
   if (status === "job") return "Job";
+  if (status === "load") return "Load";
   switch (status) {
     case 0:
       return "Network";

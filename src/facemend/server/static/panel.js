@@ -1,5 +1,5 @@
 // Beside the picture: what came of it, how it shall look, its faces, and taking it home.
-import { faceUrl } from "./api.js";
+import { showFace } from "./api.js";
 import { $, cancel, make, write } from "./dom.js";
 import { explain } from "./errors.js";
 import { clock, t } from "./i18n.js";
@@ -153,7 +153,7 @@ function dropCards() {
 function newCard(item, face) {
   const picture = (when) => make("img", { alt: "", loading: "lazy", className: when });
   const before = picture("before");
-  before.src = faceUrl(item.job.id, face.index, "before");
+  showFace(before, item.job.id, face.index, "before");
   const look = make("button", { type: "button", className: "pair" }, before, picture("after"));
   look.addEventListener("click", () => openZoom(item, face.index));
   const box = make("input", { type: "checkbox" });
@@ -168,9 +168,7 @@ function newCard(item, face) {
 /** The small faces with the w of now. */
 function follow(item) {
   for (const card of $("cards").children) {
-    const picture = card.querySelector(".after");
-    const url = faceUrl(item.job.id, card.dataset.index, "after", item.w);
-    if (picture.src !== url) picture.src = url;
+    showFace(card.querySelector(".after"), item.job.id, card.dataset.index, "after", item.w);
   }
 }
 
@@ -192,7 +190,7 @@ function renderActions(item, done) {
   const all = finished().length;
   $("download-all").hidden = all < 2;
   write($("download-all"), t("downloadAll", { n: all }));
-  write($("until"), done ? t("until", { time: clock(item.job.expires) }) : "");
+  write($("until"), done && item.job.expires ? t("until", { time: clock(item.job.expires) }) : "");
   const still = { done: "delete", failed: "remove", expired: "remove" };
   write($("delete"), t(still[item.state] ?? "cancel"));
 }

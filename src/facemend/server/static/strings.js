@@ -34,6 +34,7 @@ export const STRINGS = {
     en: "Photos stay on this server and are deleted after {time}.",
     ko: "사진은 이 서버에만 보관되며, {time} 뒤에 삭제됩니다.",
   },
+  privacyPage: { en: "Photos never leave this page.", ko: "사진은 이 페이지를 벗어나지 않습니다." },
   version: { en: "facemend {version} · open source, Apache-2.0", ko: "facemend {version} · 오픈 소스, Apache-2.0" },
   home: { en: "facemend, start page", ko: "facemend 첫 화면" },
 
@@ -51,6 +52,7 @@ export const STRINGS = {
   next: { en: "Next in line", ko: "다음 차례입니다" },
   queued: { en: { one: "1 photo before this one", other: "{n} photos before this one" }, ko: "앞에 {n}장이 있습니다" },
   queuedFilm: { en: "{n} before this one", ko: "앞에 {n}개가 있습니다" },
+  load: { en: "Getting the networks ready", ko: "복원 모델을 준비하는 중" },
   read: { en: "Opening the photo", ko: "사진을 여는 중" },
   readFilm: { en: "Opening the film", ko: "동영상을 여는 중" },
   frameOf: { en: "Frame {n} of {all}", ko: "{all}프레임 중 {n}번째" },
@@ -260,8 +262,8 @@ export const STRINGS = {
   errorKindFix: { en: "Choose one of these: {formats}.", ko: "다음 형식의 사진을 선택해 주세요: {formats}." },
   errorLarge: { en: "This photo is too large", ko: "사진이 너무 큽니다" },
   errorLargeFix: {
-    en: "This server takes files up to {size} and results up to {pixels} million pixels. Choose a smaller photo or size.",
-    ko: "이 서버는 파일 {size}, 결과 {pixels}백만 픽셀까지 받습니다. 더 작은 사진이나 크기를 선택해 주세요.",
+    en: "Files may have up to {size}, results up to {pixels} million pixels. Choose a smaller photo or size.",
+    ko: "파일은 {size}, 결과는 {pixels}백만 픽셀까지 됩니다. 더 작은 사진이나 크기를 선택해 주세요.",
   },
   errorKindFilm: { en: "This is not a film we can restore", ko: "복원할 수 있는 동영상이 아닙니다" },
   errorLargeFilm: { en: "This film is too large or too long", ko: "동영상이 너무 크거나 깁니다" },
@@ -290,6 +292,11 @@ export const STRINGS = {
   },
   errorJob: { en: "This photo could not be restored", ko: "사진을 복원하지 못했습니다" },
   errorJobFix: { en: "Try again, or try another photo.", ko: "다시 시도하거나 다른 사진으로 해 보세요." },
+  errorLoad: { en: "The networks did not come through", ko: "복원 모델을 받지 못했습니다" },
+  errorLoadFix: {
+    en: "Check the connection, then try again. After one full load no connection is needed.",
+    ko: "인터넷 연결을 확인하고 다시 시도해 주세요. 한 번 다 받으면 연결 없이도 쓸 수 있습니다.",
+  },
   errorServer: { en: "Something went wrong on the server", ko: "서버에 문제가 생겼습니다" },
   errorServerFix: { en: "Try again in a moment.", ko: "잠시 뒤에 다시 시도해 주세요." },
 

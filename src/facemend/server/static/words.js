@@ -3,7 +3,7 @@ import { has, t } from "./i18n.js";
 import { isFilm } from "./server.js";
 
 const PARTS = { encode: "align", mask: "paste" }; // parts that people need not tell apart
-const KNOWN = ["read", "detect", "align", "background", "decode", "paste", "write"];
+const KNOWN = ["load", "read", "detect", "align", "background", "decode", "paste", "write"];
 // Of the whole bar: sending takes the first piece, waiting adds none.
 const SENT = 0.15;
 

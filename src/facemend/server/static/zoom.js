@@ -1,5 +1,5 @@
 // One face, large: before and after.
-import { faceUrl } from "./api.js";
+import { showFace } from "./api.js";
 import { $, cancel, startSlider, write } from "./dom.js";
 import { t } from "./i18n.js";
 import { toggle } from "./stage.js";
@@ -51,12 +51,8 @@ function render() {
   const { item, index, job } = open;
   const all = job.faces.filter((face) => face.restored).length;
   write($("zoom-title"), all > 1 ? t("faceOf", { n: index + 1, all }) : t("face", { n: 1 }));
-  load($("zoom-before"), faceUrl(job.id, index, "before"));
-  load($("zoom-after"), faceUrl(job.id, index, "after", item.w));
+  showFace($("zoom-before"), job.id, index, "before");
+  showFace($("zoom-after"), job.id, index, "after", item.w);
   $("zoom-chosen").checked = item.chosen.has(index);
   $("zoom-turn").hidden = all < 2;
-}
-
-function load(picture, url) {
-  if (picture.src !== url) picture.src = url;
 }

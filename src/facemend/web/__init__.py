@@ -1,0 +1,1 @@
+"""facemend in a browser, without a server: the files of a static site, and what writes them."""

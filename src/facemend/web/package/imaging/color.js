@@ -1,0 +1,67 @@
+// Colours: whether a face has any of its own, and giving a restored one those of the photo.
+import { gaussianBlur } from "./blur.js";
+import { clip, like, luma } from "./image.js";
+import { shrink } from "./resize.js";
+
+const GRAY_VARIANCE = 10; // published limit for photos, on the squared 0..255 scale
+const TONED_RESIDUE = 3.3; // levels of 255
+const TONED_SIDE = 64;
+
+function variance(values) {
+  let sum = 0;
+  let squares = 0;
+  for (const value of values) {
+    sum += value;
+    squares += value * value;
+  }
+  return squares / values.length - (sum / values.length) ** 2;
+}
+
+/** Whether a picture is gray or evenly tinted. */
+export function isGray({ data }) {
+  const count = data.length / 3;
+  const differences = [[0, 1], [1, 2], [2, 0]].map(([a, b]) =>
+    new Float64Array(count).map((_, at) => data[3 * at + a] - data[3 * at + b]),
+  );
+  return (differences.map(variance).reduce((sum, value) => sum + value) / 3) * 255 ** 2 <= GRAY_VARIANCE;
+}
+
+/** Whether it is monochrome in any tone: there a cubic of luma says what chroma is. */
+export function isToned(picture) {
+  const small = shrink(picture, Math.min(TONED_SIDE, picture.width), Math.min(TONED_SIDE, picture.height));
+  const y = Float64Array.from(luma(small).data);
+  const rests = [[2, 1.772], [0, 1.402]].map(([channel, range]) =>
+    y.map((value, at) => (small.data[3 * at + channel] - value) / range),
+  );
+  const powers = [];
+  for (let power = 0; power < 4; power += 1) {
+    const vector = y.map((value) => value ** power);
+    for (const basis of powers) remove(vector, basis);
+    const norm = Math.sqrt(dot(vector, vector));
+    if (norm > 1e-9 * Math.sqrt(y.length)) powers.push(vector.map((value) => value / norm));
+  }
+  for (const rest of rests) for (const basis of powers) remove(rest, basis);
+  const mean = rests.map((rest) => dot(rest, rest) / y.length).reduce((sum, value) => sum + value);
+  return Math.sqrt(mean) * 255 <= TONED_RESIDUE;
+}
+
+const dot = (a, b) => a.reduce((sum, value, at) => sum + value * b[at], 0);
+
+function remove(vector, basis) {
+  const share = dot(vector, basis);
+  for (let at = 0; at < vector.length; at += 1) vector[at] -= share * basis[at];
+}
+
+/** The restored picture with the broad colours of the original; its luma and its fine colours stay. */
+export function matchBroadChroma(restored, original, sigma) {
+  const offset = gaussianBlur(like(restored, original.data.map((value, at) => value - restored.data[at])), sigma);
+  const light = luma(offset).data;
+  for (let at = 0; at < offset.data.length; at += 1) offset.data[at] += restored.data[at] - light[(at / 3) | 0];
+  return clip(offset);
+}
+
+/** Luma of the restored picture, chroma of the original. */
+export function keepChroma(restored, original) {
+  const [next, before] = [luma(restored).data, luma(original).data];
+  return clip(like(original, original.data.map((value, at) => value + next[(at / 3) | 0] - before[(at / 3) | 0])));
+}

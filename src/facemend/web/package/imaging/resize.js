@@ -1,0 +1,162 @@
+// Resizing: pixels are squares, and shrinking averages what each new pixel covers. Both axes are separable sums.
+import { clip, image, toFloat, unitOf } from "./image.js";
+import { cubic, lanczos } from "./kernels.js";
+
+const KERNELS = { linear: [2, (x) => [1 - x, x]], cubic: [4, cubic], lanczos: [8, lanczos] };
+const EMPTY = 1e-3; // what is covered of a pixel by less is left out
+
+/** For each new place of an axis as many old ones, `index`, and their weights. Weights of 0 fill up. */
+function table(length, count) {
+  return { count, index: new Int32Array(length * count), weight: new Float32Array(length * count) };
+}
+
+/** New pixels as the mean of what they cover, from >= to. */
+function areaTaps(from, to) {
+  const scale = from / to;
+  const taps = table(to, Math.ceil(scale) + 2);
+  for (let place = 0; place < to; place += 1) {
+    const start = place * scale;
+    const end = start + scale;
+    const whole = Math.min(scale, from - start);
+    const last = Math.min(Math.floor(end), from - 1);
+    const first = Math.min(Math.ceil(start), last);
+    let at = place * taps.count;
+    const add = (index, weight) => {
+      taps.index[at] = index;
+      taps.weight[at] = weight / whole;
+      at += 1;
+    };
+    if (first - start > EMPTY) add(first - 1, first - start);
+    for (let index = first; index < last; index += 1) add(index, 1);
+    if (end - last > EMPTY) add(last, Math.min(end - last, 1, whole));
+  }
+  return taps;
+}
+
+/** Values between pixel centres; beyond the edge the outermost pixel goes on. */
+function kernelTaps(from, to, kind) {
+  const [count, kernel] = KERNELS[kind];
+  const taps = table(to, count);
+  for (let place = 0; place < to; place += 1) {
+    const centre = ((place + 0.5) * from) / to - 0.5;
+    const low = Math.floor(centre);
+    const weights = kernel(centre - low);
+    for (let k = 0; k < count; k += 1) {
+      taps.index[place * count + k] = Math.min(from - 1, Math.max(0, low + k + 1 - count / 2));
+      taps.weight[place * count + k] = weights[k];
+    }
+  }
+  return taps;
+}
+
+/** What stands in for averaging where a side grows: new pixels that lie across an edge mix both sides. */
+function growTaps(from, to) {
+  const taps = table(to, 2);
+  for (let place = 0; place < to; place += 1) {
+    const low = Math.floor((place * from) / to);
+    const over = place + 1 - ((low + 1) * to) / from;
+    const share = low >= from - 1 || over <= 0 ? 0 : over - Math.floor(over);
+    taps.index.set([Math.min(low, from - 1), Math.min(low + 1, from - 1)], 2 * place);
+    taps.weight.set([1 - share, share], 2 * place);
+  }
+  return taps;
+}
+
+/** Sums of pixels, row by row: only as many rows as a sum needs are held. */
+function resample(picture, across, down, width, height, result) {
+  const { channels, data } = picture;
+  const [unit, whole] = [unitOf(picture), picture.width * channels];
+  const length = width * channels;
+  const kept = down.count + 1;
+  const rows = Array.from({ length: kept }, () => new Float32Array(length));
+  const held = new Int32Array(kept).fill(-1);
+  const floats = new Float32Array(whole);
+  const sum = new Float32Array(length);
+  const bytes = !(result instanceof Float32Array);
+  for (let y = 0; y < height; y += 1) {
+    sum.fill(0);
+    for (let k = y * down.count; k < (y + 1) * down.count; k += 1) {
+      const weight = down.weight[k];
+      if (weight === 0) continue;
+      const from = down.index[k];
+      const slot = from % kept;
+      if (held[slot] !== from) {
+        floats.set(data.subarray(from * whole, (from + 1) * whole));
+        (channels === 3 ? acrossColours : acrossPlane)(floats, across, width, rows[slot]);
+        held[slot] = from;
+      }
+      addRow(sum, weight * unit, rows[slot]);
+    }
+    if (bytes) for (let at = 0; at < length; at += 1) sum[at] *= 255;
+    result.set(sum, y * length);
+  }
+  return image(width, height, channels, result);
+}
+
+function addRow(sum, weight, row) {
+  for (let at = 0; at < sum.length; at += 1) sum[at] += weight * row[at];
+}
+
+function acrossPlane(from, { count, index, weight }, width, row) {
+  for (let x = 0, tap = 0; x < width; x += 1) {
+    let sum = 0;
+    for (let k = 0; k < count; k += 1, tap += 1) sum += weight[tap] * from[index[tap]];
+    row[x] = sum;
+  }
+}
+
+function acrossColours(from, { count, index, weight }, width, row) {
+  for (let x = 0, tap = 0, to = 0; x < width; x += 1, to += 3) {
+    let red = 0;
+    let green = 0;
+    let blue = 0;
+    for (let k = 0; k < count; k += 1, tap += 1) {
+      const share = weight[tap];
+      const at = 3 * index[tap];
+      red += share * from[at];
+      green += share * from[at + 1];
+      blue += share * from[at + 2];
+    }
+    row[to] = red;
+    row[to + 1] = green;
+    row[to + 2] = blue;
+  }
+}
+
+/** Averaged to a smaller size, as floats; bytes or floats in. */
+export function shrink(picture, width, height) {
+  if (width === picture.width && height === picture.height) return toFloat(picture);
+  const result = new Float32Array(width * height * picture.channels);
+  return resample(picture, areaTaps(picture.width, width), areaTaps(picture.height, height), width, height, result);
+}
+
+/** As floats, with that kernel on both axes: "linear", "cubic" or "lanczos"; overshoot stays. */
+export function interpolate(picture, width, height, kind = "linear") {
+  const taps = [kernelTaps(picture.width, width, kind), kernelTaps(picture.height, height, kind)];
+  return resample(picture, ...taps, width, height, new Float32Array(width * height * picture.channels));
+}
+
+/** Averaged where both sides shrink, else the like of it. */
+export function area(picture, width, height) {
+  if (width <= picture.width && height <= picture.height) return shrink(picture, width, height);
+  const taps = [growTaps(picture.width, width), growTaps(picture.height, height)];
+  return resample(picture, ...taps, width, height, new Float32Array(width * height * picture.channels));
+}
+
+/** Another size: what shrinks is averaged, what grows takes the kernel, and is clipped. Bytes stay bytes. */
+export function resize(picture, width, height, kind = "linear") {
+  const smaller = [Math.min(width, picture.width), Math.min(height, picture.height)];
+  const bytes = !(picture.data instanceof Float32Array);
+  const store = (w, h) => new picture.data.constructor(w * h * picture.channels);
+  let result = picture;
+  if (smaller[0] !== picture.width || smaller[1] !== picture.height) {
+    const taps = [areaTaps(picture.width, smaller[0]), areaTaps(picture.height, smaller[1])];
+    result = resample(picture, ...taps, ...smaller, store(...smaller));
+  }
+  if (smaller[0] !== width || smaller[1] !== height) {
+    const taps = [kernelTaps(result.width, width, kind), kernelTaps(result.height, height, kind)];
+    result = resample(result, ...taps, width, height, store(width, height));
+    if (!bytes) clip(result);
+  }
+  return result;
+}

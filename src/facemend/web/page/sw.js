@@ -1,0 +1,50 @@
+// Keeps the site: its pages and programs at once, the networks as they are fetched. Answers from what is kept.
+const PAGE = "facemend-page-{page}";
+const MODELS = "facemend-models-{models}";
+const FILES = {files};
+const HEADERS = {
+  "Content-Security-Policy": "{policy}",
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+  "Cross-Origin-Resource-Policy": "same-origin",
+};
+
+addEventListener("install", (event) => {
+  skipWaiting();
+  const requests = FILES.map((file) => new Request(file, { cache: "no-cache" }));
+  event.waitUntil(caches.open(PAGE).then((cache) => cache.addAll(requests)));
+});
+
+addEventListener("activate", (event) => {
+  event.waitUntil(
+    (async () => {
+      const old = (await caches.keys()).filter((name) => name.startsWith("facemend-") && ![PAGE, MODELS].includes(name));
+      await Promise.all(old.map((name) => caches.delete(name)));
+      await clients.claim();
+    })(),
+  );
+});
+
+addEventListener("fetch", (event) => {
+  const { method, url } = event.request;
+  if (method === "GET" && url.startsWith(registration.scope)) event.respondWith(answer(event));
+});
+
+async function answer(event) {
+  const url = new URL(event.request.url);
+  url.search = url.hash = "";
+  const cache = await caches.open(url.pathname.includes("/models/") ? MODELS : PAGE);
+  const kept = await cache.match(url.href);
+  if (kept) return headed(kept);
+  const response = await fetch(event.request);
+  // What breaks off on its way is not kept.
+  if (response.ok && response.type === "basic") event.waitUntil(cache.put(url.href, response.clone()).catch(() => {}));
+  return headed(response);
+}
+
+function headed(response) {
+  if (response.status === 0) return response;
+  const headers = new Headers(response.headers);
+  for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+}

@@ -1,0 +1,79 @@
+"""What is written: whole, small, and with one copy of what both pages share."""
+
+import hashlib
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from facemend import __version__
+from facemend.cli.app import app
+from facemend.errors import ConfigError, ExistsError, OutputError
+from facemend.server.app import STATIC
+from facemend.web.site import POLICY, write_site
+from facemend.weights.models import find_model
+
+MOST = 22_000_000
+
+
+def test_files_are_whole_and_few_bytes(site):
+    models = site / "facemend-web/models"
+    told = json.loads((models / "models.json").read_text())
+    assert told["side"] == 256
+    for file in told["files"].values():
+        content = (models / file["file"]).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])
+    assert sum(file["bytes"] for file in told["files"].values()) < MOST - 1_000_000
+    assert "ort-gpu" not in told["files"]
+    assert (models / told["gpu"]["file"]).stat().st_size == told["gpu"]["bytes"]
+    assert json.loads((site / "facemend-web/package.json").read_text())["version"] == __version__
+
+
+def test_the_page_is_that_of_the_server(site):
+    own = {"api.js", "site.js"}
+    shared = {path.name for path in STATIC.glob("*.js")} - own
+    assert shared
+    assert all((site / "static" / name).read_bytes() == (STATIC / name).read_bytes() for name in shared)
+    exported = [
+        set(re.findall(r"export (?:async )?(?:const|function) (\w+)", (folder / "api.js").read_text()))
+        for folder in (STATIC, site / "static")
+    ]
+    assert exported[0] == exported[1]  # what the shared modules may import
+
+
+def test_the_policy_names_no_other_place(site):
+    page, worker = (site / "index.html").read_text(), (site / "sw.js").read_text()
+    assert POLICY in page
+    assert POLICY in worker
+    assert "connect-src 'self';" in POLICY
+    assert not re.search(r"https?:|\*|unsafe-inline|'unsafe-eval'", POLICY)
+    kept = json.loads(re.search(r"FILES = (\[.*?\]);", worker)[1])
+    assert {"./", "index.html", "static/app.js", "facemend-web/worker.js"} <= set(kept)
+    assert all((site / name).exists() for name in kept)
+
+
+def test_only_a_site_is_replaced(site, runtime, tmp_path):
+    info = find_model("compact-256")
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(OutputError, match="no site of facemend"):
+        write_site(tmp_path, info, runtime, overwrite=True)
+    with pytest.raises(ExistsError):
+        write_site(site, info, runtime)
+    assert (site / "sw.js").is_file()
+
+
+def test_other_models_are_refused(tiny_model, runtime, tmp_path):
+    info = find_model(str(tiny_model))
+    object.__setattr__(info, "task", "colorization")
+    with pytest.raises(ConfigError, match="restoration models"):
+        write_site(tmp_path / "site", info, runtime)
+    assert not (tmp_path / "site").exists()
+
+
+def test_the_command_writes_it(tiny_model, runtime, tmp_path):
+    done = CliRunner().invoke(app, ["web", "-o", str(tmp_path / "site"), "--model", str(tiny_model)])
+    assert done.exit_code == 0, done.output
+    megabytes = float(re.search(r"a first visit loads ([\d.]+) MB", done.output)[1])
+    assert 3.5 < megabytes < 7  # the runtime, helpers and page; the tiny model weighs nothing
+    assert json.loads((tmp_path / "site/facemend-web/models/models.json").read_text())["side"] == 64
