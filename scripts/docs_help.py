@@ -34,6 +34,10 @@ def find(line: str) -> tuple[Any, typer.Context]:
     return command, context
 
 
+def _paragraphs(text: str) -> str:
+    return "".join(f"<p>{_shown(part)}</p>" for part in text.split("\n\n") if part)
+
+
 def _shown(text: str) -> str:
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
@@ -41,7 +45,7 @@ def _shown(text: str) -> str:
 def as_html(source: str, *_: Any, **__: Any) -> str:
     """What the command of the block is for, its usage and its options, as HTML."""
     command, context = find(source)
-    about = "".join(f"<p>{_shown(part)}</p>" for part in command.help.split("\n\n"))
+    about, after = (_paragraphs(text or "") for text in (command.help, command.epilog))
     usage = command.get_usage(context).removeprefix("Usage: ")
     told = [parameter.get_help_record(context) for parameter in command.get_params(context)]
     below = command.list_commands(context) if hasattr(command, "list_commands") else ()
@@ -51,4 +55,4 @@ def as_html(source: str, *_: Any, **__: Any) -> str:
         for names, what in filter(None, told)
     )
     table = f"<table><tbody>{rows}</tbody></table>"
-    return f'<div class="help">{about}<pre><code>{escape(usage)}</code></pre>{table}</div>'
+    return f'<div class="help">{about}<pre><code>{escape(usage)}</code></pre>{table}{after}</div>'

@@ -46,6 +46,7 @@ EXTRAS = {
     ),
     "quantize": Extra("facemend quantize", ("onnx",)),
     "video": Extra("films", ("av",)),
+    "watch": Extra("facemend watch", ("watchfiles",)),
     "ray": Extra("--engine ray", ("ray", "fsspec")),
 }
 """The extras of the install by name."""

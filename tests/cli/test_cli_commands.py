@@ -1,5 +1,6 @@
 """The other commands."""
 
+import json
 import os
 import re
 import subprocess
@@ -40,6 +41,24 @@ def test_every_command_explains_itself(command):
     assert result.exit_code == 0
     assert "completion" not in result.stdout
     assert f"facemend {command}" in " ".join(result.stdout.split()) or f"{command} [OPTIONS]" in result.stdout
+
+
+def test_the_shell_completes_commands_and_options():
+    code = "from facemend.cli.app import main; main()"
+    for words, wanted in (("facemend re", "restore"), ("facemend restore --str", "--strength")):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ
+            | {
+                "_FACEMEND_COMPLETE": "complete_bash",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(words.count(" ")),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert wanted in done.stdout.split()
 
 
 def test_unknown_commands_are_wrong_usage():
@@ -130,6 +149,18 @@ def test_doctor_finds_this_installation_well():
         assert word in result.stdout
 
 
+def test_doctor_tells_the_same_as_json():
+    result = run("doctor", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["facemend"] == facemend.__version__
+    assert found["devices"]["cpu"] == "works"
+    assert found["problems"] == []
+    assert found["weights"]["models"] >= 1
+    assert 0 < found["speed"]["seconds_a_face"] < 60
+    assert set(found["extras"]) == set(EXTRAS)
+
+
 def test_doctor_knows_every_extra():
     project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())["project"]
     wanted = {
@@ -153,7 +184,7 @@ def test_doctor_says_what_extras_are_for_and_which_do_not_work(monkeypatch, tmp_
     }
     monkeypatch.setattr("facemend.cli.doctor.EXTRAS", extras)
     monkeypatch.setattr("facemend.errors.EXTRAS", extras)
-    monkeypatch.setattr("facemend.cli.doctor._verify", list)
+    monkeypatch.setattr("facemend.cli.doctor._verify", lambda: ({}, []))
     result = run("doctor")
     assert result.exit_code == 1
     for line in (

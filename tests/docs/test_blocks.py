@@ -17,13 +17,14 @@ from facemend.cli.app import app
 
 NOT_HERE = {
     r"facemend (train|evaluate|export|quantize|bench)\b": "minutes to hours, or what these have made",
-    r"facemend (video|serve)\b|anim\.gif": "run in tests/video and tests/server",
+    r"facemend (video|serve|watch)\b|anim\.gif|[<>|]": "run in tests/video, tests/server and tests/cli",
+    r"--install-completion": "changes the shell of who runs it",
     r"facemend (colorize|inpaint)\b|--model|models (import|remove)": "weights of others",
     r"(models|assets) get|realesrgan|--url": "fetched from the network",
     r"--engine ray|RAY_ADDRESS|s3://": "a cluster",
     r"--device (cuda|mps)|--backend torch": "a card",
 }
-CHECKED_ELSEWHERE = r"pip (un)?install .+|curl .+|job=\$\(curl .+|until curl .+|\w+=\S+|pytest tests/\w+"
+CHECKED_ELSEWHERE = r"pip (un)?install .+|(job=\$\(|until )?curl .+|\w+=\S+|(docker|python -m http.server) .+"
 """Other lines: what pip installs is checked in tests/contracts, what curl does in tests/server."""
 
 

@@ -25,6 +25,7 @@ COMMANDS = (
     "colorize",
     "inpaint",
     "video",
+    "watch",
     "serve",
     "demo",
     "models",
@@ -83,7 +84,7 @@ app = typer.Typer(
     name="facemend",
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -17,7 +17,11 @@ def colorize(photos: Photos, given: PhotoOptions) -> None:
     The network is not facemend's: import one first, see docs/tasks.md
     (`facemend models import codeformer_colorization.pth`).
     """
+    from facemend.cli._shared import pipe
     from facemend.cli._shared.photos import run_photos
     from facemend.photo.colorize import Colorizer
 
-    run_photos(Colorizer, Colorizer.colorize, photos, given, marker="_colorized")
+    if pipe.is_piped(photos, given.output):
+        pipe.run_piped(Colorizer, Colorizer.colorize, photos, given)
+    else:
+        run_photos(Colorizer, Colorizer.colorize, photos, given, marker="_colorized")

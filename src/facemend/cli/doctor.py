@@ -2,39 +2,86 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import warnings
 from importlib import import_module, metadata
 from time import perf_counter
+from typing import Annotated, Any
 
 import typer
 
-from facemend.cli._shared.console import plural, say
+from facemend.cli._shared.console import plural, say, warn
 from facemend.errors import EXTRAS, FacemendError, install_line, missing, one_line
 from facemend.photo.options import DEFAULT_MODEL
 
 app = typer.Typer()
 
 BASE = ("numpy", "pillow", "opencv-python-headless", "onnxruntime", "typer", "pydantic")
+_COUNTED = ("helper_files", "models")
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Tell all of it as JSON, for a report.")] = False,
+) -> None:
     """Check the installation: versions, shipped weights, optional extras, speed."""
-    from facemend.imaging import readable_suffixes
-
-    say(f"facemend {_version('facemend')}, Python {platform.python_version()}, {platform.platform()}")
-    say(", ".join(f"{name} {_version(name)}" for name in BASE))
-    _onnxruntime()
-    say(f"photos read here: {' '.join(sorted(readable_suffixes()))}")
-    problems = [*_extras(), *_verify()]
-    for problem in problems:
-        typer.echo(f"facemend: {problem}", err=True)
-    if not problems:
-        _speed()
-    say("all well" if not problems else f"problems: {len(problems)}")
-    if problems:
+    found = _examine()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        _tell(found)
+    if found["problems"]:
         raise typer.Exit(1)
+
+
+def _examine() -> dict[str, Any]:
+    """Everything that is told, as JSON can hold it."""
+    from facemend.imaging import readable_suffixes
+    from facemend.runtime.cores import usable_cores
+
+    extras, broken = _extras()
+    weights, wrong = _verify()
+    problems = [*broken, *wrong]
+    return {
+        "facemend": _version("facemend"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in BASE},
+        "cores": usable_cores(),
+        **_onnxruntime(),
+        "photos": sorted(readable_suffixes()),
+        "extras": extras,
+        "torch": _version("torch"),
+        "weights": weights,
+        "problems": problems,
+        "speed": None if problems else {"model": DEFAULT_MODEL, "seconds_a_face": round(_speed(), 3)},
+    }
+
+
+def _tell(found: dict[str, Any]) -> None:
+    say(f"facemend {found['facemend']}, Python {found['python']}, {found['platform']}")
+    say(", ".join(f"{name} {version}" for name, version in found["packages"].items()))
+    say(f"usable cores: {found['cores']}")
+    for name, state in found["devices"].items():
+        say(f"device {name}: {state}")
+    others = [f"{name} ({package})" for name, package in found["other_devices"].items()]
+    say(f"devices that other packages bring: {', '.join(others)}")
+    for note in found["notes"]:
+        say(f"note: {note}")
+    say(f"photos read here: {' '.join(found['photos'])}")
+    for name, extra in found["extras"].items():
+        say(f"extra {name}, for {extra['for']}: {extra['state']}")
+    say(f"torch: {found['torch']}")
+    if found["weights"]:
+        files, networks = (plural(found["weights"][key], key[:-1].replace("_", " ")) for key in _COUNTED)
+        say(f"weights: {files} and {networks}, checksums right")
+    for problem in found["problems"]:
+        warn(f"facemend: {problem}")
+    if found["speed"]:
+        say(f"speed: one face in {found['speed']['seconds_a_face']:.2f} s ({found['speed']['model']})")
+    count = len(found["problems"])
+    say(f"problems: {count}" if count else "all well")
 
 
 def _version(package: str) -> str:
@@ -44,9 +91,9 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _extras() -> list[str]:
-    """What is wrong with the extras that are installed; tells of each."""
-    problems = []
+def _extras() -> tuple[dict[str, dict[str, str]], list[str]]:
+    """What the extras are for and whether they work, by name; and what is wrong with those installed."""
+    extras, problems = {}, []
     for name, extra in EXTRAS.items():
         lacking = missing(name)
         state = "works"
@@ -57,9 +104,8 @@ def _extras() -> list[str]:
             state = "does not work"
             again = install_line(name).replace("install", "install --force-reinstall", 1)
             problems.append(f"extra {name}: {problem}; {again}")
-        say(f"extra {name}, for {extra.purpose}: {state}")
-    say(f"torch: {_version('torch')}")
-    return problems
+        extras[name] = {"for": extra.purpose, "state": state}
+    return extras, problems
 
 
 def _broken(modules: tuple[str, ...]) -> str | None:
@@ -74,29 +120,31 @@ def _broken(modules: tuple[str, ...]) -> str | None:
     return None
 
 
-def _onnxruntime() -> None:
-    from facemend.runtime.cores import usable_cores
+def _onnxruntime() -> dict[str, Any]:
+    """The devices that are here, by name, and whether they work; those that are not, and their packages."""
     from facemend.runtime.devices import DEVICES, available
     from facemend.runtime.onnx import open_graphs
     from facemend.weights.catalog import asset_path
 
-    say(f"usable cores: {usable_cores()}")
+    states = {}
     here = available()
     for device in here:
         try:
             open_graphs([asset_path("rnet")], device.name, threads=1)
-            state = "works" if device.automatic else "works, when asked for by name"
+            states[device.name] = "works" if device.automatic else "works, when asked for by name"
         except FacemendError as error:
-            state = f"does not work ({error})"
-        say(f"device {device.name}: {state}")
-    others = [f"{device.name} ({device.package})" for device in DEVICES if device not in here]
-    say(f"devices that other packages bring: {', '.join(others)}")
+            states[device.name] = f"does not work ({error})"
+    notes = []
     if _version("onnxruntime") != "not installed" and _version("onnxruntime-gpu") != "not installed":
-        say("note: onnxruntime and onnxruntime-gpu are both installed and overwrite each other: remove one")
+        notes.append(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: remove one"
+        )
+    others = {device.name: device.package for device in DEVICES if device not in here}
+    return {"devices": states, "other_devices": others, "notes": notes}
 
 
-def _verify() -> list[str]:
-    """What is wrong with the shipped weights."""
+def _verify() -> tuple[dict[str, int], list[str]]:
+    """How many shipped files there are, if all are whole; and what is wrong with them."""
     from facemend.weights.catalog import ASSETS, verify
     from facemend.weights.models import models
 
@@ -106,22 +154,21 @@ def _verify() -> list[str]:
             verify(name)
         except FacemendError as error:
             problems.append(str(error))
+    counts = {}
     try:
         shipped = models()
         for model in shipped:
             model.verify()
         if DEFAULT_MODEL not in [model.name for model in shipped]:
             problems.append(f"the default model {DEFAULT_MODEL} is missing; install facemend again")
+        counts = dict(zip(_COUNTED, (len(ASSETS), len(shipped)), strict=True))
     except FacemendError as error:
         problems.append(str(error))
-    if not problems:
-        files, networks = plural(len(ASSETS), "helper file"), plural(len(shipped), "model")
-        say(f"weights: {files} and {networks}, checksums right")
-    return problems
+    return ({} if problems else counts), problems
 
 
-def _speed(rounds: int = 3) -> None:
-    """Time the default model on one blank face; the first round only warms up."""
+def _speed(rounds: int = 3) -> float:
+    """Seconds that the default model takes for one blank face; the first round only warms up."""
     import numpy as np
 
     from facemend.predictors.restorer import FaceRestorer
@@ -134,4 +181,4 @@ def _speed(rounds: int = 3) -> None:
         start = perf_counter()
         network.decode(network.encode(crop), 0.5)
         seconds.append(perf_counter() - start)
-    say(f"speed: one face in {min(seconds[1:]):.2f} s ({DEFAULT_MODEL})")
+    return min(seconds[1:])

@@ -35,7 +35,11 @@ def inpaint(
     The network is not facemend's: import one first, see docs/tasks.md
     (`facemend models import codeformer_inpainting.pth`).
     """
+    from facemend.cli._shared import pipe
     from facemend.cli._shared.photos import run_photos
     from facemend.photo.inpaint import Inpainter
 
-    run_photos(Inpainter, Inpainter.inpaint, photos, given, {"w": w}, marker="_inpainted", masks=mask)
+    if pipe.is_piped(photos, given.output):
+        pipe.run_piped(Inpainter, Inpainter.inpaint, photos, given, {"w": w}, mask)
+    else:
+        run_photos(Inpainter, Inpainter.inpaint, photos, given, {"w": w}, marker="_inpainted", masks=mask)

@@ -7,15 +7,23 @@ from typing import Annotated
 import typer
 
 from facemend.cli._shared import films as video
+from facemend.cli._shared import pipe
 from facemend.cli._shared import ray as cluster
 from facemend.cli._shared.console import warn
-from facemend.cli._shared.options import DEFAULTS, SPEED, PhotoOptions, Photos, Strength, takes
+from facemend.cli._shared.options import DEFAULTS, SPEED, PhotoOptions, Photos, Strength, examples, takes
 from facemend.photo.options import read_upscale
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "`facemend restore old.jpg -o new.jpg`: one photo",
+        "`facemend restore album/ -o restored/ --upscale 1`: a folder; the same line again goes on",
+        "`facemend restore old.jpg -o new.jpg -w 0.8 --faces largest`: closer to the photo",
+        "`facemend restore - -o - --ext png < old.jpg > new.png`: in a pipe",
+    )
+)
 @takes(PhotoOptions)
 def restore(
     photos: Photos,
@@ -56,7 +64,9 @@ def restore(
 
     own = {"w": w, "strength": strength, "upscale": read_upscale(upscale), "background": background}
     cluster.check_engine(engine)
-    if engine == "ray" and not all(path.is_file() for path in photos):  # one file needs no cluster
+    if pipe.is_piped(photos, given.output):
+        pipe.run_piped(Restorer, Restorer.restore, photos, given, own)
+    elif engine == "ray" and not all(path.is_file() for path in photos):  # one file needs no cluster
         cluster.run_cluster(photos, given, own)
     elif video.films_among(photos, given):
         warn("facemend: `facemend video` has the options of films: their part, codec and quality")

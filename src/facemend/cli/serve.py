@@ -11,12 +11,18 @@ from typing import Annotated
 import typer
 
 from facemend.cli._shared.console import say, warn
+from facemend.cli._shared.options import examples
 from facemend.errors import require_extra
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "`facemend serve --open`: the page on this computer",
+        "`facemend serve --host 0.0.0.0 --port 8080`: for others: it asks for a token",
+    )
+)
 def serve(
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; 0.0.0.0: all networks.  [default: 127.0.0.1]")

@@ -8,12 +8,18 @@ from typing import Annotated
 import typer
 
 from facemend.cli._shared import films as shared
-from facemend.cli._shared.options import DEFAULTS, FilmOptions, Strength, takes
+from facemend.cli._shared.options import DEFAULTS, FilmOptions, Strength, examples, takes
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "`facemend video film.mp4 -o out.mp4`: a film with its sound",
+        "`facemend video film.mp4 -o part.mp4 --start 1:30 --end 1:40`: a part, to try w",
+        "`facemend video films/ -o restored/`: a folder",
+    )
+)
 @takes(FilmOptions)
 def video(
     films: Annotated[

@@ -92,6 +92,7 @@ def plan_batch(
     *,
     marker: str = "_restored",
     extension: str | None = None,
+    ending: str = "",
     masks: Path | None = None,
     kind: FileKind = PHOTOS,
 ) -> Batch:
@@ -109,6 +110,7 @@ def plan_batch(
         marker: what is added to names where there is no `output`.
         extension: suffix of all outputs, with the dot; by default that of the input, or .png where that
             cannot be written.
+        ending: is added to the name of every output but one that `output` names; it takes the marker's place.
         masks: one mask for all pictures; or a folder, where each has its own at the same place and with the
             same name, but for the suffix.
         kind: what is looked for.
@@ -133,9 +135,9 @@ def plan_batch(
     places: dict[Path, None] = {}
     for path in inputs:
         if not path.is_dir():
-            name = output_name(Path(path.name), extension, kind)
+            name = output_name(Path(path.name), extension, kind, ending)
             if output is None:
-                target = path.parent / f"{name.stem}{marker}{name.suffix}"
+                target = path.parent / (name if ending else f"{name.stem}{marker}{name.suffix}")
             else:
                 target = output if to_file else output / name
             jobs.append(PhotoJob(path, target, Path(path.name)))
@@ -150,7 +152,7 @@ def plan_batch(
             if file.suffix.lower() not in kind.read:
                 ignored.append(file)
                 continue
-            jobs.append(PhotoJob(file, root / output_name(relative, extension, kind), relative))
+            jobs.append(PhotoJob(file, root / output_name(relative, extension, kind, ending), relative))
     if masks is not None:
         jobs = [replace(job, mask=_mask(masks, job.relative)) for job in jobs]
     root_of_all = roots.pop() if len(roots) == 1 else None
@@ -202,10 +204,12 @@ def _mask(masks: Path, relative: Path) -> Path:
     return next((path for path in (usual, *others) if path.is_file()), usual)
 
 
-def output_name(path: _AnyPath, extension: str | None = None, kind: FileKind = PHOTOS) -> _AnyPath:
+def output_name(
+    path: _AnyPath, extension: str | None = None, kind: FileKind = PHOTOS, ending: str = ""
+) -> _AnyPath:
     """The name of what is made of a file: its own, with another suffix where its own cannot be written."""
     kept = path.suffix if path.suffix.lower() in kind.written else kind.otherwise
-    return path.with_suffix(extension or kept)
+    return path.with_name(f"{path.stem}{ending}{extension or kept}")
 
 
 def _walk(folder: Path, leave_out: Sequence[Path], unlisted: list[Path]) -> Iterator[Path]:

@@ -42,6 +42,7 @@ _PIXELS = (
     "max_faces",
     "size",
     "strip_metadata",
+    "quality",
 )
 _LARGEST = 2**22
 _PART = re.compile(r"\..*\.[0-9a-f]{12}\.part")  # as `place` names them

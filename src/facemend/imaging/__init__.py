@@ -18,7 +18,7 @@ from facemend.imaging.color import (
     ycbcr_to_rgb,
 )
 from facemend.imaging.encoding import left_out
-from facemend.imaging.formats import WRITABLE
+from facemend.imaging.formats import WRITABLE, suffix_of
 from facemend.imaging.kinds import AnyPath, AnyPicture, as_picture, to_pillow
 from facemend.imaging.limits import MAX_PIXELS, or_raise, usual_pixels
 from facemend.imaging.outputs import Outputs
@@ -74,6 +74,7 @@ __all__ = [
     "resize",
     "rgb_to_ycbcr",
     "shrink",
+    "suffix_of",
     "take_chroma",
     "to_float",
     "to_pillow",

@@ -35,9 +35,10 @@ def encode(picture: Picture, format: str, quality: int | None) -> bytes:
     Args:
         picture: what to write.
         format: a name of `FORMATS` that is written.
-        quality: 1..100; None: as the source.
+        quality: 1..100; None: the picture's own, or as the source.
     """
     kind = FORMATS[format]
+    quality = quality or picture.quality or None
     pixels = _channels(picture, kind)
     metadata = _metadata(picture, kind, pixels.shape[2])
     coding = picture.coding if picture.format == format else UNKNOWN

@@ -75,3 +75,8 @@ FORMATS = MappingProxyType({format.name: format for format in _TABLE})
 
 WRITABLE = MappingProxyType({s: format.name for format in _TABLE if format.written for s in format.suffixes})
 """Lower-case suffix -> format, of everything that can be written."""
+
+
+def suffix_of(format: str) -> str:
+    """The usual suffix of what is made of a picture of that format: .png where it cannot be written again."""
+    return next((suffix for suffix, written in WRITABLE.items() if written == format), ".png")

@@ -35,6 +35,7 @@ class Picture:
         format: format of the source, a name of `formats.FORMATS`: "png", "jpeg", "webp", "tiff", ...
         coding: how the source was compressed; a file of the same format is written alike.
         notes: what of the source could not be kept, such as further frames; one line each.
+        quality: 1..100, of what is compressed with loss when it is written; 0: as the source.
     """
 
     pixels: Pixels
@@ -46,6 +47,7 @@ class Picture:
     xmp: bytes | None = None
     coding: Coding = UNKNOWN
     notes: tuple[str, ...] = ()
+    quality: int = 0
     iptc: bytes | None = None
     text: tuple[tuple[str, str], ...] = ()
     dpi: tuple[float, float] | None = None

@@ -38,7 +38,8 @@ def encode_picture(picture: Picture, format: str, *, quality: int | None = None)
     Args:
         picture: what to write.
         format: "png", "jpeg", "webp", "tiff", "avif", "heif" or "bmp".
-        quality: 1..100 for JPEG, WebP, AVIF and HEIC; None: as the source, or 95 (AVIF and HEIC: 90).
+        quality: 1..100 for JPEG, WebP, AVIF and HEIC; None: the picture's own, or as the source, or 95
+            (AVIF and HEIC: 90).
 
     Raises:
         OutputError: unknown format, or the picture is too large for it.

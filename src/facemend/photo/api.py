@@ -21,6 +21,7 @@ from facemend.imaging import (
     Picture,
     encode_picture,
     format_of,
+    suffix_of,
     to_float,
     to_pillow,
 )
@@ -153,7 +154,7 @@ def _same_kind(
     if isinstance(x, Picture):
         return picture
     if isinstance(x, bytes | bytearray):
-        return encode_picture(picture, picture.format if picture.format in WRITABLE.values() else "png")
+        return encode_picture(picture, WRITABLE[suffix_of(picture.format)])
     if isinstance(x, str | os.PathLike | Image.Image):
         return to_pillow(picture)
     return _array_like(np.asarray(x), picture.in_rgb() if in_rgb else picture)

@@ -71,8 +71,10 @@ class PhotoTask:
             return self._networks.restorer.decode(encoded, self.options.w)
 
     def _given_out(self, picture: Picture) -> Picture:
-        """What comes of the work as the options want it given out: maybe without metadata."""
-        return picture.without_metadata() if self.options.strip_metadata else picture
+        """What comes of the work as the options want it given out: maybe without metadata, or smaller."""
+        if self.options.strip_metadata:
+            picture = picture.without_metadata()
+        return replace(picture, quality=self.options.quality) if self.options.quality else picture
 
     def _result(
         self,

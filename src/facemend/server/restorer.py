@@ -14,7 +14,7 @@ from PIL import Image
 
 from facemend.errors import InputError, ModelNotFoundError, OutputError
 from facemend.files import place
-from facemend.imaging import WRITABLE, Picture, encode_picture, from_float, read_picture, to_float
+from facemend.imaging import WRITABLE, Picture, encode_picture, from_float, read_picture, suffix_of, to_float
 from facemend.photo import kept as keep
 from facemend.photo.networks import Networks
 from facemend.photo.options import Background, RestoreOptions
@@ -95,7 +95,7 @@ class JobRestorer:
         picture = self._read(job)
         result = self._restorer(job.options).restore(picture, on_part=self.on_part)
         self.on_part("write")
-        suffix = _suffix(result.picture.format)
+        suffix = suffix_of(result.picture.format)
         data = self._encoded(result.picture)
         try:
             keep.save(result.prepared, self._store.kept(job.id))
@@ -190,7 +190,7 @@ class JobRestorer:
         return read_picture(self._store.input(job.id), max_pixels=limit, name=job.name)
 
     def _encoded(self, picture: Picture) -> bytes:
-        return encode_picture(picture, WRITABLE[_suffix(picture.format)])
+        return encode_picture(picture, WRITABLE[suffix_of(picture.format)])
 
     def _restorer(self, wanted: RestoreOptions) -> Restorer:
         options = self._decided(wanted)
@@ -243,11 +243,6 @@ class JobRestorer:
         limit = self._settings.cache_mb * 1_000_000
         while len(self._looks) > least and sum(map(_bytes, self._looks.values())) > limit:
             self._looks.popitem(last=False)
-
-
-def _suffix(format: str) -> str:
-    """The suffix of the result's file: that of the input's format, or .png where that cannot be written."""
-    return next((suffix for suffix, written in WRITABLE.items() if written == format), ".png")
 
 
 def _for_page(picture: Picture, side: int) -> bytes:

@@ -24,6 +24,7 @@ from facemend.cli._shared.photos import (
     tell_places,
     tell_unlisted,
 )
+from facemend.cli._shared.pipe import is_piped
 from facemend.cli._shared.stopping import STOPPED, interruptible
 from facemend.cli._shared.weights import resolve_model
 from facemend.errors import FacemendError
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from facemend.weights.models import ModelInfo
 
 _TIME = re.compile(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d+)?)")
-_PHOTOS_ONLY = ("compare", "crops", "report", "jobs", "aligned")
+_PHOTOS_ONLY = ("compare", "crops", "report", "jobs", "aligned", "ext", "suffix", "quality")
 
 
 def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
@@ -87,6 +88,8 @@ def run_films(inputs: Sequence[Path], given: FilmOptions, own: Mapping[str, Any]
     from facemend.video.mux import FORMATS
     from facemend.video.restore import DEFAULT_W
 
+    if is_piped(inputs, given.output):
+        raise typer.BadParameter("- is for one photo: films are files, as they are read and written in parts")
     named = [path for path in inputs if not path.is_dir()]
     if photos := [shown(path) for path in named if not _is_film(path, animations=True)]:
         raise typer.BadParameter(f"{photos[0]}: is no film by its name; photos go with `facemend restore`")

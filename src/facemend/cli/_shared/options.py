@@ -19,7 +19,12 @@ DEFAULTS = RestoreOptions()
 MORE, SPEED, FILMS = "More", "Speed", "Films"
 _NUMBERS = re.compile(r"\d{1,9}(,\d{1,9})*")
 
-Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")]
+PIPE = Path("-")
+"""Stdin as an input, stdout as an output."""
+
+Photos = Annotated[
+    list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos; - is one from stdin.")
+]
 Strength = Annotated[
     float,
     typer.Option(min=0, max=1, help="How much of the restored face: 0 = the photo's own, 1 = all of it."),
@@ -44,7 +49,9 @@ class SharedOptions:
 
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="File or folder to write; by default a new name beside each."),
+        typer.Option(
+            "-o", "--output", help="File or folder to write, - for stdout; by default a new name beside each."
+        ),
     ] = None
     faces: Annotated[
         str,
@@ -125,7 +132,37 @@ class PhotoOptions(SharedOptions):
             "Folders have OUTPUT/facemend.jsonl anyway."
         ),
     ] = None
+    ext: Annotated[
+        str | None,
+        _more("Kind of file to write where -o names none, such as png; default: the input's.", metavar="EXT"),
+    ] = None
+    suffix: Annotated[
+        str | None,
+        _more("Is added to the names of outputs; default: _restored beside the inputs, none in -o FOLDER."),
+    ] = None
+    quality: Annotated[
+        int, _more("Of JPEG, WebP, AVIF and HEIC, 1 to 100; 0: as the input, or 95 (90).", min=0, max=100)
+    ] = DEFAULTS.quality
     jobs: Annotated[int, _speed("Photos (with --engine ray: workers) at a time; 0 = automatic.", min=0)] = 0
+
+    @property
+    def naming(self) -> dict[str, Any]:
+        """`--ext` and `--suffix` as `folder.plan.plan_batch` takes them.
+
+        Raises:
+            BadParameter: they make no name, or -o names the file.
+        """
+        from facemend.imaging import WRITABLE
+
+        extension = f".{self.ext.lower().removeprefix('.')}" if self.ext else None
+        if extension and extension not in WRITABLE:
+            raise typer.BadParameter(f"--ext {self.ext}: use one of {' '.join(WRITABLE)}")
+        if self.suffix and Path(f"a{self.suffix}").name != f"a{self.suffix}":
+            raise typer.BadParameter(f"--suffix {self.suffix}: is a part of a name, without folders")
+        to_file = self.output is not None and not self.output.is_dir() and self.output.suffix
+        if to_file and (extension or self.suffix):
+            raise typer.BadParameter(f"-o {self.output}: names the file, so leave out --ext and --suffix")
+        return {"extension": extension, "ending": self.suffix or ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +173,11 @@ class FilmOptions(SharedOptions):
     end: Annotated[str | None, _film("End there, the same.")] = None
     codec: Annotated[str | None, _film("h264 (default), h265, av1, or vp9 (default in .webm).")] = None
     crf: Annotated[int | None, _film("Quality of the codec: smaller is better; h264: 18.")] = None
+
+
+def examples(*lines: str) -> str:
+    """What stands below the help of a command."""
+    return "\n\n".join(("Examples:", *lines))
 
 
 def takes(kind: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

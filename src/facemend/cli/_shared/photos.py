@@ -14,8 +14,8 @@ import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
 from facemend.cli._shared.options import PhotoOptions, checked
-from facemend.cli._shared.stopping import STOPPED, interruptible
-from facemend.cli._shared.weights import resolve_model
+from facemend.cli._shared.stopping import STOPPED
+from facemend.cli._shared.weights import load, resolve_model
 
 if TYPE_CHECKING:
     from facemend.folder.plan import Batch
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from facemend.photo.options import RestoreOptions
     from facemend.photo.result import PhotoResult
     from facemend.photo.task import PhotoTask
-    from facemend.weights.models import ModelInfo
 
 FEW = 5
 """Up to so many photos are told of one by one."""
@@ -58,6 +57,7 @@ def run_photos(
     from facemend.imaging import Outputs
     from facemend.photo.task import task_options
 
+    naming |= given.naming
     into_folder = len(photos) > 1 or photos[0].is_dir()
     if given.indices and into_folder:
         raise typer.BadParameter(f"--faces {given.faces}: numbers go with one photo, as each has its own")
@@ -70,7 +70,7 @@ def run_photos(
     outputs = Outputs(batch.inputs, overwrite=given.overwrite)
     if given.report is not None:
         outputs.claim(given.report)
-    worker = _loaded(task, options, model)
+    worker = load(task, options, model)
     root = batch.root if resumes and batch.jobs else None
     how: dict[str, Any] = {"crops": given.crops, "compare": given.compare, "jobs": jobs, "options": options}
     if root is not None:
@@ -84,16 +84,6 @@ def run_photos(
     tell_unlisted(batch)
     if not all_well or batch.unlisted:
         raise typer.Exit(1)
-
-
-def _loaded(task: type[PhotoTask], options: RestoreOptions, model: ModelInfo | None) -> PhotoTask:
-    """What does the work; tells what the user should know of how its networks run."""
-    from facemend.photo.networks import Networks
-
-    worker = task(options, networks=interruptible(partial(Networks.load, options, task.task, model)))
-    for note in worker.notes:
-        warn(f"facemend: {note}")
-    return worker
 
 
 def follow(

@@ -32,7 +32,13 @@ def run_cluster(photos: Sequence[Path], given: PhotoOptions, own: Mapping[str, A
     from facemend.folder.urls import UrlStore, as_url
     from facemend.imaging import Outputs
 
-    others = {"--compare": given.compare, "--crops": given.crops, f"--faces {given.faces}": given.indices}
+    others = {
+        "--compare": given.compare,
+        "--crops": given.crops,
+        "--ext": given.ext is not None,
+        "--suffix": given.suffix is not None,
+        f"--faces {given.faces}": given.indices,
+    }
     if named := [name for name, value in others.items() if value]:
         raise typer.BadParameter(f"{', '.join(named)}: not with --engine ray")
     options = checked(RestoreOptions, **given.settings(**own))

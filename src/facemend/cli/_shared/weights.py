@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from facemend.cli._shared.console import shown, warn
+from facemend.cli._shared.stopping import interruptible
 from facemend.errors import ConfigError
 
 if TYPE_CHECKING:
     from facemend.photo.options import RestoreOptions
+    from facemend.photo.task import PhotoTask
     from facemend.weights.catalog import Published
     from facemend.weights.models import ModelInfo
+
+_Task = TypeVar("_Task", bound="PhotoTask")
 
 
 def resolve_model(
@@ -44,6 +49,16 @@ def resolve_model(
     if model and model.w == "fixed" and task != "colorization":  # there it is for all
         warn(f"{model.name}: -w has no effect, it is fixed inside this model")
     return options, model
+
+
+def load(task: type[_Task], options: RestoreOptions, model: ModelInfo | None) -> _Task:
+    """What does the work; tells what the user should know of how its networks run."""
+    from facemend.photo.networks import Networks
+
+    worker = task(options, networks=interruptible(partial(Networks.load, options, task.task, model)))
+    for note in worker.notes:
+        warn(f"facemend: {note}")
+    return worker
 
 
 def import_file(file: Path, *, accept: bool = False, **options: Any) -> ModelInfo:
