@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from facemend.convert.export import ExportOptions, export_model
+from facemend.convert.quiet import quiet
 from facemend.training import stage1_autoencoder, stage2_codes, stage3_fusion
 from facemend.training.config import load_config
 
@@ -31,5 +32,7 @@ for stage, train, settings in (
     )
     print(f"\r{made}")
 
-export_model(made, runs / "my-model", ExportOptions("my-model", precision="fp32", description="a test"))
+options = ExportOptions("my-model", precision="fp32", description="a test")
+with quiet():  # torch tells much while it exports
+    export_model(made, runs / "my-model", options)
 print(f'facemend restore old.jpg -o new.jpg --model "{runs / "my-model"}"')
