@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from facemend.cli.app import COMMANDS, app
 
 ROOT = Path(__file__).parents[2]
-PATTERNS = ("*.md", "docs/*.md", "src/facemend/assets/models/*/*.md", "src/facemend/**/*.py")
+PATTERNS = ("*.md", "docs/**/*.md", "src/facemend/assets/models/*/*.md", "src/facemend/**/*.py")
 HISTORY = {"CHANGELOG.md", "log.md"}
 STANDS_FOR = {"{config.stage}": "stage1", " ...": ""}
 

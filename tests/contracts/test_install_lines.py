@@ -90,7 +90,7 @@ def test_from_an_address(installed, origin, where):
 def test_install_lines_of_the_docs_work_in_a_clone():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     lines = 0
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         for named in re.findall(r"pip install\s+(?:-e )?([^\s`&]*)", page.read_text(encoding="utf-8")):
             if "facemend" in named or "." in named[:2]:
                 known = re.fullmatch(
