@@ -25,7 +25,9 @@ NOT_HERE = {
     r"--engine ray|RAY_ADDRESS|s3://": "a cluster",
     r"--device (cuda|mps)|--backend torch": "a card",
 }
-CHECKED_ELSEWHERE = r"pip (un)?install .+|(job=\$\(|until )?curl .+|(\w+=\S+ ?)+(docker .+)?|(docker|python -m http.server) .+"
+CHECKED_ELSEWHERE = (
+    r"pip (un)?install .+|(job=\$\(|until )?curl .+|\w+=\S+|SITE=.+ docker .+|(docker|python -m http.server) .+"
+)
 """Other lines: what pip installs is checked in tests/contracts, what curl does in tests/server."""
 
 
@@ -44,7 +46,12 @@ RUN = [case for line, case in SAME.items() if not any(re.search(reason, line) fo
 
 def test_every_block_is_of_a_kind_that_is_tested():
     tested = {"bash", "python", "toml", "help"}
-    shown = {"text": "a drawing", "nginx": "of another program", "js": "run in tests/web", "": "lines of a log"}
+    shown = {
+        "text": "a drawing",
+        "nginx": "of another program",
+        "js": "run in tests/web",
+        "": "lines of a log",
+    }
     assert {block.language for block in blocks()} <= tested | shown.keys()
     assert len(RUN) > 20
 
@@ -70,7 +77,9 @@ def test_all_other_lines_name_what_is_there(line):
         assert option in text, told
 
 
-PYTHON = [block for block in blocks("python") if not re.search("server|integrations", block.page)]  # run in their rooms
+PYTHON = [
+    block for block in blocks("python") if not re.search("server|integrations", block.page)
+]  # run in their rooms
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=str)
