@@ -30,7 +30,6 @@ CHECKED_ELSEWHERE = "|".join(
         r"pip (un)?install .+",
         r"(job=\$\(|until )?curl .+",
         r"\w+=\S+",
-        r"SITE=.+ docker .+",
         r"docker .+",
         r"python -m http.server .+",
     )

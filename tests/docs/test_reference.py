@@ -97,7 +97,9 @@ def test_the_command_line_is_shown_whole(monkeypatch):
         command, context = docs_help.find(line)
         html = docs_help.as_html(line)
         for parameter in command.get_params(context):
-            assert parameter.hidden or parameter.opts[0].upper() in html.upper()
+            argument = parameter.param_type_name == "argument"
+            name = (argument and parameter.metavar) or parameter.opts[0]
+            assert parameter.hidden or name.upper() in html.upper()
     with pytest.raises(ValueError, match="no command enhance"):
         docs_help.as_html("facemend enhance --help")
 
