@@ -1,7 +1,5 @@
 """The site on a host of its own, and Chromium."""
 
-import shutil
-
 import pytest
 from web_helpers import PATIENCE, Host
 
@@ -34,18 +32,6 @@ def host(site):
     served = Host(site)
     yield served
     served.close()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the pip package playwright")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Chromium, a server, and pages that must not complain."""
 
-import shutil
-
 import pytest
 from page_helpers import PATIENCE
 from server_helpers import Server
@@ -10,18 +8,6 @@ VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (said) => violations.push(said.violatedDirective));
 """
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the pip package playwright")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_a_file_over_the_limit_is_not_even_sent(page):
         }"""
     )
     page.get_by_text("This photo is too large", exact=True).wait_for()
-    assert "files up to 40 MB" in page.inner_text("#problem-fix")
+    assert "Files may have up to 40 MB" in page.inner_text("#problem-fix")
     assert "POST" not in sent
 
 
