@@ -171,7 +171,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium, for one file at most: playwright keeps an event loop in this thread, which other tests mind."""
+    """Chromium, for one file at most: playwright keeps an event loop in this thread, which others mind."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no Chromium: apt-get install chromium")
