@@ -85,7 +85,7 @@ class ComfyNode:
 
 class ComfyExtension:
     async def get_node_list(self):
-        raise NotImplementedError
+        raise NotImplementedError  # as in ComfyUI: an extension says what its nodes are
 
 
 def modules() -> dict[str, types.ModuleType]:

@@ -22,6 +22,7 @@ SOURCE = Path(__file__).parents[2] / "integrations/spandrel/facemend_spandrel.py
 def ours():
     """The module, its architecture in a registry of its own."""
     if os.environ.get("FACEMEND_NO_ORACLE") == "1":
+        # scripts/test installs it; who runs tests where it cannot be had says so, as in tests/networks.
         pytest.skip("FACEMEND_NO_ORACLE=1: no spandrel")
     spandrel, _ = peers._import_spandrel()
     spec = importlib.util.spec_from_file_location("facemend_spandrel", SOURCE)

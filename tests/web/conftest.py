@@ -14,6 +14,7 @@ def runtime():
     try:
         return fetch("onnxruntime-web")
     except WeightsError as error:
+        # Neither npm nor the file is here, so that there is no site to look at.
         pytest.skip(f"no onnxruntime-web: {error}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from facemend.convert.targets.describe import describe
+from facemend.convert.targets.describe import about, describe
 from facemend.convert.targets.whole_network import OUTPUT, example, open_network
 from facemend.errors import require_extra
 from facemend.weights.models import ModelInfo
@@ -44,12 +44,5 @@ def write(info: ModelInfo, folder: Path) -> None:
     converted.author, converted.license = "facemend", info.licence
     converted.short_description = info.description
     converted.save(str(folder / FILE))
-    readme = _README.format(
-        name=info.name,
-        file=FILE,
-        size=info.image_size,
-        w=info.default_w,
-        licence=info.licence,
-        description=info.description,
-    )
+    readme = about(info, _README, file=FILE)
     describe(info, folder, {}, readme)

@@ -13,6 +13,24 @@ from facemend.weights.models import DESCRIPTION_FILE, ModelInfo
 README = "README.md"
 
 
+def about(info: ModelInfo, template: str, **more: object) -> str:
+    """The README of a target: its template with the model's `name`, `size`, `w`, `licence` and `description`.
+
+    Args:
+        info: the model.
+        template: text for people, as `str.format` takes it.
+        more: further places of it.
+    """
+    return template.format(
+        name=info.name,
+        size=info.image_size,
+        w=info.default_w,
+        licence=info.licence,
+        description=info.description,
+        **more,
+    )
+
+
 def describe(info: ModelInfo, folder: Path, files: Mapping[str, str], readme: str, **more: Any) -> None:
     """Write model.json and the README beside files that are there already.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
-from facemend.convert.targets.describe import describe
+from facemend.convert.targets.describe import about, describe
 from facemend.convert.targets.one_graph import INPUT, OUTPUT, SIDE, WEIGHT, one_graph
 from facemend.weights.models import WHOLE, ModelInfo
 
@@ -34,13 +34,6 @@ def write(info: ModelInfo, folder: Path) -> None:
     content = one_graph(info).SerializeToString()
     (folder / FILE).write_bytes(content)
     (folder / HASH).write_text(f"{zlib.crc32(content):08x}", encoding="ascii")
-    readme = _README.format(
-        name=info.name,
-        file=FILE,
-        hash=HASH,
-        w=info.default_w,
-        licence=info.licence,
-        description=info.description,
-    )
+    readme = about(info, _README, file=FILE, hash=HASH)
     io = {"image": INPUT, "output": OUTPUT, "w": WEIGHT, "w_dtype": "float64", "w_rank": 1}
     describe(info, folder, {WHOLE: FILE}, readme, image_size=SIDE, io=io)

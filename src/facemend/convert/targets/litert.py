@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemend.convert.targets.describe import describe
+from facemend.convert.targets.describe import about, describe
 from facemend.convert.targets.whole_network import example, open_network
 from facemend.errors import WeightsError, require_extra
 from facemend.predictors.restorer import FaceRestorer
@@ -55,13 +55,5 @@ def write(info: ModelInfo, folder: Path) -> None:
     parity = {"largest": float(difference.max()), "mean": float(difference.mean())}
     if not parity["mean"] <= LARGEST_MEAN:
         raise WeightsError(f"{info.name}: the LiteRT file differs from the model ({parity}); report this")
-    readme = _README.format(
-        name=info.name,
-        file=FILE,
-        size=info.image_size,
-        w=info.default_w,
-        licence=info.licence,
-        description=info.description,
-        **parity,
-    )
+    readme = about(info, _README, file=FILE, **parity)
     describe(info, folder, {"litert": FILE}, readme, parity=parity)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from facemend.convert.targets.describe import describe
+from facemend.convert.targets.describe import about, describe
 from facemend.convert.targets.one_graph import INPUT, OUTPUT, SIDE, one_graph
 from facemend.weights.models import WHOLE, ModelInfo
 
@@ -35,8 +35,6 @@ def write(info: ModelInfo, folder: Path) -> None:
         ConfigError: the model cannot be made one graph.
     """
     onnx.save(one_graph(info, w=info.default_w), folder / FILE)
-    readme = _README.format(
-        name=info.name, file=FILE, w=info.default_w, licence=info.licence, description=info.description
-    )
+    readme = about(info, _README, file=FILE)
     io = {"image": INPUT, "output": OUTPUT}
     describe(info, folder, {WHOLE: FILE}, readme, image_size=SIDE, w="fixed", io=io)
