@@ -1,4 +1,4 @@
-// The pipeline beside the page: takes commands, one at a time; looks come before photos that wait.
+// The pipeline beside the page: takes commands, one at a time; looks come before faces' pictures and photos that wait.
 import { FaceDetector } from "./predictors/detector.js";
 import { FaceMasker } from "./predictors/masker.js";
 import { Mtcnn } from "./predictors/mtcnn.js";
@@ -13,7 +13,7 @@ const KEPT_BYTES = 400e6; // of photos that another look starts from; older ones
 const waiting = [];
 const kept = new Map(); // key -> what `prepare` gave, the one that was looked at last comes last
 const orders = new Map(); // key -> {source, options}
-const LATER = ["restore", "quicken"];
+const LATER = { face: 1, restore: 2, quicken: 2 };
 const SAME = 40; // dB between what graphics card and processor draw
 const PATIENCE = 10_000; // ms for the graphics card's trial: others wait meanwhile
 let restorer = null;
@@ -128,8 +128,8 @@ async function work() {
   if (working) return;
   working = true;
   while (waiting.length) {
-    const soon = waiting.findIndex(({ command }) => !LATER.includes(command));
-    const [{ id, command, given }] = waiting.splice(Math.max(0, soon), 1);
+    const turns = waiting.map(({ command }) => LATER[command] ?? 0);
+    const [{ id, command, given }] = waiting.splice(turns.indexOf(Math.min(...turns)), 1);
     const tell = (part, share = null) => postMessage({ id, part, share });
     try {
       postMessage({ id, result: await commands[command](given, tell) });

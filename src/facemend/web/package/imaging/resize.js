@@ -5,30 +5,37 @@ import { cubic, lanczos } from "./kernels.js";
 const KERNELS = { linear: [2, (x) => [1 - x, x]], cubic: [4, cubic], lanczos: [8, lanczos] };
 const EMPTY = 1e-3; // what is covered of a pixel by less is left out
 
-/** For each new place of an axis as many old ones, `index`, and their weights. Weights of 0 fill up. */
-function table(length, count) {
-  return { count, index: new Int32Array(length * count), weight: new Float32Array(length * count) };
+/** For each new place of an axis: `count` neighbouring old ones from `first` on, and their weights. */
+function table(length, from, most) {
+  const count = Math.min(from, most);
+  return { from, count, first: new Int32Array(length), weight: new Float32Array(length * count) };
+}
+
+/** A place's sum begins at that old one, or where it still fits. */
+function begin({ from, count, first }, place, index) {
+  first[place] = Math.max(0, Math.min(index, from - count));
+}
+
+/** An old one's weight in a place's sum; beyond the edge the outermost one counts. */
+function add({ from, count, first, weight }, place, index, value) {
+  weight[place * count + Math.min(from - 1, Math.max(0, index)) - first[place]] += value;
 }
 
 /** New pixels as the mean of what they cover, from >= to. */
 function areaTaps(from, to) {
   const scale = from / to;
-  const taps = table(to, Math.ceil(scale) + 2);
+  const taps = table(to, from, Math.ceil(scale) + 1);
   for (let place = 0; place < to; place += 1) {
     const start = place * scale;
     const end = start + scale;
     const whole = Math.min(scale, from - start);
     const last = Math.min(Math.floor(end), from - 1);
     const first = Math.min(Math.ceil(start), last);
-    let at = place * taps.count;
-    const add = (index, weight) => {
-      taps.index[at] = index;
-      taps.weight[at] = weight / whole;
-      at += 1;
-    };
-    if (first - start > EMPTY) add(first - 1, first - start);
-    for (let index = first; index < last; index += 1) add(index, 1);
-    if (end - last > EMPTY) add(last, Math.min(end - last, 1, whole));
+    const before = first - start > EMPTY;
+    begin(taps, place, before ? first - 1 : first);
+    if (before) add(taps, place, first - 1, (first - start) / whole);
+    for (let index = first; index < last; index += 1) add(taps, place, index, 1 / whole);
+    if (end - last > EMPTY) add(taps, place, last, Math.min(end - last, 1, whole) / whole);
   }
   return taps;
 }
@@ -36,28 +43,27 @@ function areaTaps(from, to) {
 /** Values between pixel centres; beyond the edge the outermost pixel goes on. */
 function kernelTaps(from, to, kind) {
   const [count, kernel] = KERNELS[kind];
-  const taps = table(to, count);
+  const taps = table(to, from, count);
   for (let place = 0; place < to; place += 1) {
     const centre = ((place + 0.5) * from) / to - 0.5;
     const low = Math.floor(centre);
-    const weights = kernel(centre - low);
-    for (let k = 0; k < count; k += 1) {
-      taps.index[place * count + k] = Math.min(from - 1, Math.max(0, low + k + 1 - count / 2));
-      taps.weight[place * count + k] = weights[k];
-    }
+    const start = low + 1 - count / 2;
+    begin(taps, place, start);
+    kernel(centre - low).forEach((value, k) => add(taps, place, start + k, value));
   }
   return taps;
 }
 
 /** What stands in for averaging where a side grows: new pixels that lie across an edge mix both sides. */
 function growTaps(from, to) {
-  const taps = table(to, 2);
+  const taps = table(to, from, 2);
   for (let place = 0; place < to; place += 1) {
     const low = Math.floor((place * from) / to);
     const over = place + 1 - ((low + 1) * to) / from;
     const share = low >= from - 1 || over <= 0 ? 0 : over - Math.floor(over);
-    taps.index.set([Math.min(low, from - 1), Math.min(low + 1, from - 1)], 2 * place);
-    taps.weight.set([1 - share, share], 2 * place);
+    begin(taps, place, low);
+    add(taps, place, low, 1 - share);
+    add(taps, place, low + 1, share);
   }
   return taps;
 }
@@ -67,19 +73,18 @@ function resample(picture, across, down, width, height, result) {
   const { channels, data } = picture;
   const [unit, whole] = [unitOf(picture), picture.width * channels];
   const length = width * channels;
-  const kept = down.count + 1;
-  const rows = Array.from({ length: kept }, () => new Float32Array(length));
-  const held = new Int32Array(kept).fill(-1);
+  const rows = Array.from({ length: down.count }, () => new Float32Array(length));
+  const held = new Int32Array(down.count).fill(-1);
   const floats = new Float32Array(whole);
   const sum = new Float32Array(length);
   const bytes = !(result instanceof Float32Array);
   for (let y = 0; y < height; y += 1) {
     sum.fill(0);
-    for (let k = y * down.count; k < (y + 1) * down.count; k += 1) {
-      const weight = down.weight[k];
+    for (let k = 0; k < down.count; k += 1) {
+      const weight = down.weight[y * down.count + k];
       if (weight === 0) continue;
-      const from = down.index[k];
-      const slot = from % kept;
+      const from = down.first[y] + k;
+      const slot = from % down.count;
       if (held[slot] !== from) {
         floats.set(data.subarray(from * whole, (from + 1) * whole));
         (channels === 3 ? acrossColours : acrossPlane)(floats, across, width, rows[slot]);
@@ -97,22 +102,21 @@ function addRow(sum, weight, row) {
   for (let at = 0; at < sum.length; at += 1) sum[at] += weight * row[at];
 }
 
-function acrossPlane(from, { count, index, weight }, width, row) {
+function acrossPlane(from, { count, first, weight }, width, row) {
   for (let x = 0, tap = 0; x < width; x += 1) {
     let sum = 0;
-    for (let k = 0; k < count; k += 1, tap += 1) sum += weight[tap] * from[index[tap]];
+    for (let k = 0, at = first[x]; k < count; k += 1, at += 1, tap += 1) sum += weight[tap] * from[at];
     row[x] = sum;
   }
 }
 
-function acrossColours(from, { count, index, weight }, width, row) {
+function acrossColours(from, { count, first, weight }, width, row) {
   for (let x = 0, tap = 0, to = 0; x < width; x += 1, to += 3) {
     let red = 0;
     let green = 0;
     let blue = 0;
-    for (let k = 0; k < count; k += 1, tap += 1) {
+    for (let k = 0, at = 3 * first[x]; k < count; k += 1, at += 3, tap += 1) {
       const share = weight[tap];
-      const at = 3 * index[tap];
       red += share * from[at];
       green += share * from[at + 1];
       blue += share * from[at + 2];

@@ -41,6 +41,15 @@ function resized(photo, scale) {
   return scale <= 1 ? shrink(photo, ...size) : clip(interpolate(photo, ...size, "cubic"));
 }
 
+/** Copies of a photo, as floats; the last one is kept, as turned looks want the same. */
+function copies(photo) {
+  let [last, copy] = [null, null];
+  return (scale) => {
+    if (scale !== last) [last, copy] = [scale, resized(photo, scale)];
+    return copy;
+  };
+}
+
 /** Whether the landmarks lie in the box, give or take a quarter of its side. */
 function inside(points, [x1, y1, x2, y2]) {
   const [x, y] = [0.25 * (x2 - x1), 0.25 * (y2 - y1)];
@@ -68,13 +77,14 @@ export class FaceDetector {
 
   /** Faces {box, score, landmarks} of a photo of bytes or floats, from left to right; boxes at pixel centres. */
   async detect(photo) {
+    const copyAt = copies(photo);
     for (const group of tries(photo.width, photo.height)) {
       const looks = [];
-      for (const attempt of group) looks.push(await this.#search(photo, attempt));
+      for (const attempt of group) looks.push(await this.#search(photo, copyAt, attempt));
       const best = (look) => Math.max(0, ...look.map(({ score }) => score));
       const seen = looks.reduce((surest, look) => (best(look) > best(surest) ? look : surest));
       if (seen.length === 0) continue;
-      const all = group[0].turns === 0 ? await this.#withTurned(photo, seen) : seen;
+      const all = group[0].turns === 0 ? await this.#withTurned(photo, copyAt, seen) : seen;
       return all.map((face) => asFace(face, photo)).sort((a, b) => a.box[0] - b.box[0] || a.box[1] - b.box[1]);
     }
     return [];
@@ -92,20 +102,20 @@ export class FaceDetector {
   }
 
   /** Those and the faces that are sure on a turned copy and lie elsewhere. */
-  async #withTurned(photo, upright) {
+  async #withTurned(photo, copyAt, upright) {
     const scale = Math.min(1, TURNED_SIDE / Math.max(photo.width, photo.height));
     const least = Math.max(DEFAULT_MIN_FACE, TURNED_SHARE * Math.min(photo.width, photo.height) * scale);
     // A face on its head may pass for an upright one too, but less surely.
     const all = upright.map((face) => ({ ...face, face, score: face.score + UPRIGHT_LEAD }));
     for (const turns of [1, 2, 3]) {
-      const found = await this.#search(photo, { scale, least, turns, thresholds: SURE });
+      const found = await this.#search(photo, copyAt, { scale, least, turns, thresholds: SURE });
       all.push(...found.map((face) => ({ ...face, face })));
     }
     return nms(all, TURNED_OVERLAP, true).map(({ face }) => face);
   }
 
-  async #search(photo, { scale, least, turns, thresholds }) {
-    const copy = turn(resized(photo, scale), turns);
+  async #search(photo, copyAt, { scale, least, turns, thresholds }) {
+    const copy = turn(copyAt(scale), turns);
     const found = await this.mtcnn.find(copy, least, thresholds);
     const second = await this.mtcnn.landmark(copy, found);
     // Both passes must call it a face, and its points must look like one.

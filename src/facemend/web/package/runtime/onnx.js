@@ -45,11 +45,20 @@ export async function openNets(base, { threads = usableThreads(), onProgress = (
     come += count;
     onProgress(come / all);
   };
-  const waiting = Object.entries(files).map(async ([name, file]) => [name, await download(base, file, onBytes)]);
-  const { ort, ...graphs } = Object.fromEntries(await Promise.all(waiting));
-  const open = await openRuntime(base, "wasm", ort, threads);
+  const fetched = ([name, file]) => download(base, file, onBytes).then((bytes) => [name, bytes]);
+  const { ort, ...graphs } = files;
+  const runtime = download(base, ort, onBytes).then((program) => openRuntime(base, "wasm", program, threads));
+  const waiting = Object.entries(graphs).sort(([, a], [, b]) => a.bytes - b.bytes).map(fetched);
   const nets = {};
-  for (const [name, graph] of Object.entries(graphs)) nets[name] = await open(graph);
+  // The small ones first: while the runtime compiles for them, the large ones come.
+  const opened = (async () => {
+    const open = await runtime;
+    for (const each of waiting) {
+      const [name, graph] = await each;
+      nets[name] = await open(graph);
+    }
+  })();
+  await Promise.all([opened, ...waiting]);
   return { nets, side, threads };
 }
 
