@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -281,12 +281,13 @@ class _Run:
         faces_done = last = 0
         seen = self._seen(restorer, frames, state.scene)
         drawn = side_by_side(partial(_drawn, restorer), ahead(seen), AT_ONCE)
-        with SegmentWriter(path, self.info, self.form, self.video.coding) as writer, closing(drawn):
-            for frame in drawn:
-                restored = frame.canvas.copy()
-                state = restorer.show(state.faces, frame.seen, restored)
-                if state.faces:
-                    add_change(frame.picture, frame.canvas, restored, self.form)
+        shown = ahead(self._shown(restorer, drawn, state))
+        with (
+            SegmentWriter(path, self.info, self.form, self.video.coding) as writer,
+            closing(drawn),
+            closing(shown),
+        ):
+            for frame, state in shown:
                 writer.write(frame.picture)
                 times.append(frame.pts)
                 faces_done += len(state.faces)
@@ -294,6 +295,17 @@ class _Run:
                 self.on_frame(before + len(times), self._total)
         segment = Segment(path, writer.delay, tuple(times), last)
         return Done(segment, faces_done), state, path
+
+    def _shown(
+        self, restorer: FrameRestorer, frames: Iterable[_Frame], state: FilmState
+    ) -> Iterator[tuple[_Frame, FilmState]]:
+        """The frames with their restored faces in the picture, and the state after each."""
+        for frame in frames:
+            restored = frame.canvas.copy()
+            state = restorer.show(state.faces, frame.seen, restored)
+            if state.faces:
+                add_change(frame.picture, frame.canvas, restored, self.form)
+            yield frame, state
 
     def _seen(self, restorer: FrameRestorer, frames: Iterator[FilmFrame], scene: Scene) -> Iterator[_Frame]:
         """The frames with their faces found."""
