@@ -137,8 +137,8 @@ def test_redirects_stay_on_the_web(server, target):
 
 def test_slow_and_silent_servers_are_given_up(server, target, monkeypatch):
     server.form = "drip"
-    monkeypatch.setattr(downloads, "_TIMEOUT_S", 0.1)
-    refuse(server, target, "took longer than 0.1 seconds")
+    monkeypatch.setattr(downloads, "_TIMEOUT_S", 1)  # long enough for a few bytes on a busy machine
+    refuse(server, target, "took longer than 1 seconds")
     assert 1 < target.with_name("net.pth.part").stat().st_size < 1000
     monkeypatch.setattr(downloads, "_TIMEOUT_S", 60)
     monkeypatch.setattr(downloads, "_SILENCE_S", 0.2)
