@@ -20,6 +20,9 @@ Power = NDArray[np.float32]
 """(S, S) energy of noise by coefficient, rows down the picture, of values in [0, 1]; all 0: there is none."""
 
 QUIET_SHARE = 0.03
+# On sharp, clean training portraits the quietest blocks have a tenth of the energy of the quieter fifth, with
+# grain of 4 levels of 255 and more most often over a third.
+_CALM_SHARE, _EVEN = 0.2, 0.15
 _LEAST_BLOCKS = 8
 _NOTHING = 1e-9
 _LOW = 3
@@ -98,9 +101,14 @@ def noise_power(energies: NDArray[np.float32], low: int = _LOW) -> Power:
     odd = order % 2 == 1
     count = max(_LEAST_BLOCKS, round(QUIET_SHARE * len(energies)))
     for half in (odd, ~odd):
-        quietest = np.argsort(energies[:, half & (order >= low)].sum(1))[:count]
-        power[~half] = energies[quietest].mean(0)[~half]
+        quietest = energies[np.argsort(energies[:, half & (order >= low)].sum(1))[:count]]
+        # The median passes over a stray edge; of a screen, whose energy is no normal square, the mean is right.
+        power[~half] = np.minimum(quietest.mean(0), np.median(quietest, 0) / _MEDIAN)[~half]
     # The energy of clumps falls as a Gaussian of the frequency does, and that of light and shade faster.
+    # Noise is nearly as strong in a fifth of the blocks; what is much weaker in the quietest is texture.
+    fine = order >= low
+    if power[fine].sum() < _EVEN * np.quantile(energies[:, fine].sum(1), _CALM_SHARE):
+        return np.zeros_like(power)
     ring, below = (order >= low) & (order < low + 2), order < low
     square = np.add.outer(np.arange(side) ** 2, np.arange(side) ** 2)
     slope, start = np.polyfit(square[ring], np.log(power[ring] + _NOTHING), 1)
