@@ -102,7 +102,7 @@ def noise_power(energies: NDArray[np.float32], low: int = _LOW) -> Power:
     count = max(_LEAST_BLOCKS, round(QUIET_SHARE * len(energies)))
     for half in (odd, ~odd):
         quietest = energies[np.argsort(energies[:, half & (order >= low)].sum(1))[:count]]
-        # The median passes over a stray edge; of a screen, whose energy is no normal square, the mean is right.
+        # The median passes over stray edges; the mean is right for screens, whose energy is another one.
         power[~half] = np.minimum(quietest.mean(0), np.median(quietest, 0) / _MEDIAN)[~half]
     # The energy of clumps falls as a Gaussian of the frequency does, and that of light and shade faster.
     # Noise is nearly as strong in a fifth of the blocks; what is much weaker in the quietest is texture.
