@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 from test_restore import restored
+from typer.testing import CliRunner
 
+from facemend import RestoreOptions
+from facemend.cli.app import app
 from facemend.errors import ConfigError
 from facemend.imaging import Picture, from_float, luma, to_float
+from facemend.photo.networks import task_options
 from fake_parts import make_face
 
 SIDE = 400
@@ -123,3 +129,19 @@ def test_with_an_aligned_crop_it_is_told_that_it_does_nothing():
     assert any("do nothing" in note for note in result.notes)
     with pytest.raises(ConfigError, match="grain must be none or keep"):
         restored(grainy(0, 9), grain="film")
+
+
+def test_from_the_command_line(photo, tmp_path, tiny_model):
+    out, report = tmp_path / "new.jpg", tmp_path / "report.json"
+    words = ["restore", photo, "-o", out, "--report", report, "--model", tiny_model, "--upscale", "1"]
+    done = CliRunner().invoke(app, [*map(str, words), "--background", "clean", "--grain", "keep"])
+    assert done.exit_code == 0, done.output
+    options = json.loads(report.read_text())["options"]
+    assert (options["background"], options["grain"]) == ("clean", "keep")
+    assert CliRunner().invoke(app, [*map(str, words), "--overwrite", "--grain", "film"]).exit_code == 2
+
+
+@pytest.mark.parametrize("setting", [{"background": "clean"}, {"grain": "keep"}])
+def test_they_go_with_restoration_alone(setting):
+    with pytest.raises(ConfigError, match="background and grain go with restore, not with colorize"):
+        task_options("colorization", RestoreOptions(w=0, **setting), {})
