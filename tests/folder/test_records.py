@@ -111,7 +111,8 @@ def test_what_decides_the_pixels(tiny_model):
     assert pixel_options(replace(options, faces="largest"), model) != known
     assert pixel_options(replace(options, strength=0.5), model) != known
     assert pixel_options(replace(options, upscale=1), model) != known
-    assert pixel_options(replace(options, strip_metadata=True), model) != known
+    for other in ({"strip_metadata": True}, {"background": "clean"}, {"grain": "keep"}):
+        assert pixel_options(replace(options, **other), model) != known
     assert pixel_options(replace(options, quality=80), model) != known
     assert pixel_options(options, find_named(options)) != known
     assert pixel_options(replace(options, model="x", threads=3, max_pixels=10**6), model) == known

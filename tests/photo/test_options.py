@@ -20,6 +20,8 @@ from facemend.photo.options import RestoreOptions, make_options
         ("strength", -1),
         ("strength", 2),
         ("strength", float("nan")),
+        ("background", "cleaned"),
+        ("grain", True),
         ("faces", "every"),
         ("faces", ()),
         ("faces", (1, -1)),

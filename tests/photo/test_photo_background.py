@@ -1,4 +1,4 @@
-"""`background="realesrgan"` in the whole photo; the network itself is tested in tests/predictors."""
+"""`background` in the whole photo; network and cleaning are tested in tests/predictors and tests/imaging."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from facemend import RestoreOptions
 from facemend.cli.app import app
 from facemend.errors import ConfigError
-from facemend.imaging import Picture, read_picture, write_picture
+from facemend.imaging import Picture, clean, read_picture, write_picture
 from facemend.photo.restore import Restorer
 from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.runner import FakeRunner
@@ -83,10 +83,33 @@ def test_it_is_not_used_where_there_is_nothing_to_draw(rng, settings):
     assert any("does nothing" in note for note in result.notes) == (settings["background"] != "lanczos")
 
 
+@pytest.mark.parametrize("upscale", [1, 2])
+def test_clean_is_around_the_faces_which_are_those_of_the_photo_as_it_was(rng, upscale):
+    smooth = noise_picture(rng)
+    grain = rng.normal(0, 8, smooth.pixels.shape)
+    picture = dataclasses.replace(smooth, pixels=(smooth.pixels + grain).clip(0, 255).astype(np.uint8))
+    networks = Network(brighter)
+    settings = {"w": 0, "upscale": upscale, "background": "clean"}
+    restorer = Restorer(networks=networks.parts([make_face(40, 30, 80)]), **settings)
+    result = restorer.restore(picture)
+    around = clean(picture).resized(upscale).pixels
+    changed = (result.picture.pixels != around).any(axis=2)
+    assert changed[70 * upscale, 80 * upscale]
+    assert not changed[: 30 * upscale].any()
+    assert not result.untouched
+    plain = Restorer(networks=networks.parts([make_face(40, 30, 80)]), w=0, upscale=upscale).restore(picture)
+    np.testing.assert_array_equal(networks.seen[0], networks.seen[1])
+    np.testing.assert_array_equal(result.faces[0].restored, plain.faces[0].restored)
+    np.testing.assert_array_equal(restorer.redo(result, 0, faces=[]).picture.pixels, around)
+    np.testing.assert_array_equal(restorer.redo(result, 0).picture.pixels, result.picture.pixels)
+    # Of a photo without noise nothing is to be changed, and its file is copied.
+    assert Restorer(networks=Network().parts([]), upscale=1, background="clean").restore(smooth).untouched
+
+
 def test_parts_without_the_network_are_refused():
     with pytest.raises(ConfigError, match="none for backgrounds"):
         Restorer(networks=parts([]), upscale=2, background="realesrgan")
-    with pytest.raises(ConfigError, match="background must be lanczos or realesrgan"):
+    with pytest.raises(ConfigError, match="background must be lanczos, clean or realesrgan"):
         RestoreOptions(background="esrgan")
 
 

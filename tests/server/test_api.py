@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server_helpers import post, restored, until, wait
 
 import facemend
-from facemend.imaging import Picture, encode_picture, read_picture
+from facemend.imaging import Picture, clean, encode_picture, read_picture
 from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.runner import FakeRunner
 from facemend.server.app import create_app
@@ -280,6 +280,21 @@ def test_a_background_drawn_by_a_network_is_drawn_once(settings, portrait, monke
         assert any("does nothing" in note for note in plain["notes"])
 
 
+def test_a_cleaned_background_and_kept_grain_stay_in_looks(client, portrait, rng):
+    noisy = (portrait.pixels + rng.normal(0, 10, (*portrait.pixels.shape[:2], 1))).clip(0, 255)
+    picture = Picture(noisy.astype(np.uint8))
+    png = encode_picture(picture, "png")
+    job = restored(client, png, upscale=1, background="clean")
+    around = pixels(client.get(f"/api/jobs/{job['id']}/result?faces="))
+    np.testing.assert_array_equal(around, clean(picture).pixels)
+    before = pixels(client.get(f"/api/jobs/{job['id']}/before?side=400"))
+    assert np.abs(before - picture.pixels).mean() < np.abs(around - picture.pixels).mean()
+    kept, plain = (restored(client, png, upscale=1, grain=grain) for grain in ("keep", "none"))
+    first, look = (pixels(client.get(f"/api/jobs/{kept['id']}/result{query}")) for query in ("", "?w=0.5001"))
+    assert np.abs(first - look).mean() < 0.1
+    assert (first != pixels(client.get(f"/api/jobs/{plain['id']}/result"))).any()
+
+
 # --- looks ---
 
 
@@ -384,8 +399,9 @@ def test_wrong_parameters_are_422_in_one_line(client, job):
         ({"upscale": "3"}, "upscale must be 1, 2, 4 or auto"),
         ({"model": "nobody"}, "no model 'nobody'; there are: compact-256, tiny"),
         ({"model": "../models/tiny"}, "no model"),
-        ({"background": "magic"}, "background must be lanczos or realesrgan"),
-        ({"background": "realesrgan"}, "no background 'realesrgan'; there are: lanczos"),
+        ({"background": "magic"}, "background must be lanczos, clean or realesrgan"),
+        ({"background": "realesrgan"}, "no background 'realesrgan'; there are: lanczos, clean"),
+        ({"grain": "film"}, "grain must be none or keep"),
         ({"aligned": "perhaps"}, "aligned"),
         ({"strip_metadata": "perhaps"}, "strip_metadata"),
         ({"boxes": "1,2,3"}, "boxes"),

@@ -137,6 +137,7 @@ def test_options_of_films(client, film, tmp_path):
         ({"boxes": "1,1,9,9"}, "boxes"),
         ({"aligned": True}, "aligned"),
         ({"background": "realesrgan"}, "background"),
+        ({"grain": "keep"}, "grain"),
     ],
 )
 def test_options_of_photos_are_refused(serving, film, field, said):

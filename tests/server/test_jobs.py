@@ -49,6 +49,7 @@ def test_an_order_comes_back_as_it_was(opened, upscale):
         strength=0.5,
         aligned=True,
         background="realesrgan",
+        grain="keep",
         upscale=upscale,
         model="tiny",
         strip_metadata=True,

@@ -48,8 +48,15 @@ def restore(
         ),
     ] = "auto",
     background: Annotated[
-        str, typer.Option(help="What enlarges the rest of the photo: lanczos, or realesrgan (sharper, slow).")
+        str,
+        typer.Option(
+            help="The rest of the photo: lanczos (as it is), clean (less noise, JPEG blocks, half-tone "
+            "dots), or realesrgan (drawn sharper where it is enlarged, slow)."
+        ),
     ] = DEFAULTS.background,
+    grain: Annotated[
+        str, typer.Option(help="Of the photo in restored faces: none, or keep, as much as is around them.")
+    ] = DEFAULTS.grain,
     engine: Annotated[
         str,
         typer.Option(
@@ -61,7 +68,8 @@ def restore(
     """Restore the faces in photos and folders of photos (and in films, see `facemend video`)."""
     from facemend.cli._shared.photos import run_photos
 
-    own = {"w": w, "strength": strength, "upscale": read_upscale(upscale), "background": background}
+    own = {"w": w, "strength": strength, "upscale": read_upscale(upscale)}
+    own |= {"background": background, "grain": grain}
     cluster.check_engine(engine)
     if pipe.is_piped(photos, given.output):
         pipe.run_piped(_home, photos, given, own)

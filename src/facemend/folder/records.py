@@ -33,6 +33,7 @@ _PIXELS = (
     "strength",
     "upscale",
     "background",
+    "grain",
     "faces",
     "aligned",
     "precision",

@@ -17,6 +17,7 @@ from facemend.imaging.color import (
     to_float,
     ycbcr_to_rgb,
 )
+from facemend.imaging.denoise import clean
 from facemend.imaging.encoding import left_out
 from facemend.imaging.formats import WRITABLE, suffix_of
 from facemend.imaging.kinds import AnyPath, AnyPicture, as_picture, to_pillow
@@ -52,6 +53,7 @@ __all__ = [
     "as_picture",
     "bands",
     "by_bands",
+    "clean",
     "encode_for",
     "encode_picture",
     "format_of",

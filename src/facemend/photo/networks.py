@@ -161,6 +161,8 @@ def task_options(task: str, options: RestoreOptions | None, settings: Mapping[st
         raise ConfigError(
             f"strength must be 1 with {command}, got {options.strength:g}: it goes with restore"
         )
+    if options.background != "lanczos" or options.grain != "none":
+        raise ConfigError(f"background and grain go with restore, not with {command}")
     return replace(options, upscale=1)
 
 

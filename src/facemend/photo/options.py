@@ -15,7 +15,8 @@ from facemend.runtime.devices import AUTO, ONNX_DEVICES, TORCH_DEVICES
 Backend = Literal["onnx", "torch"]
 Precision = Literal["fp32", "bf16"]
 FaceChoice = Literal["all", "largest", "center"]
-Background = Literal["lanczos", "realesrgan"]
+Background = Literal["lanczos", "clean", "realesrgan"]
+Grain = Literal["none", "keep"]
 BoxByHand = tuple[float, float, float, float]
 """x1, y1, x2, y2 of a face in pixels of the upright photo; the first is the corner at the top left."""
 UPSCALES = (1, 2, 4)
@@ -30,6 +31,7 @@ class RestoreSettings(TypedDict, total=False):
     strength: float
     upscale: int | Literal["auto"]
     background: Background
+    grain: Grain
     faces: FaceChoice | tuple[int, ...]
     boxes: tuple[BoxByHand, ...]
     aligned: bool
@@ -56,8 +58,12 @@ class RestoreOptions:
         upscale: 1, 2 or 4; output size = input size x upscale. auto: for each photo the smallest of these at
             which its largest restored face is nearly as large as the model draws it (see
             `photo.find.take_factor`); 1 without a face, for aligned crops, films, and all but restoration.
-        background: what enlarges the photo outside the faces: lanczos (at once, as sharp as the photo), or
-            realesrgan (a network that draws edges anew, some half a minute a megapixel on a CPU).
+        background: what becomes of the photo outside the faces: lanczos leaves it as it is, and resamples it
+            where it is enlarged; clean lessens noise, JPEG blocks and half-tone dots first, as far as they
+            are there; realesrgan enlarges it by a network that draws edges anew (some half a minute a
+            megapixel on a CPU).
+        grain: what restored faces have of the photo's grain: none, or keep, which gives them as much as there
+            is around them in the output (so hardly any with a background that lessens it).
         faces: which faces to restore: all, the largest one, the one nearest to the centre; or indices of
             those that `all` takes, from left to right and from 0 on, as `Restorer.redo` has them.
         boxes: further faces of one photo, by hand, where the detector misses them; at most 20. See
@@ -88,6 +94,7 @@ class RestoreOptions:
     strength: float = 1.0
     upscale: int | Literal["auto"] = "auto"
     background: Background = "lanczos"
+    grain: Grain = "none"
     faces: FaceChoice | tuple[int, ...] = "all"
     boxes: tuple[BoxByHand, ...] = ()
     aligned: bool = False
@@ -110,7 +117,8 @@ class RestoreOptions:
             ("w", _is_number(self.w) and 0 <= self.w <= 1, "a number from 0 to 1"),
             ("strength", _is_number(self.strength) and 0 <= self.strength <= 1, "a number from 0 to 1"),
             ("upscale", _is_upscale(self.upscale), "1, 2, 4 or auto"),
-            ("background", self.background in get_args(Background), "lanczos or realesrgan"),
+            ("background", self.background in get_args(Background), "lanczos, clean or realesrgan"),
+            ("grain", self.grain in get_args(Grain), "none or keep"),
             ("faces", _are_faces(self.faces), "all, largest, center or a tuple of indices"),
             ("faces", not (self.aligned and self.by_index), "all with aligned, which is one face each"),
             (
@@ -148,7 +156,7 @@ class RestoreOptions:
     @property
     def draws_background(self) -> bool:
         """Whether a network enlarges photos: it was asked for, and there may be something to enlarge."""
-        return self.background != "lanczos" and self.upscale != 1 and not self.aligned
+        return self.background == "realesrgan" and self.upscale != 1 and not self.aligned
 
     @property
     def least_upscale(self) -> int:

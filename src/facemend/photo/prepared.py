@@ -33,7 +33,7 @@ class Prepared:
         notes: what the user should know.
         factor: how many times as large the output shall be.
         whole: the picture is one aligned crop.
-        background: the photo enlarged, where that took a network.
+        background: the photo as it lies around the faces, cleaned or enlarged by a network; None: as it is.
     """
 
     picture: Picture

@@ -12,6 +12,7 @@ from typing import Unpack
 import numpy as np
 
 from facemend.errors import ConfigError
+from facemend.faces.grain import add_grain, grain_under
 from facemend.faces.paste import blend_into_pixels
 from facemend.faces.warp import compose, invert, resize_matrix
 from facemend.imaging import (
@@ -19,6 +20,7 @@ from facemend.imaging import (
     Picture,
     as_picture,
     bands,
+    clean,
     keep_chroma,
     match_broad_chroma,
     resize,
@@ -37,6 +39,7 @@ from facemend.types import FloatImage
 # Scale above which the photo's own colours are trusted, share of the crop's side.
 BROAD = 0.04
 _NO_BACKGROUND = "background realesrgan does nothing here: it enlarges photos, at upscale 2 or 4"
+_NOTHING_AROUND = "background clean and grain keep do nothing with aligned: nothing lies around the face"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +80,12 @@ class Restorer(PhotoTask):
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how the networks run; every result has these too."""
-        idle = self.options.background != "lanczos" and not self.options.draws_background
-        return (*super().notes, *((_NO_BACKGROUND,) if idle else ()))
+        options, notes = self.options, super().notes
+        if options.background == "realesrgan" and not options.draws_background:
+            notes += (_NO_BACKGROUND,)
+        if options.aligned and (options.background == "clean" or options.grain == "keep"):
+            notes += (_NOTHING_AROUND,)
+        return notes
 
     def restore(self, picture: AnyPicture, *, on_part: OnPart = unheard) -> RestoreResult:
         """Restore the faces of a photo (or, if the options say `aligned`, an aligned crop).
@@ -249,7 +256,11 @@ class Restorer(PhotoTask):
         )
 
     def _with_background(self, prepared: Prepared, clock: Clock) -> Prepared:
-        """With the photo as a network enlarges it, if one does: kept, as that takes long."""
+        """With the photo cleaned, or as a network enlarges it, if it shall be: kept, as that takes long."""
+        if self.options.background == "clean" and not prepared.whole and prepared.background is None:
+            cleaned = clean(prepared.picture)
+            kept = None if cleaned is prepared.picture else cleaned.resized(prepared.factor)
+            return replace(prepared, background=kept)
         upscaler = self._networks.upscaler if self.options.draws_background else None
         if upscaler is None or prepared.whole or prepared.factor == 1 or prepared.background is not None:
             return prepared
@@ -264,14 +275,18 @@ class Restorer(PhotoTask):
         masker, template = self._networks.masker, self._networks.template
         assert masker is not None
         back = invert(resize_matrix(factor, factor))
+        keeps_grain = self.options.grain == "keep"
         for face in faces:
             with clock("mask"):
                 mask = masker.mask(face.restored, template=template)
             with clock("paste"):
-                matrix = compose(face.matrix, back)
+                matrix, gray = compose(face.matrix, back), output.gray
+                grain = grain_under(output.pixels, matrix, mask, gray=gray) if keeps_grain else []
                 blend_into_pixels(
-                    output.pixels, face.crop, face.restored, matrix, mask, strength=strength, gray=output.gray
+                    output.pixels, face.crop, face.restored, matrix, mask, strength=strength, gray=gray
                 )
+                # Each face begins anew, so that none changes with the choice of others.
+                add_grain(output.pixels, matrix, mask, grain, np.random.default_rng(0), gray=gray)
         return output
 
     def _fill(self, output: Picture, faces: Sequence[RestoredFace], strength: float, clock: Clock) -> Picture:

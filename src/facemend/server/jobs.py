@@ -33,7 +33,7 @@ from facemend.server.orders import (
 )
 from facemend.server.problems import BusyError
 
-VERSION = 4
+VERSION = 5
 ATTEMPTS = 3
 """A job whose worker died this often is not tried again: it may be what kills them."""
 _OPEN = "status IN ('queued', 'running')"
@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     name TEXT NOT NULL, format TEXT NOT NULL, input_width INTEGER NOT NULL, input_height INTEGER NOT NULL,
     frames INTEGER,
     w REAL NOT NULL, strength REAL NOT NULL, upscale NOT NULL, model TEXT NOT NULL, background TEXT NOT NULL,
+    grain TEXT NOT NULL,
     boxes TEXT NOT NULL, aligned INTEGER NOT NULL, strip_metadata INTEGER NOT NULL,
     created REAL NOT NULL, expires REAL NOT NULL,
     client TEXT NOT NULL, turn INTEGER NOT NULL DEFAULT 0,

@@ -50,8 +50,8 @@ def known_models() -> list[ModelInfo]:
 
 
 def known_backgrounds() -> tuple[Background, ...]:
-    """What can enlarge a photo here; looks at the files, which takes a moment."""
-    return ("lanczos", "realesrgan") if weights_are_there() else ("lanczos",)
+    """What can become of a photo's background here; looks at the files, which takes a moment."""
+    return ("lanczos", "clean", "realesrgan") if weights_are_there() else ("lanczos", "clean")
 
 
 class JobRestorer:
@@ -163,8 +163,13 @@ class JobRestorer:
 
     def before(self, job: Job, side: int) -> bytes:
         """The photo as it was in the size of the output, shrunk for a page, as WebP."""
-        picture = first_frame(self._store.input(job.id), job.name) if job.is_film else self._look(job).picture
-        return _for_page(picture, side)
+        if job.is_film:
+            return _for_page(first_frame(self._store.input(job.id), job.name), side)
+        look = self._look(job).picture
+        if job.options.background != "lanczos":  # then the look has another one than the photo
+            photo = self._read(job)
+            look = photo.resized(look.width / photo.width)
+        return _for_page(look, side)
 
     def crop(self, job: Job, face: int, when: Literal["before", "after"]) -> bytes:
         """An aligned face as PNG.
@@ -182,8 +187,10 @@ class JobRestorer:
             del self._looks[job]
 
     def _redo(self, job: Job, faces: Iterable[int] | None) -> RestoreResult:
-        # The photo in a look is enlarged already.
-        return self._restorer(replace(job.options, upscale=1)).redo(self._look(job), job.options.w, faces)
+        # The photo in a look is cleaned and enlarged already.
+        return self._restorer(replace(job.options, upscale=1, background="lanczos")).redo(
+            self._look(job), job.options.w, faces
+        )
 
     def _read(self, job: Job) -> Picture:
         limit = self._settings.max_pixels

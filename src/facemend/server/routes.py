@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from time import perf_counter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, File, Form, HTTPException, Path, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
@@ -20,6 +20,7 @@ from facemend.photo.options import (
     DEFAULT_MODEL,
     MAX_BOXES,
     UPSCALES,
+    Grain,
     RestoreOptions,
     make_options,
     read_upscale,
@@ -153,8 +154,17 @@ async def add(
     ] = "auto",
     model: Annotated[str, Form(max_length=100, description="A name of `/api/info`.")] = DEFAULT_MODEL,
     background: Annotated[
-        str, Form(max_length=100, description="What enlarges the photo; a name of `/api/info`.")
+        str,
+        Form(max_length=100, description="What becomes of the rest of the photo; a name of `/api/info`."),
     ] = RestoreOptions().background,
+    grain: Annotated[
+        str,
+        Form(
+            max_length=10,
+            json_schema_extra={"enum": list(get_args(Grain))},
+            description="Of the photo in restored faces: none, or keep, as much as is around them.",
+        ),
+    ] = RestoreOptions().grain,
     boxes: Annotated[
         str,
         Form(
@@ -172,7 +182,7 @@ async def add(
     wanted: dict[str, Any] = {"strength": strength, "upscale": read_upscale(upscale)}
     wanted |= {} if w is None else {"w": w}
     wanted |= {"model": model, "background": background, "boxes": _boxes(boxes), "aligned": aligned}
-    wanted["strip_metadata"] = strip_metadata
+    wanted |= {"grain": grain, "strip_metadata": strip_metadata}
     try:
         name, client = display_name(photo.filename), client_name(request.scope["client"])
         upload = Upload(photo.file, name, photo.size or 0, client)

@@ -29,6 +29,8 @@ _JOB: dict[str, Any] = {
     "upscale": "auto",
     "factor": 2,
     "model": "compact-256",
+    "background": "lanczos",
+    "grain": "none",
     "strip_metadata": False,
     "faces": [_FACE],
     "notes": [],
@@ -81,6 +83,8 @@ class JobOut(BaseModel):
     upscale: int | Literal["auto"] = Field(description="As asked for.")
     factor: int | None = Field(description="What auto took: times the input; null before it is done.")
     model: str
+    background: str
+    grain: str
     strip_metadata: bool
     faces: list[FaceOut] = Field(description="Of a photo; those of a film come and go.")
     notes: list[str]

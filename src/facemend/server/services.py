@@ -51,7 +51,7 @@ class Services:
         jobs: the queue.
         store: the files.
         worker: does the jobs, and is asked for looks.
-        backgrounds: what can enlarge a photo.
+        backgrounds: what can become of the rest of a photo.
         guard: knows the token.
     """
 

@@ -171,6 +171,8 @@ def check_options(options: RestoreOptions) -> None:
         raise ConfigError("boxes go with one photo only: faces move in a film")
     if options.background != "lanczos":
         raise ConfigError(f"background must be lanczos with films, got {options.background}")
+    if options.grain != "none":
+        raise ConfigError(f"grain must be none with films, got {options.grain}")
 
 
 def _check_span(span: Span) -> None:

@@ -331,6 +331,16 @@ def test_metadata_can_be_left_out(page, server):
     assert posted.value.json()["strip_metadata"] is False
 
 
+def test_a_clean_background_and_grain_can_be_had(page, server):
+    page.get_by_label("Keep the photo's grain in faces").check()
+    page.select_option("#background", "clean")
+    page.click("#upscale [value='1']")
+    job = server.client.get(f"/api/jobs/{restored(page)}").json()
+    assert (job["background"], job["grain"]) == ("clean", "keep")
+    assert page.is_visible("#background")
+    assert page.is_checked("#grain")
+
+
 def test_strength_is_live_and_auto_is_the_size_unless_another_is_chosen(page, server):
     assert page.get_attribute("#upscale [value=auto]", "aria-pressed") == "true"
     assert page.locator("#upscale button").all_inner_texts() == ["Auto", "Same", f"2{TIMES}", f"4{TIMES}"]

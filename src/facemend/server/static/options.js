@@ -22,6 +22,7 @@ export function startOptions() {
   for (const name of ["model", "background"]) {
     $(name).addEventListener("change", () => set({ [name]: $(name).value }));
   }
+  $("grain").addEventListener("change", () => set({ grain: $("grain").checked ? "keep" : "none" }));
   $("strip-metadata").addEventListener("change", () => set({ strip_metadata: $("strip-metadata").checked }));
 }
 
@@ -53,16 +54,19 @@ export function renderOptions(item) {
     button.disabled = item !== null && !bare && !fits(item, auto ? "auto" : n);
   }
   const film = item !== null && isFilm(item);
-  $("background-row").hidden = info.backgrounds.length < 2 || options.upscale === 1 || film;
+  // The page without a server has neither.
+  $("background-row").hidden = $("grain-row").hidden = info.backgrounds.length < 2 || film;
   $("model-row").hidden = info.models.length < 2;
   for (const option of $("background").children) {
-    write(option, ["lanczos", "realesrgan"].includes(option.value) ? t(option.value) : option.value);
+    write(option, ["lanczos", "clean", "realesrgan"].includes(option.value) ? t(option.value) : option.value);
+    option.disabled = option.value === "realesrgan" && options.upscale === 1;
   }
   for (const [index, option] of [...$("model").children].entries()) {
     write(option, info.models[index].default ? t("modelDefault", { name: option.value }) : option.value);
   }
   if (options.background) $("background").value = options.background;
   if (options.model) $("model").value = options.model;
+  $("grain").checked = options.grain === "keep";
   $("strip-metadata").checked = Boolean(options.strip_metadata);
   write($("options-hint"), t(item === null ? "autoHint" : keyOf(item, bare ? "noFile" : "runsAgain")));
 }

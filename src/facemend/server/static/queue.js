@@ -98,7 +98,7 @@ export function fits(item, upscale) {
 
 /** What the server is to do with an item; some options go with photos only. */
 function wishes(item) {
-  const { background, boxes, ...both } = item.options;
+  const { background, grain, boxes, ...both } = item.options;
   return { w: item.w, strength: item.strength, ...(isFilm(item) ? both : item.options) };
 }
 
