@@ -228,12 +228,9 @@ def report(said: Floats, labels: Floats) -> list[str]:
         lines.append(f"{name:12} median error {np.median(error[some] / truth[some]):.1%} of the truth")
     for part, name in ((LPIPS, "LPIPS"), (IDENTITY, "identity"), (CHANGE, "change")):
         error = np.nanmean(np.abs(said[:, part] - labels[:, part]))
-        lines.append(f"{name:12} mean error {error:.4f}, of the mean alone {np.nanmean(_off_mean(labels[:, part])):.4f}")
+        alone = np.nanmean(np.abs(labels[:, part] - np.nanmean(labels[:, part], 0)))
+        lines.append(f"{name:12} mean error {error:.4f}, of the mean alone {alone:.4f}")
     return lines
-
-
-def _off_mean(labels: Floats) -> Floats:
-    return np.abs(labels - np.nanmean(labels, 0))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -105,12 +105,17 @@ class Diagnosis:
     @classmethod
     def from_row(cls, row: NDArray[np.float32]) -> Diagnosis:
         """Read (`COUNT`,): the attributes in their order."""
-        values, n = [float(value) for value in row], len(cls.WS)
+        resolution, blur, noise, jpeg, *rest = (float(value) for value in row)
+        n = len(cls.WS)
+        lpips, identity, change = rest[: n + 1], rest[n + 1 : 2 * n + 2], rest[2 * n + 2 :]
         return cls(
-            *values[:4],
-            tuple(values[4 : 4 + n]),
-            values[4 + n],
-            tuple(values[5 + n : 5 + 2 * n]),
-            values[5 + 2 * n],
-            tuple(values[6 + 2 * n :]),
+            resolution=resolution,
+            blur=blur,
+            noise=noise,
+            jpeg=jpeg,
+            lpips=tuple(lpips[:n]),
+            lpips_photo=lpips[n],
+            identity=tuple(identity[:n]),
+            identity_photo=identity[n],
+            change=tuple(change),
         )

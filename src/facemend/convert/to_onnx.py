@@ -1,7 +1,7 @@
 """From a checkpoint to the two ONNX graphs that the light install runs.
 
-encode: image [N,3,S,S] in [-1,1] -> codes [N,T], style [N,C,g,g], features_32 ..., photo [N,3,S,S] with bands,
-        diagnosis [N,D] with a head for it
+encode: image [N,3,S,S] in [-1,1] -> codes [N,T], style [N,C,g,g], features_32 ..., photo [N,3,S,S] with
+        bands, diagnosis [N,D] with a head for it
 decode: those but the diagnosis, and w [N] -> restored [N,3,S,S]
 
 w stays a live input, the batch is dynamic; at w = 0 the decode graph skips CFT (see `skip`), and what is
