@@ -210,7 +210,7 @@ def fit(
         optimizer.step()
         schedule.step()
         if step % 500 == 0:
-            yield step, float(loss)
+            yield step, float(loss.detach())
     with torch.no_grad():
         inner.weight /= torch.from_numpy(x_scale)
         inner.bias -= inner.weight @ torch.from_numpy(x_mean)
