@@ -112,7 +112,7 @@ def test_the_divider_follows_a_finger(server, open_page):
 def test_w_changes_the_picture_at_once(page):
     restored(page)
     after = {"0.50": page.eval_on_selector("#after", PIXELS)}
-    for name, w in (("Faithful", "1.00"), ("Beautiful", "0.00")):
+    for name, w in (("Faithful", "1.00"), ("Redrawn", "0.00")):
         last = list(after.values())[-1]
         page.get_by_role("button", name=name).click()
         assert page.inner_text("#w-value") == f"w = {w}"

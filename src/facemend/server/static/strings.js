@@ -166,9 +166,9 @@ export const STRINGS = {
 
   // how it shall look
   look: { en: "Look", ko: "느낌" },
-  wLabel: { en: "From beautiful to faithful", ko: "아름답게에서 충실하게까지" },
+  wLabel: { en: "From redrawn to faithful", ko: "다시 그리기에서 충실하게까지" },
   presets: { en: "Presets", ko: "미리 정한 값" },
-  beautiful: { en: "Beautiful", ko: "아름답게" },
+  redrawn: { en: "Redrawn", ko: "다시 그리기" },
   balanced: { en: "Balanced", ko: "균형" },
   faithful: { en: "Faithful", ko: "충실하게" },
   autoW: { en: "Auto", ko: "자동" },
