@@ -148,7 +148,6 @@ def test_strength_is_the_share_of_the_change_and_auto_keeps_the_size(tmp_path, f
     assert np.abs((half - none) - (full - none) / 2).max() <= 4  # chroma is stored coarsely
 
 
-@pytest.mark.parametrize(("fast", "asked"), [(False, 10), (True, 3)])
 def test_w_auto_goes_slowly_over_a_track_and_on_after_a_stop(tmp_path, rng):
     """What is said of a face jumps after the first frame: w follows by a tenth of the way a frame."""
     jumps = iter([0.0, *[1.0] * 20])
@@ -169,6 +168,7 @@ def test_w_auto_goes_slowly_over_a_track_and_on_after_a_stop(tmp_path, rng):
     assert ws == pytest.approx([1 - 0.9**n for n in range(6)])
 
 
+@pytest.mark.parametrize(("fast", "asked"), [(False, 10), (True, 3)])
 def test_masks_and_with_fast_the_network_are_asked_every_fourth_frame(tmp_path, film, fast, asked):
     runs, masks = [], []
     parts = film_parts(change=lambda z: runs.append(len(z)) or 0.3 - 0.3 * z)
