@@ -262,7 +262,7 @@ def main(argv: Sequence[str]) -> int:
     add("-o", "--out", type=Path, default=Path("runs/diagnosis"), help="labels and checkpoint")
     add("--count", type=int, default=3500, help="how many degraded faces")
     add("--minutes", type=float, default=float("inf"), help="for labels; then the command ends")
-    add("--hidden", type=int, default=128, help="width of the head")
+    add("--hidden", type=int, default=96, help="width of the head")
     add("--threads", type=int, default=1)
     add("--export", type=Path, help="model folder to write, with the head")
     recipe = parser.parse_args(argv)

@@ -8,9 +8,9 @@ from facemend.types import Diagnosis
 
 LIKENESS = 0.6
 """Identity distance to the truth that is to be expected at most; see docs/auto.md for how it was found."""
-GAIN = 0.02
+GAIN = 0.1
 """Share of the photo's own LPIPS that a face must be expected to gain to be restored at all ..."""
-FULL_GAIN = 0.1
+FULL_GAIN = 0.3
 """... and to be restored wholly; between them it is blended with the photo's own."""
 SHARP = 0.7
 """Share of the model's size from which a face counts as sharp, in words."""

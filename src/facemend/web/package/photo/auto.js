@@ -1,7 +1,7 @@
 // w by itself: from the diagnosis of a face to its w and strength, and to words. Numbers as in photo/auto.py.
 const LIKENESS = 0.6;
-const GAIN = 0.02;
-const FULL_GAIN = 0.1;
+const GAIN = 0.1;
+const FULL_GAIN = 0.3;
 const SHARP = 0.7;
 const WS = [0, 0.25, 0.5, 0.75, 1];
 
