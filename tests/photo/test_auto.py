@@ -46,7 +46,7 @@ def test_choice(row, likeness, w, strength):
 
 def test_a_face_between_is_blended_the_more_the_better_it_becomes():
     gains = np.linspace(0.9 * GAIN, 1.1 * FULL_GAIN, 12)
-    strengths = [choose(said(photo=0.2 / (1 - gain)), 0.6, 64).strength for gain in gains]
+    strengths = [choose(said(photo=0.2 + gain), 0.6, 64).strength for gain in gains]
     assert strengths == sorted(strengths)
     assert strengths[0] == 0 < strengths[5] < 1 == strengths[-1]
 

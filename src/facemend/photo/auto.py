@@ -8,10 +8,9 @@ from facemend.types import Diagnosis
 
 LIKENESS = 0.6
 """Identity distance to the truth that is to be expected at most; see docs/auto.md for how it was found."""
-GAIN = 0.1
-"""Share of the photo's own LPIPS that a face must be expected to gain to be restored at all ..."""
-FULL_GAIN = 0.3
-"""... and to be restored wholly; between them it is blended with the photo's own."""
+GAIN, FULL_GAIN = 0.02, 0.06
+"""By how much LPIPS a face must be expected to come closer to the truth to be restored at all, and wholly;
+between them it is blended with the photo's own."""
 SHARP = 0.7
 """Share of the model's size from which a face counts as sharp, in words."""
 UNKNOWN = "w auto: this model says nothing of damage, so w is {:g}, its default"
@@ -47,11 +46,9 @@ def choose(diagnosis: Diagnosis, likeness: float, size: int) -> Choice:
     best = min(diagnosis.identity)
     kept = [i for i, far in enumerate(diagnosis.identity) if far <= max(likeness, best)]
     index = min(kept, key=lambda i: diagnosis.lpips[i])
-    own = max(diagnosis.lpips_photo, 1e-3)
-    gain = 1 - diagnosis.lpips[index] / own
-    strength = min(1.0, max(0.0, (gain - GAIN) / (FULL_GAIN - GAIN)))
-    left = "" if strength else _why_left(diagnosis, size)
-    return Choice(Diagnosis.WS[index], round(strength, 2), left)
+    gain = diagnosis.lpips_photo - diagnosis.lpips[index]
+    strength = round(min(1.0, max(0.0, (gain - GAIN) / (FULL_GAIN - GAIN))), 2)
+    return Choice(Diagnosis.WS[index], strength, "" if strength else _why_left(diagnosis, size))
 
 
 def _why_left(diagnosis: Diagnosis, size: int) -> str:

@@ -46,21 +46,21 @@ def statistics(taps: Mapping[int, Tensor], z: Tensor, logits: Tensor) -> Tensor:
 def _moments(x: Tensor, grid: int) -> list[Tensor]:
     """(B, C) each."""
     cell = x.shape[-1] // grid
-    mean, square = x, x.square()
+    mean, square = x, x * x  # as a power it takes three times as long
     if cell > 1:
         mean, square = F.avg_pool2d(mean, cell), F.avg_pool2d(square, cell)
     centre = mean.mean((2, 3))
-    whole = (square.mean((2, 3)) - centre.square()).clamp(min=_FLOOR).log()
+    whole = (square.mean((2, 3)) - centre * centre).clamp(min=_FLOOR).log()
     if cell == 1:
         return [centre, whole]
-    inside = (square - mean.square()).clamp(min=_FLOOR).log()
+    inside = (square - mean * mean).clamp(min=_FLOOR).log()
     return [centre, whole, *_spread(inside.flatten(2))]
 
 
 def _spread(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation over the last axis."""
     mean = x.mean(-1)
-    return mean, (x.square().mean(-1) - mean.square()).clamp(min=_FLOOR).sqrt()
+    return mean, ((x * x).mean(-1) - mean * mean).clamp(min=_FLOOR).sqrt()
 
 
 def statistics_count(config: AutoencoderConfig) -> int:

@@ -1,7 +1,7 @@
 // w by itself: from the diagnosis of a face to its w and strength, and to words. Numbers as in photo/auto.py.
 const LIKENESS = 0.6;
-const GAIN = 0.1;
-const FULL_GAIN = 0.3;
+const GAIN = 0.02;
+const FULL_GAIN = 0.06;
 const SHARP = 0.7;
 const WS = [0, 0.25, 0.5, 0.75, 1];
 
@@ -18,7 +18,7 @@ export function choose({ resolution, lpips, lpipsPhoto, identity }, side) {
   const most = Math.max(LIKENESS, Math.min(...identity));
   const kept = WS.map((_, index) => index).filter((index) => identity[index] <= most);
   const index = kept.reduce((best, other) => (lpips[other] < lpips[best] ? other : best));
-  const gain = 1 - lpips[index] / Math.max(lpipsPhoto, 1e-3);
+  const gain = lpipsPhoto - lpips[index];
   const strength = Math.round(100 * Math.min(1, Math.max(0, (gain - GAIN) / (FULL_GAIN - GAIN)))) / 100;
   const sharp = `as sharp as the model's ${side} px`;
   const why = resolution >= SHARP * side ? sharp : "the model would not bring it closer to what it was";
