@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from facemend.convert import int8
 from facemend.convert.export import ExportOptions, export_model
+from facemend.convert.int8 import quantize_model
 from facemend.convert.recover import recover_checkpoint
 from facemend.convert.targets.one_graph import one_graph
+from facemend.imaging import Picture, write_picture
 from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.predictors.restorer import FaceRestorer
@@ -56,6 +59,20 @@ def test_a_graph_for_others_is_as_without(headed, half):
     one, other = (one_graph(read_model(folder)) for folder in (headed / "model", half.folder))
     assert [value.name for value in one.graph.output] == [value.name for value in other.graph.output]
     assert len(one.graph.node) == len(other.graph.node)
+
+
+def test_int8_says_nearly_the_same(headed, tmp_path, monkeypatch):
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for number, crop in enumerate(crops(4)):
+        write_picture(faces / f"{number}.png", Picture.from_array(crop))
+    monkeypatch.setattr(int8, "LEAST_CODES", 0.0)  # codes of untrained weights flip at a touch
+    quantize_model(read_model(headed / "model"), faces, tmp_path / "small")
+    said = [
+        FaceRestorer.open(read_model(folder), threads=1).encode(crops(3)).diagnosis
+        for folder in (headed / "model", tmp_path / "small")
+    ]
+    np.testing.assert_allclose(said[1], said[0], rtol=0.1, atol=0.1)
 
 
 @pytest.mark.long
