@@ -37,9 +37,13 @@ class FakeMasker:
 
 @dataclass
 class Network:
-    """z = image; restored = z + (1 - w) * change(z); counts its runs and keeps what it saw."""
+    """z = image; restored = z + (1 - w) * change(z); counts its runs and keeps what it saw.
+
+    `says`: z -> one row of `Diagnosis` a face; None: it says nothing.
+    """
 
     change: object = np.zeros_like
+    says: object = None
     size: int = SIZE
     batches: list[int] = field(default_factory=list)
     seen: list[np.ndarray] = field(default_factory=list)
@@ -51,15 +55,23 @@ class Network:
         def encode(inputs):
             self.batches.append(len(inputs["image"]))
             self.seen.extend(inputs["image"])
-            return {"z": inputs["image"]}
+            said = {"diagnosis": self.says(inputs["image"])} if self.says else {}
+            return {"z": inputs["image"], **said}
 
         def decode(inputs):
             return {"restored": self.restored(inputs["z"], inputs["w"].reshape(-1, 1, 1, 1))}
 
         network = FaceRestorer(
-            FakeRunner(encode, ["image"], ["z"]), FakeRunner(decode, ["z", "w"], ["restored"]), self.size
+            FakeRunner(encode, ["image"], ["z", *(["diagnosis"] if self.says else [])]),
+            FakeRunner(decode, ["z", "w"], ["restored"]),
+            self.size,
         )
         return Networks(network, "ffhq", FakeDetector(faces), FakeMasker())
+
+
+def diagnosis_row(resolution=40, lpips=(0.3, 0.2, 0.25, 0.3, 0.35), photo=0.6, identity=(0.5,) * 5, jpeg=50):
+    """As the graph gives it: an usual bad face, whose best w is 0.25."""
+    return np.array([resolution, 2, 1, jpeg, *lpips, photo, *identity, 0.55, *np.full(5, 0.3)], np.float32)
 
 
 def noise_picture(rng, height=150, width=200, dtype=np.uint8, **rest) -> Picture:

@@ -47,10 +47,14 @@ def still_face(x=40, y=30, side=60):
     return lambda frame: [make_face(x, y, side)]
 
 
-def film_parts(faces=None, *, change=lambda z: 0.3 - 0.3 * z, size=SIZE) -> Networks:
-    """restored = z + (1 - w) * change(z)."""
+def film_parts(faces=None, *, change=lambda z: 0.3 - 0.3 * z, size=SIZE, says=None) -> Networks:
+    """restored = z + (1 - w) * change(z); `says`: see `fake_parts.Network`."""
+
+    def encode(inputs):
+        return {"z": inputs["image"]} | ({"diagnosis": says(inputs["image"])} if says else {})
+
     network = FaceRestorer(
-        FakeRunner(lambda inputs: {"z": inputs["image"]}, ["image"], ["z"]),
+        FakeRunner(encode, ["image"], ["z", *(["diagnosis"] if says else [])]),
         FakeRunner(
             lambda inputs: {
                 "restored": inputs["z"] + (1 - inputs["w"].reshape(-1, 1, 1, 1)) * change(inputs["z"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,3 +69,53 @@ class AlignedFace:
     crop: FloatImage
     matrix: Matrix23
     face: Face
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a model says of a face before it restores it; see `networks.codeformer.diagnosis`.
+
+    Distances are expected values: LPIPS-Alex, and of identity as `facemend evaluate` measures them.
+
+    Attributes:
+        resolution: pixels a side that would hold its real detail.
+        blur: standard deviation of the blur, pixels of the crop.
+        noise: standard deviation of the noise, 0..255 scale.
+        jpeg: JPEG quality, 1..100.
+        lpips: from the truth to the result, for each w of `WS`.
+        lpips_photo: from the truth to the photo as it is.
+        identity: from the truth to the result, for each w of `WS`.
+        identity_photo: from the truth to the photo as it is.
+        change: identity from the photo to the result, for each w of `WS`.
+    """
+
+    resolution: float
+    blur: float
+    noise: float
+    jpeg: float
+    lpips: tuple[float, ...]
+    lpips_photo: float
+    identity: tuple[float, ...]
+    identity_photo: float
+    change: tuple[float, ...]
+
+    WS: ClassVar = (0.0, 0.25, 0.5, 0.75, 1.0)
+    COUNT: ClassVar = 6 + 3 * len(WS)
+
+    @classmethod
+    def from_row(cls, row: NDArray[np.float32]) -> Diagnosis:
+        """Read (`COUNT`,): the attributes in their order."""
+        resolution, blur, noise, jpeg, *rest = (float(value) for value in row)
+        n = len(cls.WS)
+        lpips, identity, change = rest[: n + 1], rest[n + 1 : 2 * n + 2], rest[2 * n + 2 :]
+        return cls(
+            resolution=resolution,
+            blur=blur,
+            noise=noise,
+            jpeg=jpeg,
+            lpips=tuple(lpips[:n]),
+            lpips_photo=lpips[n],
+            identity=tuple(identity[:n]),
+            identity_photo=identity[n],
+            change=tuple(change),
+        )

@@ -49,6 +49,18 @@ def test_file_to_file(cli, photo, tmp_path):
     assert (tmp_path / "photo_restored.jpg").is_file()
 
 
+def test_w_auto_says_what_it_found_and_did(cli, photo, tmp_path):
+    result = cli(photo, "-o", tmp_path / "a.jpg", "-w", "auto")
+    assert (result.exit_code, "so w is 0.5, its default" in result.stderr) == (0, True), result.output
+    words = ["restore", photo, "-o", tmp_path / "b.jpg", "-w", "auto", "--report", tmp_path / "b.json"]
+    result = CliRunner().invoke(app, list(map(str, words)))  # the shipped model
+    (face,) = json.loads((tmp_path / "b.json").read_text())["files"][0]["faces"]
+    assert f"face 1: {face['looks']}: " in result.stdout
+    assert ("face 1 was left as it is" in result.stderr) == bool(face["left"])
+    assert 1 < face["resolution"] < 256.5
+    assert cli(photo, "-o", tmp_path / "c.jpg", "-w", "high").exit_code == 2
+
+
 def test_strip_metadata_leaves_nothing_in_any_output(cli, portrait, tmp_path):
     (tmp_path / "in").mkdir()
     lying = np.ascontiguousarray(np.rot90(portrait.pixels))

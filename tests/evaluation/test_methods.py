@@ -38,6 +38,13 @@ def test_rows_stand_in_order_with_their_pictures(options, own_faces, tiny_model)
     assert not np.array_equal(*ours)
 
 
+def test_w_auto_is_a_row_of_its_own(options, tiny_model):
+    entries, groups = opened(chosen := options(models=(str(tiny_model),), ws=("auto", 0.5)))
+    assert [(m.name, m.w) for m in groups[-1].methods] == [("tiny w=auto", None), ("tiny w=0.5", 0.5)]
+    auto, half = groups[-1].run(entries[0], load_case(entries[0], chosen))
+    assert np.array_equal(auto, half)  # the tiny model says nothing: its default
+
+
 def test_faces_smaller_than_the_model_come_out_as_large_as_they_are(options):
     entries, groups = opened(chosen := options(models=("compact-256",), ws=(1, 0)))
     case = load_case(entries[0], chosen)

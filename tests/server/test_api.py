@@ -353,6 +353,22 @@ def test_pictures_with_alpha_and_16_bits(client, portrait):
 # --- what cannot be had ---
 
 
+def test_w_auto(client, jpeg):
+    """The tiny model says nothing of damage: its default, and a note."""
+    done = restored(client, jpeg, w="auto")
+    assert done["w"] == "auto"
+    assert any(note.startswith("w auto: this model says nothing") for note in done["notes"])
+    assert (done["faces"][0]["looks"], done["faces"][0]["auto"]) == (None, None)
+    auto, half = (pixels(client.get(f"/api/jobs/{done['id']}/result?w={w}")) for w in ("auto", 0.5))
+    assert np.array_equal(auto, half)
+    shipped = restored(client, jpeg, w="auto", model="compact-256")
+    face = shipped["faces"][0]
+    assert "px of real detail" in face["looks"] or "sharp" in face["looks"]
+    assert 0 <= face["auto"]["w"] <= 1
+    assert bool(face["auto"]["left"]) == (face["auto"]["strength"] == 0)
+    assert post(client, jpeg, w="best").status_code == 422
+
+
 def test_unknown_jobs(client):
     paths = [f"/api/jobs/nobody{path}" for path in ("", "/result", "/preview", "/before", "/faces/0/after")]
     for path in (*paths, *(f"/api/jobs/{id}" for id in ("..%2f..%2fetc%2fpasswd", "%00", "a" * 100))):
@@ -366,6 +382,7 @@ WRONG = {
     "result?w=nan": "w",
     "preview?w=-0.1": "w",
     "preview?w=hello": "w",
+    "preview?w=Auto": "w",
     "preview?side=9999999": "side",
     "before?side=0": "side",
     "preview?faces=a": "faces",

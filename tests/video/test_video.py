@@ -14,11 +14,13 @@ import pytest
 from facemend.errors import ConfigError, FacemendError, InputError, OutputError, TooLargeError
 from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions
+from facemend.types import Diagnosis
 from facemend.video.encode import CODECS, FilmCoding
 from facemend.video.frames import FilmState, FrameRestorer
 from facemend.video.mux import Span
 from facemend.video.restore import VideoOptions, load_networks, restore_video
-from fake_parts import make_face
+from facemend.video.state import load_state, save_state
+from fake_parts import diagnosis_row, make_face
 from film_files import STEP, TB, make_film, packets, panning, shown, texture
 from film_parts import film_parts, names
 
@@ -144,6 +146,26 @@ def test_strength_is_the_share_of_the_change_and_auto_keeps_the_size(tmp_path, f
     assert np.array_equal(none, shown(film)[5][1])
     assert np.abs(full - none).max() > 12
     assert np.abs((half - none) - (full - none) / 2).max() <= 4  # chroma is stored coarsely
+
+
+def test_w_auto_goes_slowly_over_a_track_and_on_after_a_stop(tmp_path, rng):
+    """What is said of a face jumps after the first frame: w follows by a tenth of the way a frame."""
+    jumps = iter([0.0, *[1.0] * 20])
+
+    def says(z):
+        w = next(jumps)
+        lpips = np.abs(np.array(Diagnosis.WS) - w) / 10 + 0.1
+        return np.stack([diagnosis_row(lpips=lpips)] * len(z))
+
+    restorer = FrameRestorer(RestoreOptions(w="auto"), film_parts(says=says))
+    state, ws = FilmState(), []
+    frame = rng.integers(0, 255, (150, 200, 3), np.uint8)
+    for number in range(6):
+        state, _ = restorer.step(state, frame, frame.copy(), number / 25)
+        save_state(tmp_path / f"{number}.npz", state)
+        state = load_state(tmp_path / f"{number}.npz")
+        ws.append(state.faces[next(iter(state.faces))].choice.w)
+    assert ws == pytest.approx([1 - 0.9**n for n in range(6)])
 
 
 @pytest.mark.parametrize(("fast", "asked"), [(False, 10), (True, 3)])

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,9 @@ import facemend
 from facemend.faces.mask import head_mask
 from facemend.faces.warp import warp
 from facemend.imaging import gaussian_blur, read_picture, resize
+from facemend.photo.auto import LIKENESS, choose, in_words
 from facemend.server.app import STATIC
+from facemend.types import Diagnosis
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -124,6 +127,28 @@ def in_page(page, module, call, *arrays):
         [module, call, given],
     )
     return np.frombuffer(base64.b64decode(text), np.float32).reshape(height, width, -1).squeeze()
+
+
+def test_w_auto_chooses_the_same(page):
+    rng = np.random.default_rng(1)
+    rows = rng.uniform(0, 1, (200, Diagnosis.COUNT)).astype(np.float32) * 0.4 + 0.3
+    rows[:, :4] = rng.uniform((4, 0, 0, 20), (256, 8, 20, 100), (200, 4))
+    rows[:50, 9] = rows[:50, 4:9].min(1) + rng.uniform(0, 0.1, 50)  # about where faces are left or blended
+    found = page.evaluate(
+        """async (rows) => {
+          const { choose, diagnosisOf, inWords } = await import("/facemend-web/photo/auto.js");
+          const all = rows.map((row) => diagnosisOf(row, 200));
+          return all.map((said) => [choose(said, 256), inWords(said, 256)]);
+        }""",
+        rows.tolist(),
+    )
+    wanted = []
+    for row in rows:
+        said = Diagnosis.from_row(row)
+        said = replace(said, resolution=min(said.resolution, 200))
+        wanted.append([asdict(choose(said, LIKENESS, 256)), in_words(said, 256)])
+    assert found == wanted
+    assert len({choice["strength"] for choice, _ in wanted}) > 5
 
 
 @pytest.mark.parametrize("size", [(7, 9), (31, 40), (40, 53), (64, 20), (90, 110), (128, 128)])

@@ -42,7 +42,7 @@ def evaluate(
         ),
     ] = None,
     w: Annotated[
-        list[float] | None, typer.Option("-w", "--w", help="Fidelity weight; several times for several.")
+        Texts, typer.Option("-w", "--w", help="Fidelity weight, or auto; several times for several.")
     ] = None,
     peer: Annotated[
         Texts,
@@ -102,7 +102,7 @@ def evaluate(
     from facemend.evaluation.options import EvaluationOptions
     from facemend.evaluation.suite import REPORT, RESULTS
     from facemend.evaluation.suite import evaluate as run
-    from facemend.photo.options import DEFAULT_MODEL, RestoreOptions
+    from facemend.photo.options import DEFAULT_MODEL, RestoreOptions, read_w
 
     settings: dict[str, Any] = {"faces": faces, "out": output, "reference": not no_reference, "lq": lq}
     if protocol is not None:
@@ -115,7 +115,7 @@ def evaluate(
         "models": tuple(resolve_model(RestoreOptions(model=name))[0].model for name in model)
         if model
         else None,
-        "ws": tuple(w) if w else None,
+        "ws": tuple(map(read_w, w)) if w else None,
         "peers": tuple(peer) if peer else None,
     }
     given = {key: value for key, value in given.items() if value is not None}

@@ -10,8 +10,18 @@ from facemend.cli._shared import films as video
 from facemend.cli._shared import pipe
 from facemend.cli._shared import ray as cluster
 from facemend.cli._shared.console import warn
-from facemend.cli._shared.options import DEFAULTS, SPEED, PhotoOptions, Photos, Strength, examples, takes
-from facemend.photo.options import read_upscale
+from facemend.cli._shared.options import (
+    AUTO_W,
+    DEFAULTS,
+    SPEED,
+    Likeness,
+    PhotoOptions,
+    Photos,
+    Strength,
+    examples,
+    takes,
+)
+from facemend.photo.options import read_upscale, read_w
 
 app = typer.Typer()
 
@@ -29,15 +39,15 @@ def restore(
     photos: Photos,
     given: PhotoOptions,
     w: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             "-w",
             "--w",
-            min=0,
-            max=1,
-            help="Fidelity: 0 = best looking face, 1 = closest to the photo; default: 0.5, films 0.7.",
+            metavar="0..1|auto",
+            help=f"Fidelity: 0 = most redrawn, 1 = closest to the photo; default: 0.5, films 0.7. {AUTO_W}.",
         ),
     ] = None,
+    likeness: Likeness = DEFAULTS.likeness,
     strength: Strength = DEFAULTS.strength,
     upscale: Annotated[
         str,
@@ -68,8 +78,8 @@ def restore(
     """Restore the faces in photos and folders of photos (and in films, see `facemend video`)."""
     from facemend.cli._shared.photos import run_photos
 
-    own = {"w": w, "strength": strength, "upscale": read_upscale(upscale)}
-    own |= {"background": background, "grain": grain}
+    own = {"w": w and read_w(w), "likeness": likeness, "strength": strength}
+    own |= {"upscale": read_upscale(upscale), "background": background, "grain": grain}
     cluster.check_engine(engine)
     if pipe.is_piped(photos, given.output):
         pipe.run_piped(_home, photos, given, own)

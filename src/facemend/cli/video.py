@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from facemend.cli._shared import films as shared
-from facemend.cli._shared.options import DEFAULTS, FilmOptions, Strength, examples, takes
+from facemend.cli._shared.options import (
+    AUTO_W,
+    DEFAULTS,
+    FilmOptions,
+    Likeness,
+    Strength,
+    examples,
+    takes,
+)
+from facemend.photo.options import read_w
 
 app = typer.Typer()
 
@@ -27,13 +36,18 @@ def video(
     ],
     given: FilmOptions,
     w: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            "-w", min=0, max=1, help="Fidelity: 0 = best looking face, 1 = closest to the film; default: 0.7."
+            "-w",
+            metavar="0..1|auto",
+            help=f"Fidelity: 0 = most redrawn, 1 = closest to the film; default: 0.7. {AUTO_W}, "
+            "steadily over the film.",
         ),
     ] = None,
+    likeness: Likeness = DEFAULTS.likeness,
     strength: Strength = DEFAULTS.strength,
     upscale: Annotated[int, typer.Option(help="Output size: 1, 2 or 4 times the input.")] = 1,
 ) -> None:
     """Restore the faces in films; sound, subtitles, chapters and tags are kept."""
-    shared.run_films(films, given, {"w": w, "strength": strength, "upscale": upscale})
+    own = {"w": w and read_w(w), "likeness": likeness, "strength": strength, "upscale": upscale}
+    shared.run_films(films, given, own)

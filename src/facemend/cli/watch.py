@@ -11,12 +11,21 @@ from typing import Annotated, Any
 import typer
 
 from facemend.cli._shared.console import say, shown
-from facemend.cli._shared.options import DEFAULTS, PhotoOptions, Strength, checked, examples, takes
+from facemend.cli._shared.options import (
+    AUTO_W,
+    DEFAULTS,
+    Likeness,
+    PhotoOptions,
+    Strength,
+    checked,
+    examples,
+    takes,
+)
 from facemend.cli._shared.photos import follow
 from facemend.cli._shared.stopping import STOPPED
 from facemend.cli._shared.weights import load, resolve_model
 from facemend.errors import require_extra
-from facemend.photo.options import RestoreOptions, read_upscale
+from facemend.photo.options import RestoreOptions, read_upscale, read_w
 
 app = typer.Typer()
 
@@ -32,9 +41,15 @@ def watch(
     folder: Annotated[Path, typer.Argument(help="Folder that photos are put into.")],
     given: PhotoOptions,
     w: Annotated[
-        float,
-        typer.Option("-w", "--w", min=0, max=1, help="Fidelity: 0 = best looking, 1 = closest to the photo."),
-    ] = DEFAULTS.w,
+        str,
+        typer.Option(
+            "-w",
+            "--w",
+            metavar="0..1|auto",
+            help=f"Fidelity: 0 = most redrawn, 1 = closest to the photo; {AUTO_W}.",
+        ),
+    ] = str(DEFAULTS.w),
+    likeness: Likeness = DEFAULTS.likeness,
     strength: Strength = DEFAULTS.strength,
     upscale: Annotated[
         str, typer.Option(help="Output size: 1, 2 or 4 times the input; auto: see `facemend restore`.")
@@ -59,7 +74,7 @@ def watch(
     root = given.output
     _check(folder, given)
     assert root is not None
-    own = {"w": w, "strength": strength, "upscale": read_upscale(upscale)}
+    own = {"w": read_w(w), "likeness": likeness, "strength": strength, "upscale": read_upscale(upscale)}
     options = checked(RestoreOptions, **given.settings(**own))
     plan = partial(plan_batch, [folder], root, **given.naming)
     checked(plan)

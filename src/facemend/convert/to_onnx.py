@@ -1,7 +1,8 @@
 """From a checkpoint to the two ONNX graphs that the light install runs.
 
-encode: image [N,3,S,S] in [-1,1] -> codes [N,T], style [N,C,g,g], features_32 ..., photo [N,3,S,S] with bands
-decode: those, and w [N] -> restored [N,3,S,S]
+encode: image [N,3,S,S] in [-1,1] -> codes [N,T], style [N,C,g,g], features_32 ..., photo [N,3,S,S] with
+        bands, diagnosis [N,D] with a head for it
+decode: those but the diagnosis, and w [N] -> restored [N,3,S,S]
 
 w stays a live input, the batch is dynamic; at w = 0 the decode graph skips CFT (see `skip`), and what is
 doubled by repetition is convolved before (see `upsample`). Weights may be
@@ -54,11 +55,12 @@ def export_graphs(
     with torch.no_grad():
         outputs = EncodeGraph(net)(image)
     _export(EncodeGraph(net), (image,), ["image"], encode_names(net), encode)
-    given = outputs if adain else (outputs[0], *outputs[2:])
+    said = dict(zip(encode_names(net), outputs, strict=True))
+    needed = decode_names(net, adain)
     _export(
         DecodeGraph(net, adain),
-        (torch.tensor([0.3, 0.7]), *given),
-        decode_names(net, adain),
+        (torch.tensor([0.3, 0.7]), *(said[name] for name in needed[1:])),
+        needed,
         ["restored"],
         decode,
     )

@@ -25,6 +25,7 @@ PRESETS: dict[str, Recipe] = {
     "heavy": _HEAVY,
     "medium": _MEDIUM,
     "small": _MEDIUM,
+    "light": Recipe(blur_sigma=(0.1, 2.5), down=(1, 3), noise=(0, 5), jpeg=(75, 100)),
     "gfpgan": replace(_GFPGAN, **_COLOR),  # type: ignore[arg-type]
     "restoreformer": replace(
         _GFPGAN,
@@ -88,6 +89,7 @@ PRESETS: dict[str, Recipe] = {
     heavy          the published "large" set of CodeFormer (stage II and colour)
     medium         the published "small" set of CodeFormer (stage III); our name, since it is not small
     small          the published name of `medium`: the same recipe
+    light          ours: a fair photo, a little soft, as most are that people have
     gfpgan, restoreformer, daefr, difface    the sets of those publications. Their 19-20 kernel is read as a
                    radius (39 to 41 taps), the exposure .7-1.1 of restoreformer as a brightness factor
     colorize       `heavy` with the published colour changes of the colourisation model

@@ -11,7 +11,7 @@ import numpy as np
 
 from facemend.errors import ConfigError, InputError
 from facemend.evaluation.cases import Case, Entry, Pixels, by_stem, few, read_face, stem
-from facemend.evaluation.options import EvaluationOptions
+from facemend.evaluation.options import EvaluationOptions, Weight
 from facemend.evaluation.peers import open_peer
 from facemend.files import file_sha256
 from facemend.imaging import Picture, from_float, to_float
@@ -29,7 +29,7 @@ class Method:
         name: unique label.
         kind: "input", "model" or "peer".
         model: name of the model, or None.
-        w: fidelity weight, or None.
+        w: fidelity weight; None: not a model, or auto, which takes one for each face.
         weights: file name -> sha256 of what it computes with, or of the pictures that were given.
         note: one line for the report.
     """
@@ -80,7 +80,7 @@ def open_groups(options: EvaluationOptions, entries: Sequence[Entry]) -> list[Gr
     return groups
 
 
-def _model(name: str, ws: Sequence[float]) -> Group:
+def _model(name: str, ws: Sequence[Weight]) -> Group:
     info = find_model(name)
     how = RestoreOptions(model=name, aligned=True, w=ws[0])
     networks = Networks.load(how, model=info)
@@ -94,8 +94,12 @@ def _model(name: str, ws: Sequence[float]) -> Group:
         result = restorer.restore(Picture.from_array(case.lq))
         return [_bytes(result.picture), *(_bytes(restorer.redo(result, w).picture) for w in ws[1:])]
 
-    rows = tuple(Method(f"{info.name} w={w:g}", "model", info.name, w, weights, note) for w in ws)
-    return Group(rows, run)
+    def row(w: Weight) -> Method:
+        if w == "auto":
+            return Method(f"{info.name} w=auto", "model", info.name, None, weights, note)
+        return Method(f"{info.name} w={w:g}", "model", info.name, w, weights, note)
+
+    return Group(tuple(map(row, ws)), run)
 
 
 def _peer(spec: str) -> Group:

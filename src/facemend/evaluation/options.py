@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from facemend.degradations import preset
 from facemend.errors import ConfigError
 from facemend.photo.options import RestoreOptions
 
+Weight = float | Literal["auto"]
 MIN_SIZE, MAX_SIZE = 64, 2048
 """Side of faces, pixels: below it the networks behind the metrics see nothing."""
 LABEL = re.compile(r"[\w .+=-]{1,60}")
@@ -29,7 +31,7 @@ class EvaluationOptions:
         preset: degradation recipe.
         seed: the k-th picture by name is degraded with seed + k.
         models: names or folders of restoration models.
-        ws: fidelity weights, each in [0, 1].
+        ws: fidelity weights, each in [0, 1], or auto.
         peers: as `evaluation.peers.open_peer` takes them.
         size: side in pixels that all faces are brought to; None: the smallest side among
             them; without originals, each face stays as it is.
@@ -57,7 +59,7 @@ class EvaluationOptions:
     preset: str = "heavy"
     seed: int = 0
     models: tuple[str, ...] = ()
-    ws: tuple[float, ...] = (0.5,)
+    ws: tuple[Weight, ...] = (0.5,)
     peers: tuple[str, ...] = ()
     size: int | None = None
     table: Path | None = None

@@ -30,6 +30,7 @@ RECORDS = ".facemend"
 """Folder of the records, below the outputs."""
 _PIXELS = (
     "w",
+    "likeness",
     "strength",
     "upscale",
     "background",

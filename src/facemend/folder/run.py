@@ -19,10 +19,11 @@ from facemend.errors import FacemendError, one_line
 from facemend.folder.plan import Batch, PhotoJob
 from facemend.folder.records import FolderStore, Output, Record, Records, Stamp, digest
 from facemend.imaging import Outputs, Picture, encode_for, format_of, left_out, read_content
+from facemend.photo.auto import in_words
 from facemend.photo.compare import before_after
 from facemend.photo.file import Work, do_file
 from facemend.photo.options import RestoreOptions
-from facemend.photo.result import PhotoResult
+from facemend.photo.result import PhotoResult, RestoredFace
 from facemend.types import Face
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ class FileReport:
         source: the input: a file, or a URL.
         output: what was written (or meant to be).
         error: one line naming the file and the fix, or None if all went well.
-        faces: number, box [x1, y1, x2, y2] in photo pixels and detector score of each restored face.
+        faces: number, box [x1, y1, x2, y2] in photo pixels and detector score of each restored face; with a
+            model that says how damaged faces are also `about_face`.
         skipped: the same of each face left as it was, with the reason.
         notes: what the user should know, such as that no face was found.
         seconds: time per part of the restoration, and the "total" with reading and encoding.
@@ -310,7 +312,9 @@ def make_report(source: Path | str, output: Path | str, result: PhotoResult, tot
     return FileReport(
         source,
         output,
-        faces=tuple({"number": number, **_face(each.face)} for number, each in result.numbered()),
+        faces=tuple(
+            {"number": number, **_face(each.face), **about_face(each)} for number, each in result.numbered()
+        ),
         skipped=tuple({**_face(skipped.face), "reason": skipped.reason} for skipped in result.skipped),
         notes=(*result.notes, *left_out(result.picture, format_of(output))),
         seconds={**seconds, "total": round(total, 4)},
@@ -322,6 +326,19 @@ def _face(face: Face) -> dict[str, Any]:
     box = face.box
     corners = (box.x1, box.y1, box.x2, box.y2)
     return {"box": [round(value, 1) for value in corners], "score": round(face.score, 4)}
+
+
+def about_face(face: RestoredFace) -> dict[str, Any]:
+    """What the model said of a face and what was done with it; nothing where it says nothing.
+
+    `w`, `strength`, `left` (why it was left as it is), `looks` (in words), and the `Diagnosis` in figures.
+    """
+    if face.diagnosis is None:
+        return {}
+    damage = {
+        name: round(getattr(face.diagnosis, name), 1) for name in ("resolution", "blur", "noise", "jpeg")
+    }
+    return {**asdict(face.choice), "looks": in_words(face.diagnosis, len(face.crop)), **damage}
 
 
 def report_line(report: FileReport) -> str:

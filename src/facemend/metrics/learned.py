@@ -76,14 +76,26 @@ def identity_measures(a: Tensor, b: Tensor) -> dict[str, Tensor]:
         WeightsError: if the weights cannot be fetched.
     """
     check_pair(a, b)
-    net = _identity_net(str(a.device))
-    x, y = (net.embed_aligned(pictures.float() * 2 - 1) for pictures in (a, b))
+    x, y = identity_embeddings(a), identity_embeddings(b)
     cosine = F.cosine_similarity(x, y)
     return {
         "ids": cosine,
         "ids_degrees": torch.rad2deg(torch.acos(cosine.double().clamp(-1, 1))),
         "identity_distance": (x - y).square().sum(1).sqrt(),
     }
+
+
+@torch.no_grad()
+def identity_embeddings(pictures: Tensor) -> Tensor:
+    """What dlib's network knows a face by; see `identity_measures`.
+
+    Args:
+        pictures: (N, 3, S, S) RGB, [0, 1], FFHQ-aligned faces.
+
+    Returns:
+        (N, 128) embeddings, whose L2 distances are `identity_distance`.
+    """
+    return _identity_net(str(pictures.device)).embed_aligned(pictures.float() * 2 - 1)
 
 
 def _distances(net: LPIPS | DISTS, a: Tensor, b: Tensor) -> Tensor:

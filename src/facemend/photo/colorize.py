@@ -57,7 +57,9 @@ class Colorizer(PhotoTask):
         output = replace(picture.in_rgb(), pixels=pixels)
         everywhere = np.ones(decoded.shape[1:3], np.float32)
         faces = tuple(
-            RestoredFace(each.face, each.crop, take_chroma(each.crop, crop, everywhere), each.matrix)
+            RestoredFace(
+                each.face, each.crop, take_chroma(each.crop, crop, everywhere), each.matrix, self._choice
+            )
             for each, crop in zip(found.aligned, decoded, strict=True)
         )
         return self._result(picture, output, found, faces, self._told(picture, output, found), clock)

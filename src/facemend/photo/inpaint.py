@@ -70,7 +70,7 @@ class Inpainter(PhotoTask):
         # White is what the networks learned to fill.
         given = [np.where(hole[..., None], np.float32(1), face.crop) for face, hole in hit]
         return tuple(
-            RestoredFace(face.face, crop, _in_place(picture, face.crop, new, hole), face.matrix)
+            RestoredFace(face.face, crop, _in_place(picture, face.crop, new, hole), face.matrix, self._choice)
             for (face, hole), crop, new in zip(hit, given, self._decoded(given, clock), strict=True)
         )
 

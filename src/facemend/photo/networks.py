@@ -45,6 +45,11 @@ class Networks:
     upscaler: BackgroundUpscaler | None = None
     model: ModelInfo | None = None
 
+    @property
+    def default_w(self) -> float:
+        """The model's fidelity weight where none is asked for and it says nothing of the face."""
+        return self.model.default_w if self.model else DEFAULT_W["restoration"]
+
     @classmethod
     def load(
         cls, options: RestoreOptions, task: str = "restoration", model: ModelInfo | None = None
@@ -153,6 +158,8 @@ def task_options(task: str, options: RestoreOptions | None, settings: Mapping[st
         options = RestoreOptions(w=DEFAULT_W[task], model=model)
     options = make_options(options, settings)
     command = COMMANDS[task]
+    if options.w == "auto":
+        raise ConfigError(f"w must be a number with {command}: auto goes with restore")
     if task == "colorization" and options.w != 0:
         raise ConfigError(f"w must be 0 with {command}, got {options.w:g}: its networks know no other")
     if options.least_upscale != 1:

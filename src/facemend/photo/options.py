@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from facemend.errors import ConfigError
+from facemend.photo.auto import LIKENESS
 from facemend.runtime.devices import AUTO, ONNX_DEVICES, TORCH_DEVICES
 
 Backend = Literal["onnx", "torch"]
@@ -27,7 +28,8 @@ DEFAULT_MODEL = "compact-256"
 class RestoreSettings(TypedDict, total=False):
     """Single fields of `RestoreOptions`, so that editors and type checkers know them where they are given."""
 
-    w: float
+    w: float | Literal["auto"]
+    likeness: float
     strength: float
     upscale: int | Literal["auto"]
     background: Background
@@ -54,6 +56,10 @@ class RestoreOptions:
 
     Attributes:
         w: fidelity weight in [0, 1]: 0 trusts the model's idea of a good face, 1 stays closest to the photo.
+            auto: for each face by what the model says of it (see `photo.auto`), which may also leave it as
+            it is; models that say nothing take their default.
+        likeness: with w auto: identity distance to the true face that is to be expected at most, as
+            `facemend evaluate` measures it; where no w keeps it, the one that comes nearest is taken.
         strength: how much of a restored face is shown, in [0, 1]; the rest is the photo's own face.
         upscale: 1, 2 or 4; output size = input size x upscale. auto: for each photo the smallest of these at
             which its largest restored face is nearly as large as the model draws it (see
@@ -90,7 +96,8 @@ class RestoreOptions:
         ConfigError: a value is out of range.
     """
 
-    w: float = 0.5
+    w: float | Literal["auto"] = 0.5
+    likeness: float = LIKENESS
     strength: float = 1.0
     upscale: int | Literal["auto"] = "auto"
     background: Background = "lanczos"
@@ -114,7 +121,8 @@ class RestoreOptions:
         devices = TORCH_DEVICES if self.backend == "torch" else ONNX_DEVICES
         precisions = get_args(Precision) if self.backend == "torch" else ("fp32",)
         for option, ok, wanted in (
-            ("w", _is_number(self.w) and 0 <= self.w <= 1, "a number from 0 to 1"),
+            ("w", _is_w(self.w), "a number from 0 to 1, or auto"),
+            ("likeness", _is_number(self.likeness) and self.likeness > 0, "above 0"),
             ("strength", _is_number(self.strength) and 0 <= self.strength <= 1, "a number from 0 to 1"),
             ("upscale", _is_upscale(self.upscale), "1, 2, 4 or auto"),
             ("background", self.background in get_args(Background), "lanczos, clean or realesrgan"),
@@ -170,6 +178,14 @@ class RestoreOptions:
         return path if self.backend == "torch" and path.suffix == ".safetensors" and path.is_file() else None
 
 
+def read_w(text: str) -> float | str:
+    """`w` of a command or a form; what is no number stays text, of which only auto is taken."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def read_upscale(text: str) -> int | str:
     """`upscale` of a command or a form; what is none of its values stays text, and is then refused."""
     return next((factor for factor in UPSCALES if text == str(factor)), text)
@@ -209,6 +225,10 @@ def _are_boxes(value: object) -> bool:
         return all(map(isfinite, box)) and box[0] < box[2] and box[1] < box[3]
 
     return isinstance(value, tuple) and len(value) <= MAX_BOXES and all(map(is_box, value))
+
+
+def _is_w(value: object) -> bool:
+    return value == "auto" or (_is_number(value) and 0 <= value <= 1)  # type: ignore[operator]
 
 
 def _is_upscale(value: object) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from facemend.errors import ConfigError
-from facemend.faces.warp import compose, invert, resize_matrix
+from facemend.faces.warp import compose, invert, resize_matrix, scale_of
 from facemend.imaging import Picture
 from facemend.predictors.restorer import EncodedFaces
-from facemend.types import AlignedFace, Face
+from facemend.types import AlignedFace, Diagnosis, Face
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,23 @@ class Prepared:
     factor: int = 1
     whole: bool = False
     background: Picture | None = None
+
+    def diagnoses(self, size: int) -> list[Diagnosis | None]:
+        """What the model says of each face; None where it says nothing.
+
+        A face has no more resolution than the pixels that it had in the photo.
+
+        Args:
+            size: side of the model's faces, pixels.
+        """
+        rows = self.encoded.diagnosis if self.encoded else None
+        if rows is None:
+            return [None] * len(self.aligned)
+        said = map(Diagnosis.from_row, rows)
+        return [
+            replace(each, resolution=min(each.resolution, size / scale_of(face.matrix)))
+            for each, face in zip(said, self.aligned, strict=True)
+        ]
 
     def only(self, faces: Iterable[int]) -> Prepared:
         """The same with some of the faces; the others join those that stay as they are.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from types import MappingProxyType
-from typing import Unpack
+from typing import Literal, Unpack
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from facemend.imaging import (
     resize,
     to_float,
 )
+from facemend.photo.auto import UNKNOWN, Choice, choose
 from facemend.photo.file import do_picture, errors_naming, from_files
 from facemend.photo.find import check_size, is_monochrome
 from facemend.photo.networks import Networks
@@ -34,7 +35,7 @@ from facemend.photo.prepared import Prepared
 from facemend.photo.result import Clock, OnPart, PhotoResult, RestoredFace, together, unheard
 from facemend.photo.task import PhotoTask
 from facemend.predictors.restorer import join
-from facemend.types import FloatImage
+from facemend.types import Diagnosis, FloatImage
 
 # Scale above which the photo's own colours are trusted, share of the crop's side.
 BROAD = 0.04
@@ -85,6 +86,8 @@ class Restorer(PhotoTask):
             notes += (_NO_BACKGROUND,)
         if options.aligned and (options.background == "clean" or options.grain == "keep"):
             notes += (_NOTHING_AROUND,)
+        if options.w == "auto" and not self._networks.restorer.diagnoses:
+            notes += (UNKNOWN.format(self._networks.default_w),)
         return notes
 
     def restore(self, picture: AnyPicture, *, on_part: OnPart = unheard) -> RestoreResult:
@@ -133,7 +136,7 @@ class Restorer(PhotoTask):
     def redo(
         self,
         result: RestoreResult | Prepared,
-        w: float,
+        w: float | Literal["auto"],
         faces: Iterable[int] | None = None,
         *,
         strength: float | None = None,
@@ -144,7 +147,7 @@ class Restorer(PhotoTask):
 
         Args:
             result: from a restorer of this model, or what it keeps (`result.prepared`).
-            w: fidelity weight in [0, 1].
+            w: fidelity weight in [0, 1], or auto.
             faces: indices of the faces to restore, in the first result; default: all. The others stay as
                 they are.
             strength: in [0, 1]; default: that of the options.
@@ -206,15 +209,31 @@ class Restorer(PhotoTask):
             with clock("background"):
                 backed.append(self._with_background(each, clock))
                 enlarged.append(backed[-1].background or each.picture.resized(self._scale(each)))
+        chosen = [self._chosen(each, options) for each in prepared]
         encoded = [each.encoded for each in prepared if each.encoded is not None]
         decoded: Iterator[FloatImage] = iter(())
         if encoded:
             with together(clocks, "decode"):
-                decoded = iter(self._networks.restorer.decode(join(encoded), options.w))
+                weights = [choice.w for each in chosen for choice in each]
+                decoded = iter(self._networks.restorer.decode(join(encoded), weights))
         return [
-            self._assembled(each, output, list(islice(decoded, len(each.aligned))), options, clock)
-            for each, output, clock in zip(backed, enlarged, clocks, strict=True)
+            self._assembled(each, choices, output, list(islice(decoded, len(each.aligned))), options, clock)
+            for each, choices, output, clock in zip(backed, chosen, enlarged, clocks, strict=True)
         ]
+
+    def _chosen(self, prepared: Prepared, options: RestoreOptions) -> list[Choice]:
+        """W and strength of each face."""
+        if options.w != "auto":
+            return [Choice(float(options.w), float(options.strength))] * len(prepared.aligned)
+        return [
+            self._choice_for(said, options) for said in prepared.diagnoses(self._networks.restorer.image_size)
+        ]
+
+    def _choice_for(self, said: Diagnosis | None, options: RestoreOptions) -> Choice:
+        if said is None:
+            return Choice(self._networks.default_w, float(options.strength))
+        choice = choose(said, options.likeness, self._networks.restorer.image_size)
+        return replace(choice, strength=choice.strength * float(options.strength))
 
     def _scale(self, prepared: Prepared) -> float:
         """Of the output to the photo; a crop comes out at least as large as the network draws it."""
@@ -227,20 +246,29 @@ class Restorer(PhotoTask):
     def _assembled(
         self,
         prepared: Prepared,
+        choices: Sequence[Choice],
         output: Picture,
         decoded: Sequence[FloatImage],
         options: RestoreOptions,
         clock: Clock,
     ) -> RestoreResult:
         faces = tuple(
-            RestoredFace(a.face, a.crop, true_colours(crop, a.crop, mono), a.matrix)
-            for a, crop, mono in zip(prepared.aligned, decoded, prepared.monochrome, strict=True)
+            RestoredFace(a.face, a.crop, true_colours(crop, a.crop, mono), a.matrix, choice, said)
+            for a, crop, mono, choice, said in zip(
+                prepared.aligned,
+                decoded,
+                prepared.monochrome,
+                choices,
+                prepared.diagnoses(self._networks.restorer.image_size),
+                strict=True,
+            )
         )
-        if faces and options.strength:  # with 0 the photo itself is what comes out, unchanged
+        shown = [face for face in faces if face.choice.strength]
+        if shown:  # without, the photo itself is what comes out, unchanged
             if output is prepared.picture or output is prepared.background:  # which another w starts from
                 output = replace(output, pixels=output.pixels.copy())
             blend = self._fill if prepared.whole else partial(self._paste, factor=prepared.factor)
-            output = blend(output, faces, float(options.strength), clock)
+            output = blend(output, shown, clock)
         output = self._given_out(output)
         return RestoreResult(
             picture=output,
@@ -268,9 +296,7 @@ class Restorer(PhotoTask):
         background = upscaler.enlarge(prepared.picture, prepared.factor, on_tile=on_tile)
         return replace(prepared, background=background)
 
-    def _paste(
-        self, output: Picture, faces: Sequence[RestoredFace], strength: float, clock: Clock, *, factor: int
-    ) -> Picture:
+    def _paste(self, output: Picture, faces: Sequence[RestoredFace], clock: Clock, *, factor: int) -> Picture:
         """The enlarged photo with the restored faces blended into it, in place."""
         masker, template = self._networks.masker, self._networks.template
         assert masker is not None
@@ -280,7 +306,7 @@ class Restorer(PhotoTask):
             with clock("mask"):
                 mask = masker.mask(face.restored, template=template)
             with clock("paste"):
-                matrix, gray = compose(face.matrix, back), output.gray
+                matrix, gray, strength = compose(face.matrix, back), output.gray, face.choice.strength
                 grain = grain_under(output.pixels, matrix, mask, gray=gray) if keeps_grain else []
                 blend_into_pixels(
                     output.pixels, face.crop, face.restored, matrix, mask, strength=strength, gray=gray
@@ -289,10 +315,10 @@ class Restorer(PhotoTask):
                 add_grain(output.pixels, matrix, mask, grain, np.random.default_rng(0), gray=gray)
         return output
 
-    def _fill(self, output: Picture, faces: Sequence[RestoredFace], strength: float, clock: Clock) -> Picture:
+    def _fill(self, output: Picture, faces: Sequence[RestoredFace], clock: Clock) -> Picture:
         """The restored crop at the size of the output, in place; of a larger one the real detail is kept."""
         (face,) = faces
-        side = len(face.restored)
+        side, strength = len(face.restored), face.choice.strength
         with clock("paste"):
             original_side = max(face.face.box.width, face.face.box.height) + 1
             pixels = output.pixels

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 from PIL import Image
 
 from facemend.imaging import AnyPath, Outputs, Picture, Pixels, format_of, read_content, to_pillow
+from facemend.photo.auto import Choice
 from facemend.photo.prepared import SkippedFace
-from facemend.types import Face, FloatImage, Matrix23
+from facemend.types import Diagnosis, Face, FloatImage, Matrix23
 
 OnPart = Callable[[str], None]
 """Told the name of each part of the work before it begins, and now and then in a long one; what it raises
@@ -32,12 +34,16 @@ class RestoredFace:
         crop: (S, S, 3) float32 RGB [0, 1], aligned, as it was.
         restored: the same, restored, as the network draws it: `strength` counts in the photo only.
         matrix: 2x3, photo pixels -> crop pixels.
+        choice: the w and strength of this face alone.
+        diagnosis: what the model says of it; None: this model says nothing.
     """
 
     face: Face
     crop: FloatImage
     restored: FloatImage
     matrix: Matrix23
+    choice: Choice
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +57,7 @@ class PhotoResult:
         notes: what the user should know, such as that no face was found.
         seconds: time per part.
         model: name of the model.
-        w: the fidelity weight used.
+        w: the fidelity weight asked for; of each face: its `choice`.
         chosen: indices of the faces among those that there were to choose from; None: all were taken.
         inputs: files that it was made from, the photo first.
         untouched: nothing of the photo was to be changed or left out.
@@ -64,7 +70,7 @@ class PhotoResult:
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
     model: str
-    w: float
+    w: float | Literal["auto"]
     factor: int
     chosen: tuple[int, ...] | None = field(default=None, kw_only=True)
     inputs: tuple[Path, ...] = field(default=(), kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.imaging import Picture, Pixels
+from facemend.photo.auto import Choice
 from facemend.photo.find import FoundFaces, find_faces, whole_crop
 from facemend.photo.networks import Networks, task_options
 from facemend.photo.options import RestoreOptions, RestoreSettings
@@ -66,7 +67,13 @@ class PhotoTask:
         with clock("encode"):
             encoded = self._networks.restorer.encode(np.stack(crops))
         with clock("decode"):
-            return self._networks.restorer.decode(encoded, self.options.w)
+            return self._networks.restorer.decode(encoded, self._choice.w)
+
+    @property
+    def _choice(self) -> Choice:
+        """What is done with every face, where none is looked at by itself."""
+        assert self.options.w != "auto"  # `task_options` lets it pass for restoration alone
+        return Choice(self.options.w, self.options.strength)
 
     def _given_out(self, picture: Picture) -> Picture:
         """What comes of the work as the options want it given out: maybe without metadata, or smaller."""

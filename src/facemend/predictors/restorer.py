@@ -21,7 +21,7 @@ MAX_W = 1.5
 CHUNK = 4  # faces a run on a CPU: more would only cost memory
 DEVICE_CHUNK = 4 * CHUNK  # elsewhere, where a batch is quicker than its faces one by one
 CHUNK_PIXELS = CHUNK * 256**2  # the same for large ones: the published network needs 2.4 GiB a face
-IMAGE, W, RESTORED = "image", "w", "restored"
+IMAGE, W, RESTORED, DIAGNOSIS = "image", "w", "restored", "diagnosis"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class EncodedFaces:
 
     def __len__(self) -> int:
         return len(next(iter(self.outputs.values())))
+
+    @property
+    def diagnosis(self) -> Array | None:
+        """(N, `Diagnosis.COUNT`), where the model says how damaged the faces are."""
+        return self.outputs.get(DIAGNOSIS)
 
     def split(self, counts: Sequence[int]) -> list[EncodedFaces]:
         """The faces in groups of so many, in order."""
@@ -87,6 +92,11 @@ class FaceRestorer:
         most, pixels = (CHUNK, CHUNK_PIXELS) if device == CPU else (DEVICE_CHUNK, 4 * CHUNK_PIXELS)
         self._chunk = min(most, max(1, pixels // image_size**2))
         self.image_size, self.device, self.notes = image_size, device, notes
+
+    @property
+    def diagnoses(self) -> bool:
+        """Whether the model says how damaged faces are."""
+        return DIAGNOSIS in self._encode.output_names
 
     @classmethod
     def open(

@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL DEFAULT 'queued',
     name TEXT NOT NULL, format TEXT NOT NULL, input_width INTEGER NOT NULL, input_height INTEGER NOT NULL,
     frames INTEGER,
-    w REAL NOT NULL, strength REAL NOT NULL, upscale NOT NULL, model TEXT NOT NULL, background TEXT NOT NULL,
+    w NOT NULL, strength REAL NOT NULL, upscale NOT NULL, model TEXT NOT NULL, background TEXT NOT NULL,
     grain TEXT NOT NULL,
     boxes TEXT NOT NULL, aligned INTEGER NOT NULL, strip_metadata INTEGER NOT NULL,
     created REAL NOT NULL, expires REAL NOT NULL,

@@ -103,7 +103,7 @@ class Job(Order):
 
 
 OPTIONS = ("w", "strength", "upscale", "model", "background", "grain", "boxes", "aligned", "strip_metadata")
-"""Fields of `RestoreOptions` that clients choose; each has a column, `upscale` one of numbers and text."""
+"""Fields of `RestoreOptions` that clients choose; each has a column, w and `upscale` of numbers and text."""
 ORDER = tuple(item.name for item in fields(Order) if item.name != "options")
 COLUMNS = ", ".join([*(item.name for item in fields(Job) if item.name != "options"), *OPTIONS])
 

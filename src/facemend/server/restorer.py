@@ -6,7 +6,7 @@ import io
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from facemend.errors import InputError, ModelNotFoundError, OutputError
 from facemend.files import place
 from facemend.imaging import WRITABLE, Picture, encode_picture, from_float, read_picture, suffix_of, to_float
 from facemend.photo import kept as keep
+from facemend.photo.auto import LIKENESS, choose, in_words
 from facemend.photo.networks import Networks
 from facemend.photo.options import Background, RestoreOptions
 from facemend.photo.prepared import Prepared
@@ -268,10 +269,16 @@ def _for_page(picture: Picture, side: int) -> bytes:
 
 def _faces(result: RestoreResult) -> list[dict[str, Any]]:
     said = [(face.face, None) for face in result.faces] + [(s.face, s.reason) for s in result.skipped]
-    return [
+    told: list[dict[str, Any]] = [
         {"index": index, "box": _box(face), "restored": reason is None, "reason": reason}
         for index, (face, reason) in enumerate(said)
     ]
+    for row, face in zip(told, result.faces, strict=False):  # those that were restored come first
+        if face.diagnosis is not None:
+            size = len(face.crop)
+            row["looks"] = in_words(face.diagnosis, size)
+            row["auto"] = asdict(choose(face.diagnosis, LIKENESS, size))
+    return told
 
 
 def _box(face: Face) -> list[float]:

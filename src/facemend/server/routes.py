@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, File, Form, HTTPException, Path, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from facemend import __version__
@@ -61,7 +62,8 @@ _LOOK = {**_JOB, **_errors(409, 503)}
 router = APIRouter(prefix="/api", responses=_errors(408, 413, 421, 503))
 operations = APIRouter()
 JobId = Annotated[str, Path(max_length=100, description="As `POST /api/jobs` gave it.")]
-W = Annotated[float | None, Query(ge=0, le=1, description="Fidelity weight; default: the job's.")]
+Weight = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
+W = Annotated[Weight | None, Query(description="Fidelity weight, or auto; default: the job's.")]
 Strength = Annotated[
     float | None, Query(ge=0, le=1, description="How much of the restored faces; default: the job's.")
 ]
@@ -132,11 +134,9 @@ async def add(
     shared: Shared,
     photo: Annotated[UploadFile, File(description="The photo or film, as a file.")],
     w: Annotated[
-        float | None,
+        Weight | None,
         Form(
-            ge=0,
-            le=1,
-            description="0: best looking face, 1: closest to the photo. "
+            description="0: most redrawn, 1: closest to the photo; auto: for each face by how damaged it is. "
             f"Default: {RestoreOptions().w}, of a film {DEFAULT_W}.",
         ),
     ] = None,
@@ -318,7 +318,7 @@ def _done(shared: Services, id: str) -> Job:
     return job
 
 
-def _looked(job: Job, w: float | None, strength: float | None = None, faces: str | None = None) -> Job:
+def _looked(job: Job, w: Weight | None, strength: float | None = None, faces: str | None = None) -> Job:
     """The job as if it had been asked for with these."""
     if job.is_film and (w, strength, faces) != (None, None, None):
         raise HTTPException(

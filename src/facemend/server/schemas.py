@@ -8,7 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from facemend.server.orders import Job
 
-_FACE = {"index": 0, "box": [212.4, 88.0, 301.9, 204.3], "restored": True, "reason": None}
+_FACE = {
+    "index": 0,
+    "box": [212.4, 88.0, 301.9, 204.3],
+    "restored": True,
+    "reason": None,
+    "looks": "about 40 px of real detail, strong JPEG",
+    "auto": {"w": 0.5, "strength": 1.0, "left": ""},
+}
 _JOB: dict[str, Any] = {
     "id": "5dAP9kQnW3Cz1sGv0uT8Yg",
     "status": "done",
@@ -48,6 +55,14 @@ class Error(BaseModel):
     detail: str = Field(description="One line for people.")
 
 
+class ChoiceOut(BaseModel):
+    """What w = auto does with a face."""
+
+    w: float
+    strength: float = Field(description="Times that of the job.")
+    left: str = Field(description="Why it is left as it is; empty: it is not.")
+
+
 class FaceOut(BaseModel):
     """A face that was found."""
 
@@ -55,6 +70,8 @@ class FaceOut(BaseModel):
     box: list[float] = Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels of the input.")
     restored: bool
     reason: str | None = Field(description="Why it was left as it is.")
+    looks: str | None = Field(None, description="How damaged it is, in words; null: the model says nothing.")
+    auto: ChoiceOut | None = Field(None, description="null: the model says nothing.")
 
 
 class JobOut(BaseModel):
@@ -78,7 +95,7 @@ class JobOut(BaseModel):
     format: str
     frame: int | None = Field(description="Frames of a film that are done; null: a photo.")
     frames: int | None = Field(description="Frames of a film, about before it is done; null: a photo.")
-    w: float
+    w: float | Literal["auto"]
     strength: float
     upscale: int | Literal["auto"] = Field(description="As asked for.")
     factor: int | None = Field(description="What auto took: times the input; null before it is done.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,10 +13,12 @@ from facemend.faces.mask import Mask
 from facemend.faces.paste import blend_into_pixels
 from facemend.faces.warp import compose, invert, resize_matrix
 from facemend.imaging import Pixels, is_gray, is_toned, to_float
+from facemend.photo.auto import Choice, choose
 from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import true_colours
-from facemend.types import AlignedFace, FloatImage
+from facemend.predictors.restorer import EncodedFaces
+from facemend.types import AlignedFace, Diagnosis, FloatImage
 from facemend.video.smoothing import Look, Memory, steadied
 from facemend.video.tracking import FaceTracker, Scene, Track
 
@@ -35,10 +37,12 @@ class FilmFace:
     Attributes:
         memory: to hold it steady.
         tone: how far it was found monochrome of late, [0, 1].
+        choice: its w and strength; with w auto those of late, as what is said of a face flickers, too.
     """
 
     memory: Memory
     tone: float
+    choice: Choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +67,15 @@ class Seen:
         tracks: of the faces to restore.
         aligned: those faces.
         size: (width, height) of the frame.
-        restored: what the network makes of them; None for a face that it is not asked about.
+        encoded: what the network's heavy half says of them; None for a face that it is not asked about.
+        restored: what it makes of these, where w is the same for all.
     """
 
     scene: Scene
     tracks: tuple[Track, ...]
     aligned: tuple[AlignedFace, ...]
     size: tuple[int, int]
+    encoded: tuple[EncodedFaces | None, ...] = ()
     restored: tuple[FloatImage | None, ...] = ()
 
 
@@ -139,19 +145,41 @@ class FrameRestorer:
         return Seen(scene, tuple(tracks), tuple(aligned), (frame.shape[1], frame.shape[0]))
 
     def draw(self, seen: Seen) -> Seen:
-        """Restore the faces of a frame with the network, each by itself.
+        """Restore the faces of a frame with the network, each by itself; with w auto its heavy half alone.
 
         Raises:
             BackendError: the network failed.
         """
         due = seen.scene.since % self._every == 0
         wanted = [due or track.step is None for track in seen.tracks]
-        drawn = self._drawn([face.crop for face, want in zip(seen.aligned, wanted, strict=True) if want])
+        crops = [face.crop for face, want in zip(seen.aligned, wanted, strict=True) if want]
+        network = self._networks.restorer
+        encoded = network.encode(np.stack(crops)) if crops else None
+        each = iter(encoded.split([1] * len(crops)) if encoded else ())
+        seen = replace(seen, encoded=tuple(next(each) if want else None for want in wanted))
+        if encoded is None or self._options.w == "auto":
+            return replace(seen, restored=(None,) * len(wanted))
+        drawn = iter(network.decode(encoded, self._options.w))
         return replace(seen, restored=tuple(next(drawn) if want else None for want in wanted))
 
-    def _drawn(self, crops: Sequence[FloatImage]) -> Iterator[FloatImage]:
-        network = self._networks.restorer
-        return iter(network.decode(network.encode(np.stack(crops)), self._options.w) if crops else ())
+    def _choice(self, encoded: EncodedFaces | None, known: FilmFace | None) -> Choice:
+        """W and strength of a face in this frame: a tenth of what is new, as with its tone."""
+        options, network = self._options, self._networks.restorer
+        if options.w != "auto":
+            return Choice(float(options.w), float(options.strength))
+        if known is not None and (encoded is None or encoded.diagnosis is None):
+            return known.choice
+        if encoded is None or encoded.diagnosis is None:
+            return Choice(self._networks.default_w, float(options.strength))
+        new = choose(Diagnosis.from_row(encoded.diagnosis[0]), options.likeness, network.image_size)
+        new = replace(new, strength=new.strength * float(options.strength))
+        if known is None:
+            return new
+        w, strength = (
+            getattr(known.choice, name) + _TONE * (getattr(new, name) - getattr(known.choice, name))
+            for name in ("w", "strength")
+        )
+        return Choice(w, strength)
 
     def show(self, faces: Mapping[int, FilmFace], seen: Seen, canvas: Pixels) -> FilmState:
         """Hold the restored faces of a frame steady, and paste them.
@@ -168,37 +196,44 @@ class FrameRestorer:
             BackendError: the masker failed.
         """
         shown: dict[int, FilmFace] = {}
-        strength = self._options.strength
         back = invert(resize_matrix(canvas.shape[1] / seen.size[0], canvas.shape[0] / seen.size[1]))
-        for track, face, crop in zip(seen.tracks, seen.aligned, seen.restored, strict=True):
-            shown[track.number] = self._face(track, face, crop, faces.get(track.number), seen.scene.since)
-            memory = shown[track.number].memory
+        for at, (track, face) in enumerate(zip(seen.tracks, seen.aligned, strict=True)):
+            made = (seen.encoded[at], seen.restored[at])
+            shown[track.number] = self._face(track, face, made, faces.get(track.number), seen.scene.since)
+            memory, strength = shown[track.number].memory, shown[track.number].choice.strength
             onto = compose(memory.matrix, back)
             mask = memory.mask * np.float32(track.strength)
-            blend_into_pixels(canvas, face.crop, memory.restored, onto, mask, strength=strength)
+            if strength:  # without, the frame stays as it is to the last bit
+                blend_into_pixels(canvas, face.crop, memory.restored, onto, mask, strength=strength)
         return FilmState(seen.scene, shown)
 
     def _face(
         self,
         track: Track,
         face: AlignedFace,
-        restored: FloatImage | None,
+        made: tuple[EncodedFaces | None, FloatImage | None],
         known: FilmFace | None,
         since: int,
     ) -> FilmFace:
+        encoded, restored = made
+        if encoded is None and (known is None or track.step is None):
+            # One that is wanted again may come in a frame that the network was not asked about.
+            encoded = self._networks.restorer.encode(face.crop[None])
+        choice = self._choice(encoded, known)
+        if encoded is not None and restored is None:
+            restored = self._networks.restorer.decode(encoded, choice.w)[0]
         looks = float(is_gray(face.crop) or is_toned(face.crop))
         tone = looks if known is None else known.tone + _TONE * (looks - known.tone)
         if known is None or track.step is None:
-            # One that is wanted again may come in a frame that the network was not asked about.
-            drawn = next(self._drawn([face.crop])) if restored is None else restored
-            coloured = true_colours(drawn, face.crop, tone >= 0.5)
-            return FilmFace(Memory(face.matrix, face.crop, coloured, self._mask(coloured)), tone)
+            assert restored is not None
+            coloured = true_colours(restored, face.crop, tone >= 0.5)
+            return FilmFace(Memory(face.matrix, face.crop, coloured, self._mask(coloured)), tone, choice)
         mask = None
         if restored is not None:
             restored = true_colours(restored, face.crop, tone >= 0.5)
             mask = self._mask(restored) if since % MASK_EVERY == 0 else None
         now = Look(face.matrix, face.crop, restored, mask)
-        return FilmFace(steadied(known.memory, now, track.step), tone)
+        return FilmFace(steadied(known.memory, now, track.step), tone, choice)
 
     def _mask(self, restored: FloatImage) -> Mask:
         return self._masker.mask(restored, template=self._networks.template)

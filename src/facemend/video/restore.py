@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from facemend.errors import ConfigError, InputError, TooLargeError, require_extra
 from facemend.imaging import Outputs, Pixels
+from facemend.photo.auto import UNKNOWN
 from facemend.photo.find import most_pixels
 from facemend.photo.networks import Networks, find_named
 from facemend.photo.options import RestoreOptions
@@ -273,7 +274,9 @@ class _Run:
             done.append(self.work.finish(number, file, finished, state))
         if not done:
             raise InputError(f"{self.info.path}: has no frames there: check --start and --end")
-        return done, resumed, reader.notes
+        blind = networks is not None and self.options.w == "auto" and not networks.restorer.diagnoses
+        unknown = (UNKNOWN.format(networks.default_w),) if networks and blind else ()
+        return done, resumed, (*reader.notes, *unknown)
 
     def _segment(
         self, restorer: FrameRestorer, frames: Iterator[FilmFrame], state: FilmState, before: int

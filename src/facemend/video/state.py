@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.errors import InputError
+from facemend.photo.auto import Choice
 from facemend.types import Box, Face
 from facemend.video.frames import FilmFace, FilmState
 from facemend.video.smoothing import Memory
@@ -91,6 +92,7 @@ def _of_faces(faces: Mapping[int, FilmFace]) -> dict[str, NDArray[Any]]:
     return {
         "numbers": np.array(list(faces), np.int64),
         "tones": np.array([face.tone for face in faces.values()], np.float64),
+        "choices": np.array([(f.choice.w, f.choice.strength) for f in faces.values()], np.float64),
         "noises": np.array([memory.noise for memory in memories], np.float64),
         "matrices": np.stack([memory.matrix for memory in memories]),
         "crops": np.stack([memory.crop for memory in memories]),
@@ -102,10 +104,12 @@ def _of_faces(faces: Mapping[int, FilmFace]) -> dict[str, NDArray[Any]]:
 def _faces(arrays: _Arrays) -> dict[int, FilmFace]:
     if "numbers" not in arrays:
         return {}
-    names = ("numbers", "tones", "noises", "matrices", "crops", "restored", "masks")
+    names = ("numbers", "tones", "choices", "noises", "matrices", "crops", "restored", "masks")
     return {
-        int(number): FilmFace(Memory(matrix, crop, restored, mask, float(noise)), float(tone))
-        for number, tone, noise, matrix, crop, restored, mask in zip(
+        int(number): FilmFace(
+            Memory(matrix, crop, restored, mask, float(noise)), float(tone), Choice(float(w), float(strength))
+        )
+        for number, tone, (w, strength), noise, matrix, crop, restored, mask in zip(
             *(arrays[name] for name in names), strict=True
         )
     }

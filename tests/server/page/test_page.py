@@ -1,6 +1,7 @@
 """The page in a real browser against a real server: from the photo to the download."""
 
 import io
+import re
 import zipfile
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_the_divider_follows_a_finger(server, open_page):
 def test_w_changes_the_picture_at_once(page):
     restored(page)
     after = {"0.50": page.eval_on_selector("#after", PIXELS)}
-    for name, w in (("Faithful", "1.00"), ("Beautiful", "0.00")):
+    for name, w in (("Faithful", "1.00"), ("Redrawn", "0.00")):
         last = list(after.values())[-1]
         page.get_by_role("button", name=name).click()
         assert page.inner_text("#w-value") == f"w = {w}"
@@ -124,6 +125,22 @@ def test_w_changes_the_picture_at_once(page):
     assert page.inner_text("#w-value") == "w = 0.05"
     page.get_by_role("button", name="Balanced").click()
     wait(page, "want => document.getElementById('after').toDataURL() === want", after["0.50"])
+
+
+def test_auto_says_what_it_sees_and_the_dial_overrules_it(page):
+    restored(page)
+    assert re.search("sharp|px of real detail", page.inner_text("#cards .said"))
+    with page.expect_response("**/preview?w=auto&*"):
+        page.click("[data-w=auto]")
+    assert (page.inner_text("#w-value"), page.get_attribute("[data-w=auto]", "aria-pressed")) == (
+        "Auto",
+        "true",
+    )
+    assert re.search(r"; (w = \d\.\d\d|left as it is: .+)$", page.inner_text("#cards .said"))
+    page.focus("#w")
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text("#w-value").startswith("w = ")
+    assert page.get_attribute("[data-w=auto]", "aria-pressed") == "false"
 
 
 def test_a_late_picture_does_not_replace_a_newer_one(page):

@@ -25,6 +25,16 @@ PIPE = Path("-")
 Photos = Annotated[
     list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos; - is one from stdin.")
 ]
+AUTO_W = "auto: for each face by how damaged it is, and sharp faces are left as they are"
+Likeness = Annotated[
+    float,
+    typer.Option(
+        min=0.01,
+        help="With -w auto: how far from the person a face may be expected to come out, as a distance of "
+        "`facemend evaluate` (below 0.6 it is the same person).",
+        rich_help_panel=MORE,
+    ),
+]
 Strength = Annotated[
     float,
     typer.Option(min=0, max=1, help="How much of the restored face: 0 = the photo's own, 1 = all of it."),

@@ -137,7 +137,7 @@ def follow(
     whole = report if report and report.suffix.lower() != ".jsonl" else None
     lined = report if whole is None else None
     kept: list[FileReport] = []
-    totals = Totals()
+    totals = Totals(auto=options.w == "auto")
     stopped = False
     with (
         outputs.lines(lined) if lined else nullcontext() as first,
@@ -155,7 +155,7 @@ def follow(
                     if whole is not None:
                         kept.append(item)
                     advance()
-                    _tell(item, notes)
+                    _tell(item, notes, auto=options.w == "auto")
         except KeyboardInterrupt:
             stopped = True
             _tell_stop(totals.count, count, resumes=lasting is not None)
@@ -182,7 +182,8 @@ class Totals:
         otherwise: how many of these an earlier run had done with which other options.
         faces: worked on now.
         enlarged: photos that became larger now.
-        lines: one for each of the first that went well.
+        lines: one for each of the first that went well, and with w auto for its first faces.
+        auto: whether w was found for each face.
     """
 
     done: int = 0
@@ -192,6 +193,7 @@ class Totals:
     faces: int = 0
     enlarged: int = 0
     lines: list[str] = field(default_factory=list)
+    auto: bool = False
 
     @property
     def count(self) -> int:
@@ -214,10 +216,17 @@ class Totals:
                 faces = plural(len(item.faces), "face")
                 larger = f", {item.factor} times as large" if item.factor > 1 else ""
                 self.lines.append(f"{shown(item.output)}: {faces}{larger}, {item.seconds['total']:.1f} s")
+                self.lines += [_chosen(face) for face in item.faces[:FEW] if self.auto and face.get("looks")]
 
 
-def _tell(item: FileReport, told: Sequence[str]) -> None:
-    """Say what is wrong with one file, apart from what was told for all."""
+def _chosen(face: Mapping[str, Any]) -> str:
+    """What auto found and did, of one face."""
+    how = f"w {face['w']:g}" + (f", strength {face['strength']:g}" if face["strength"] < 1 else "")
+    return f"  face {face['number']}: {face['looks']}: {'left as it is' if face['left'] else how}"
+
+
+def _tell(item: FileReport, told: Sequence[str], *, auto: bool) -> None:
+    """Say what is wrong with one file, apart from what was told for all, and which faces auto left."""
     if item.error is not None and not item.other_options:  # of these there may be thousands
         warn(f"facemend: {item.error}")
     if item.error is not None or item.done_before:
@@ -225,6 +234,9 @@ def _tell(item: FileReport, told: Sequence[str]) -> None:
     for note in item.notes:
         if note not in told:
             warn(f"{shown(item.source)}: {note}")
+    for face in item.faces if auto else ():
+        if face.get("left"):
+            warn(f"{shown(item.source)}: face {face['number']} was left as it is: {face['left']}")
 
 
 def _tell_stop(done: int, count: int, *, resumes: bool) -> None:

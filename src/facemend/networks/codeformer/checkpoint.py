@@ -39,6 +39,9 @@ class Checkpoint:
     sha256: str = ""
 
 
+_HEAD = "diagnosis."
+
+
 def save_checkpoint(
     path: Path, state: Mapping[str, Tensor], config: CodeFormerConfig, info: Mapping[str, Any]
 ) -> None:
@@ -88,7 +91,7 @@ def autoencoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load_into(
     module: nn.Module, state: Mapping[str, Tensor], source: Path | str, fresh: Sequence[str] = ()
 ) -> None:
-    """Load tensors strictly: every name and shape must match.
+    """Load tensors strictly: every name and shape must match; but a diagnosis head may be left behind.
 
     Args:
         module: where to.
@@ -100,6 +103,8 @@ def load_into(
         WeightsError: names the first few tensors that are missing, unexpected or of another shape.
     """
     own = module.state_dict()
+    # What it says holds for the weights that it was made for; whoever trains on has no place for it.
+    state = {name: value for name, value in state.items() if name in own or not name.startswith(_HEAD)}
     if fresh:
         start = tuple(fresh)
         state = {name: value for name, value in state.items() if not name.startswith(start)}

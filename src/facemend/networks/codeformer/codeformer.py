@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from facemend.networks.codeformer.autoencoder import Decoder, Encoder
 from facemend.networks.codeformer.config import CodeFormerConfig
+from facemend.networks.codeformer.diagnosis import DiagnosisHead
 from facemend.networks.codeformer.fusion import FeatureTransform, PhotoBands, adaptive_instance_norm
 from facemend.networks.codeformer.scales import codebook_of, look_up
 from facemend.networks.codeformer.transformer import CodeTransformer
@@ -25,6 +26,7 @@ class Encoded:
         features: encoder taps by grid side, (B, C, S, S), for the fused sizes; with `bands`, the LQ face
             itself under its own side.
         fine: latents of the scales finer than z, (B, code_dim, side, side) by side; not needed to decode.
+        diagnosis: (B, `Diagnosis.COUNT`) of the head, where there is one; not needed to decode.
     """
 
     codes: Tensor
@@ -32,6 +34,7 @@ class Encoded:
     z: Tensor
     features: dict[int, Tensor]
     fine: dict[int, Tensor] = field(default_factory=dict)
+    diagnosis: Tensor | None = None
 
 
 class CodeFormer(nn.Module):
@@ -60,6 +63,7 @@ class CodeFormer(nn.Module):
         if config.bands:
             channels = sum(autoencoder.width_at(size) for size in config.fuse_sizes)
             self.bands = PhotoBands(channels, config.bands, autoencoder.code_grid)
+        self.diagnosis = DiagnosisHead(autoencoder, config.diagnosis) if config.diagnosis else None
 
     def encode(self, image: Tensor) -> Encoded:
         """Predict the codes of LQ faces, (B, 3, S, S) RGB in [-1, 1]."""
@@ -69,7 +73,10 @@ class CodeFormer(nn.Module):
         features = {size: taps[size] for size in self.config.fuse_sizes}
         if self.bands is not None:
             features[image.shape[-1]] = image
-        return Encoded(codes=logits.argmax(2), logits=logits, z=z, features=features, fine=fine)
+        said = self.diagnosis(taps, z, logits) if self.diagnosis is not None else None
+        return Encoded(
+            codes=logits.argmax(2), logits=logits, z=z, features=features, fine=fine, diagnosis=said
+        )
 
     def decode(
         self, codes: Tensor, features: dict[int, Tensor], w: Tensor, style: Tensor | None = None

@@ -159,6 +159,7 @@ class CodeFormerConfig:
         attention: what a token of the transformer looks at: "global", all tokens, as published;
             "local+global", layers by turns at windows of 8 x 8 tokens of their scale and at all; "split",
             half of each layer's heads at windows and half at all. The weights have the same shapes.
+        diagnosis: width of the head that says how damaged a face is (ours); 0 = none.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -170,6 +171,7 @@ class CodeFormerConfig:
     fuse_hidden: float = 1.0
     bands: tuple[int, ...] = ()
     attention: str = "global"
+    diagnosis: int = 0
 
     def __post_init__(self) -> None:
         if self.width % self.heads:

@@ -15,9 +15,10 @@ class EncodeGraph(nn.Module):
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Codes, style, and what decoding gets of the face, smallest first."""
+        """Codes, style, what decoding gets of the face, smallest first, and the diagnosis if there is one."""
         encoded = self.net.encode(image)
-        return encoded.codes, encoded.z, *(encoded.features[size] for size in self.net.config.kept_sizes)
+        kept = (encoded.features[size] for size in self.net.config.kept_sizes)
+        return encoded.codes, encoded.z, *kept, *(() if encoded.diagnosis is None else (encoded.diagnosis,))
 
 
 class DecodeGraph(nn.Module):
@@ -37,10 +38,14 @@ class DecodeGraph(nn.Module):
 
 def encode_names(net: CodeFormer) -> list[str]:
     """Output names of the encode graph."""
-    photo = ["photo"] if net.config.bands else []
-    return ["codes", "style", *(f"features_{size}" for size in sorted(net.config.fuse_sizes)), *photo]
+    return [*_passed_names(net), *(["diagnosis"] if net.config.diagnosis else [])]
 
 
 def decode_names(net: CodeFormer, adain: bool) -> list[str]:
     """Input names of the decode graph."""
-    return ["w", *(name for name in encode_names(net) if adain or name != "style")]
+    return ["w", *(name for name in _passed_names(net) if adain or name != "style")]
+
+
+def _passed_names(net: CodeFormer) -> list[str]:
+    photo = ["photo"] if net.config.bands else []
+    return ["codes", "style", *(f"features_{size}" for size in sorted(net.config.fuse_sizes)), *photo]

@@ -24,7 +24,8 @@ $("strength").addEventListener("input", () => {
   change(current, { strength: habits.strength });
 });
 for (const button of document.querySelectorAll("[data-w]")) {
-  button.addEventListener("click", () => setW(Number(button.dataset.w)));
+  const { w } = button.dataset;
+  button.addEventListener("click", () => setW(w === "auto" ? w : Number(w)));
 }
 $("all").addEventListener("click", () => change(current, { chosen: new Set(restored(current).map((f) => f.index)) }));
 $("none").addEventListener("click", () => change(current, { chosen: new Set() }));
@@ -89,22 +90,34 @@ function renderResult(item) {
   if (none) advice.unshift(make("li", {}, t(keyOf(item, job.factor > 1 ? "noneEnlarged" : "noneFound"))));
   $("notes").replaceChildren(...advice, ...notes.map((note) => make("li", { lang: "en" }, note)));
   $("add-face").hidden = isFilm(item) || !canAddFace(item);
-  $("w").value = item.w;
-  $("w").style.setProperty("--fill", `${100 * item.w}%`);
+  const auto = item.w === "auto";
+  const w = auto ? autoW(item) : item.w;
+  $("w").value = w;
+  $("w").style.setProperty("--fill", `${100 * w}%`);
   $("strength").value = item.strength;
   $("strength").style.setProperty("--fill", `${100 * item.strength}%`);
   const percent = `${Math.round(100 * item.strength)} %`;
   $("strength").setAttribute("aria-valuetext", percent);
   write($("strength-value"), percent);
-  const key = item.w < 0.25 ? "wLow" : item.w > 0.75 ? keyOf(item, "wHigh") : "wMiddle";
-  $("w").setAttribute("aria-valuetext", `${item.w}. ${t(key)}`);
-  write($("w-value"), `w = ${item.w.toFixed(2)}`);
+  const key = auto ? "wAuto" : w < 0.25 ? "wLow" : w > 0.75 ? keyOf(item, "wHigh") : "wMiddle";
+  $("w").setAttribute("aria-valuetext", `${auto ? t("autoW") : w}. ${t(key)}`);
+  write($("w-value"), auto ? t("autoW") : `w = ${w.toFixed(2)}`);
   write($("w-hint"), t(key));
   for (const button of document.querySelectorAll("[data-w]")) {
-    button.setAttribute("aria-pressed", String(Number(button.dataset.w) === item.w));
+    button.setAttribute("aria-pressed", String(button.dataset.w === String(item.w)));
+    if (button.dataset.w === "auto") button.hidden = !restored(item).some((face) => face.auto);
   }
   renderRemake(item);
   renderFaces(item);
+}
+
+/** Where the dial stands with auto, and goes on from: at the w of the first face. */
+const autoW = (item) => restored(item).find((face) => face.auto)?.auto.w ?? 0.5;
+
+/** What the model says of a face, and what auto does with it. */
+function saidOf(item, { auto, looks }) {
+  if (!auto || item.w !== "auto") return looks ?? "";
+  return `${looks}; ${auto.left ? t("left", { reason: auto.left }) : `w = ${auto.w.toFixed(2)}`}`;
 }
 
 /** A film is made for one look: another one takes its file and its time again. */
@@ -134,6 +147,7 @@ function renderFaces(item) {
     card.classList.toggle("off", !box.checked);
     write(card.querySelector("label span"), t("face", { n: face.index + 1 }));
     card.querySelector("button").setAttribute("aria-label", t("faceLarger", { n: face.index + 1 }));
+    write(card.querySelector(".said"), saidOf(item, face));
   }
   clearTimeout(settling);
   settling = setTimeout(() => current === item && item.state === "done" && follow(item), SETTLE);
@@ -158,7 +172,8 @@ function newCard(item, face) {
   look.addEventListener("click", () => openZoom(item, face.index));
   const box = make("input", { type: "checkbox" });
   box.addEventListener("change", () => toggle(item, face.index));
-  const card = make("li", { className: "face" }, look, make("label", { className: "tick" }, box, make("span")));
+  const tick = make("label", { className: "tick" }, box, make("span"));
+  const card = make("li", { className: "face" }, look, tick, make("p", { className: "hint said", lang: "en" }));
   for (const event of ["pointerenter", "focusin"]) card.addEventListener(event, () => pointAt(face.index));
   for (const event of ["pointerleave", "focusout"]) card.addEventListener(event, () => pointAt(null));
   card.dataset.index = face.index;

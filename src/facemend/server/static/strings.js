@@ -166,11 +166,17 @@ export const STRINGS = {
 
   // how it shall look
   look: { en: "Look", ko: "느낌" },
-  wLabel: { en: "From beautiful to faithful", ko: "아름답게에서 충실하게까지" },
+  wLabel: { en: "From redrawn to faithful", ko: "다시 그리기에서 충실하게까지" },
   presets: { en: "Presets", ko: "미리 정한 값" },
-  beautiful: { en: "Beautiful", ko: "아름답게" },
+  redrawn: { en: "Redrawn", ko: "다시 그리기" },
   balanced: { en: "Balanced", ko: "균형" },
   faithful: { en: "Faithful", ko: "충실하게" },
+  autoW: { en: "Auto", ko: "자동" },
+  wAuto: {
+    en: "Each face by how damaged it is; sharp ones stay as they are.",
+    ko: "얼굴마다 손상된 정도에 맞추고, 선명한 얼굴은 그대로 둡니다.",
+  },
+  left: { en: "left as it is: {reason}", ko: "그대로 둠: {reason}" },
   wLow: { en: "Cleanest, but may drift from the person.", ko: "가장 깨끗하지만 조금 달라 보일 수 있습니다." },
   wMiddle: { en: "Clean, and still the same person.", ko: "깨끗하면서도 본래 모습을 지킵니다." },
   wHighFilm: { en: "Closest to the film, flaws included.", ko: "동영상에 가장 가깝고 흠도 그대로 남습니다." },

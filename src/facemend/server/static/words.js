@@ -42,7 +42,7 @@ export function hasFaces(job) {
 export function stillShown({ shown, wanted, trouble }) {
   if (trouble) return t(trouble);
   if (shown === null) return t("stillBefore");
-  if (shown.w !== wanted.w) return t("stillW", { w: shown.w.toFixed(2) });
+  if (shown.w !== wanted.w) return t("stillW", { w: shown.w === "auto" ? t("autoW") : shown.w.toFixed(2) });
   if (shown.strength !== wanted.strength) return t("stillStrength", { n: Math.round(100 * shown.strength) });
   return t(shown.faces === wanted.faces ? "sharpening" : "stillFaces");
 }

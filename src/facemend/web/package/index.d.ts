@@ -23,8 +23,8 @@ export interface LoadOptions {
 }
 
 export interface Look {
-  /** Fidelity weight, 0 (cleanest) to 1 (closest to the photo); default 0.5. */
-  w?: number;
+  /** Fidelity weight, 0 (most redrawn) to 1 (closest to the photo), or "auto": of each face its own; default 0.5. */
+  w?: number | "auto";
   /** How much of a restored face is blended in, 0 to 1; default 1. */
   strength?: number;
 }
@@ -48,6 +48,10 @@ export interface FaceOfPhoto {
   restored: boolean;
   /** Why it was left as it is. */
   reason: string | null;
+  /** How damaged a restored face was, in words; null: the model says nothing. */
+  looks?: string | null;
+  /** What w = "auto" does with it; `left`: why it leaves it as it is, or "". */
+  auto?: { w: number; strength: number; left: string } | null;
 }
 
 /** A photo whose faces are found and encoded: another w, strength or choice of faces costs little. */
@@ -72,7 +76,7 @@ export interface Result {
   /** As a file of the photo's kind (else PNG), with its colour profile and, unless stripped, its metadata. */
   file(look?: Look & { faces?: number[] | null }, options?: { stripMetadata?: boolean }): Promise<Blob>;
   /** An aligned face as PNG: restored with that w; null: as it was. */
-  face(index: number, w?: number | null): Promise<Blob>;
+  face(index: number, w?: number | "auto" | null): Promise<Blob>;
   /** Let go of what the photo holds in memory. */
   close(): Promise<void>;
 }

@@ -48,7 +48,8 @@ const commands = {
   async restore({ key, source, options }, tell) {
     orders.set(key, { source, options });
     const { photo, output, faces, skipped, factor, notes, seconds } = await prepared(key, tell);
-    const said = [...faces.map(({ face }) => ({ face, reason: null })), ...skipped];
+    const done = faces.map(({ face, looks = null, auto = null }) => ({ face: { ...face, looks, auto }, reason: null }));
+    const said = [...done, ...skipped];
     return {
       inputWidth: photo.pixels.width,
       inputHeight: photo.pixels.height,

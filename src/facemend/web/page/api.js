@@ -89,7 +89,9 @@ async function run(entry) {
   try {
     entry.result = await (await load()).restore(file, options);
     const { inputWidth: input_width, inputHeight: input_height, width, height, factor, notes, seconds } = entry.result;
-    const faces = entry.result.faces.map(({ index, box, restored, reason }) => ({ index, box, restored, reason }));
+    const faces = entry.result.faces.map(({ index, box, restored, reason, looks = null, auto = null }) => {
+      return { index, box, restored, reason, looks, auto };
+    });
     Object.assign(job, { input_width, input_height, width, height, factor, notes, seconds, faces, status: "done", progress: 1 });
     if (!jobs.has(job.id)) entry.result.close();
   } catch (error) {

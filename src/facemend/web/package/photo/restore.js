@@ -6,6 +6,7 @@ import { isGray, isToned, keepChroma, matchBroadChroma } from "../imaging/color.
 import { like } from "../imaging/image.js";
 import { resize } from "../imaging/resize.js";
 import { addFaces } from "./added.js";
+import { choose, diagnosisOf, inWords } from "./auto.js";
 
 const BROAD = 0.04; // scale above which the photo's own colours are trusted, share of the crop's side
 const MIN_FACE = 12; // pixels; smaller faces are left as they are
@@ -28,7 +29,7 @@ function autoFactor({ width, height }, aligned, maxPixels) {
 }
 
 /** The faces to work on, aligned, and the others with the reason. */
-function choose(found, photo, side) {
+function select(found, photo, side) {
   const surest = new Set([...found].sort((a, b) => b.score - a.score).slice(0, MAX_FACES));
   const [aligned, skipped] = [[], []];
   for (const face of found) {
@@ -66,12 +67,17 @@ export class PhotoRestorer {
     clock.begin("detect");
     const found = await addFaces(photo.pixels, await this.detector.detect(photo.pixels), boxes, this.detector);
     clock.begin("align");
-    const { aligned, skipped } = choose(found, photo.pixels, this.restorer.side);
+    const { aligned, skipped } = select(found, photo.pixels, this.restorer.side);
     clock.begin("encode");
     const faces = [];
     for (const face of aligned) {
       const monochrome = photo.gray || isGray(face.crop) || isToned(face.crop);
-      faces.push({ ...face, monochrome, encoded: await this.restorer.encode(face.crop) });
+      const { side } = this.restorer;
+      const encoded = await this.restorer.encode(face.crop);
+      const row = encoded.diagnosis?.[0];
+      const diagnosis = row && diagnosisOf(row, side / scaleOf(face.matrix));
+      const told = diagnosis && { looks: inWords(diagnosis, side), auto: choose(diagnosis, side) };
+      faces.push({ ...face, ...told, monochrome, encoded });
     }
     const factor = upscale === "auto" ? autoFactor(photo.pixels, aligned, maxPixels) : upscale;
     clock.begin("background");
@@ -81,26 +87,28 @@ export class PhotoRestorer {
     return { photo, output, faces, skipped, factor, notes, seconds: clock.end() };
   }
 
-  /** The restored photo, of bytes, with that w and strength; `chosen`: indices of the faces, or null: all. */
+  /** The restored photo, of bytes, with that w (a number or "auto") and strength; `chosen`: indices of the faces, or null: all. */
   async finish({ photo, output, faces, factor }, { w = 0.5, strength = 1, chosen = null, onPart = () => {} } = {}) {
     const clock = new Clock(onPart);
     const pixels = like(output, output.data.slice());
     const back = invert(resizeMatrix(factor, factor));
-    const wanted = strength > 0 ? faces.filter((_, index) => chosen?.includes(index) ?? true) : [];
+    const share = ({ auto }) => strength * (w === "auto" ? (auto?.strength ?? 1) : 1);
+    const wanted = faces.filter((face, index) => share(face) > 0 && (chosen?.includes(index) ?? true));
     for (const face of wanted) {
       clock.begin("decode");
       const restored = await this.restored(face, w);
       clock.begin("mask");
       const mask = (face.drawn.mask ??= await this.masker.mask(restored));
       clock.begin("paste");
-      pasteFace(pixels, { crop: face.crop, restored, matrix: compose(face.matrix, back), mask }, strength);
+      pasteFace(pixels, { crop: face.crop, restored, matrix: compose(face.matrix, back), mask }, share(face));
     }
     if (photo.gray && wanted.length) makeGray(pixels);
     return { pixels, seconds: clock.end() };
   }
 
   /** One aligned face, as the network draws it, in the photo's colours; what was drawn last is kept in `face.drawn`. */
-  async restored(face, w) {
+  async restored(face, wanted) {
+    const w = wanted === "auto" ? (face.auto?.w ?? 0.5) : wanted;
     if (face.drawn?.w !== w) face.drawn = { w, crop: trueColours(await this.restorer.decode(face.encoded, w), face) };
     return face.drawn.crop;
   }

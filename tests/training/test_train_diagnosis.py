@@ -1,0 +1,74 @@
+"""scripts/train_diagnosis: labels that go on, and a head that learns what can be known."""
+
+import importlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from facemend.networks.codeformer.config import preset
+from facemend.networks.codeformer.diagnosis import DiagnosisHead, statistics_count
+from facemend.types import Diagnosis
+
+SIZES = preset("tiny").autoencoder
+
+
+@pytest.fixture(scope="module")
+def script():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
+        yield importlib.import_module("train_diagnosis")
+
+
+class Counting:
+    """Says of a face what its plan is; counts."""
+
+    def __init__(self):
+        self.done = 0
+
+    def label(self, face, plan, ws):
+        self.done += 1
+        seen = np.full(4, plan.down + face.mean(), np.float32)
+        return seen, np.full(Diagnosis.COUNT, len(ws), np.float32)
+
+
+@pytest.fixture
+def faces(tmp_path, script):
+    (tmp_path / "faces").mkdir()
+    for number in range(6):
+        cv2.imwrite(str(tmp_path / f"faces/{number}.png"), np.full((64, 64, 3), 40 * number, np.uint8))
+    return script.faces_of(tmp_path / "faces", 60)
+
+
+def test_labels_go_on_where_they_were(tmp_path, script, faces):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    first, second = Counting(), Counting()
+    assert script.make_labels(first, faces, 64, whole, np.inf)
+    assert not script.make_labels(second, faces, 64, parts, -1)
+    script.make_labels(second, faces[:25], 64, parts, np.inf)
+    assert script.make_labels(second, faces, 64, parts, np.inf)
+    assert first.done == second.done == 60
+    for one, other in zip(script.read_labels(whole), script.read_labels(parts), strict=True):
+        np.testing.assert_array_equal(one, other)
+    _, labels, held_out = script.read_labels(whole)
+    assert (labels[:, 0] == np.where(held_out, 5, script.MEASURED)).all()
+
+
+def test_a_head_learns_what_can_be_known_and_takes_the_statistics_as_they_are(script):
+    rng = np.random.default_rng(0)
+    seen = rng.normal(3, 2, (600, statistics_count(SIZES))).astype(np.float32)
+    known = np.exp(0.4 * (seen[:, :1] - 3) + 3)
+    labels = np.concatenate([np.repeat(known, 3, 1), 50 + 5 * np.repeat(seen[:, :1], 18, 1)], 1)
+    labels = np.where(rng.random(labels.shape) < 0.3, np.nan, labels).astype(np.float32)
+    head = DiagnosisHead(SIZES, 32)
+    steps = list(script.fit(head, seen[:500], labels[:500], steps=1000))
+    assert steps[-1][0] == 1000
+    with torch.no_grad():
+        said = head.diagnose(torch.from_numpy(seen[500:])).numpy()
+    error = np.nanmedian(np.abs(said - labels[500:]) / labels[500:], 0)
+    spread = np.nanmedian(np.abs(labels[500:] / np.nanmean(labels[:500], 0) - 1), 0)
+    assert (error < 0.5 * spread).all()
