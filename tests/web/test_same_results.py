@@ -15,7 +15,8 @@ import facemend
 from facemend.faces.mask import head_mask
 from facemend.faces.warp import warp
 from facemend.imaging import gaussian_blur, read_picture, resize
-from facemend.photo.auto import LIKENESS, choose, in_words
+from facemend.photo.auto import choose, in_words
+from facemend.photo.options import LIKENESS
 from facemend.server.app import STATIC
 from facemend.types import Diagnosis
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from facemend.types import Diagnosis
 
-LIKENESS = 0.6
-"""Identity distance to the truth that is to be expected at most; see docs/auto.md for how it was found."""
 GAIN, FULL_GAIN = 0.02, 0.06
 """By how much LPIPS a face must be expected to come closer to the truth to be restored at all, and wholly;
 between them it is blended with the photo's own."""

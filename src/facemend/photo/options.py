@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from facemend.errors import ConfigError
-from facemend.photo.auto import LIKENESS
 from facemend.runtime.devices import AUTO, ONNX_DEVICES, TORCH_DEVICES
 
 Backend = Literal["onnx", "torch"]
@@ -22,6 +21,8 @@ BoxByHand = tuple[float, float, float, float]
 """x1, y1, x2, y2 of a face in pixels of the upright photo; the first is the corner at the top left."""
 UPSCALES = (1, 2, 4)
 MAX_BOXES = 20
+LIKENESS = 0.6
+"""Identity distance to the true face that w auto keeps to: what the recogniser takes for the same person."""
 DEFAULT_MODEL = "compact-256"
 
 

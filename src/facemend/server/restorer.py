@@ -16,9 +16,9 @@ from facemend.errors import InputError, ModelNotFoundError, OutputError
 from facemend.files import place
 from facemend.imaging import WRITABLE, Picture, encode_picture, from_float, read_picture, suffix_of, to_float
 from facemend.photo import kept as keep
-from facemend.photo.auto import LIKENESS, choose, in_words
+from facemend.photo.auto import choose, in_words
 from facemend.photo.networks import Networks
-from facemend.photo.options import Background, RestoreOptions
+from facemend.photo.options import LIKENESS, Background, RestoreOptions
 from facemend.photo.prepared import Prepared
 from facemend.photo.restore import Restorer, RestoreResult
 from facemend.predictors.upscaler import BackgroundUpscaler, weights_are_there
