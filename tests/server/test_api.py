@@ -366,7 +366,9 @@ def test_w_auto(client, jpeg):
     assert "px of real detail" in face["looks"] or "sharp" in face["looks"]
     assert 0 <= face["auto"]["w"] <= 1
     assert bool(face["auto"]["left"]) == (face["auto"]["strength"] == 0)
-    assert post(client, jpeg, w="best").status_code == 422
+    refused = post(client, jpeg, w="7")
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == "w: Input should be less than or equal to 1; or Input should be 'auto'"
 
 
 def test_unknown_jobs(client):

@@ -123,9 +123,10 @@ async def _facemend_problem(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    return problem(422, " ".join(f"{where}: {first['msg']}".split()))
+    place = error.errors()[0]["loc"][:2]
+    # A field that may be of several kinds has an error of each.
+    said = "; or ".join(each["msg"] for each in error.errors() if each["loc"][:2] == place)
+    return problem(422, " ".join(f"{place[-1]}: {said}".split()))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
