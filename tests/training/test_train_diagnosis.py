@@ -61,8 +61,9 @@ def test_labels_go_on_where_they_were(tmp_path, script, faces):
 def test_a_head_learns_what_can_be_known_and_takes_the_statistics_as_they_are(script):
     rng = np.random.default_rng(0)
     seen = rng.normal(3, 2, (600, statistics_count(SIZES))).astype(np.float32)
-    known = np.exp(0.4 * (seen[:, :1] - 3) + 3)
-    labels = np.concatenate([np.repeat(known, 3, 1), 50 + 5 * np.repeat(seen[:, :1], 18, 1)], 1)
+    known = (seen[:, :20] - 3).mean(1, keepdims=True) * np.sqrt(20) / 2  # of deviation 1
+    distances = 0.3 + 0.05 * known * (1 + np.arange(17) % 6)  # which differ within a face, too
+    labels = np.concatenate([np.exp(0.4 * np.repeat(known, 3, 1) + 3), 60 + 8 * known, distances], 1)
     labels = np.where(rng.random(labels.shape) < 0.3, np.nan, labels).astype(np.float32)
     head = DiagnosisHead(SIZES, 32)
     steps = list(script.fit(head, seen[:500], labels[:500], steps=1000))
