@@ -167,7 +167,7 @@ def table(growths: Sequence[Growth]) -> Iterator[str]:
     yield "| work | seconds by size | exponent | of the last two | no worse than linear |"
     yield "|---|---|---|---|---|"
     for g in growths:
-        cells = ", ".join(f"{size:.3g}: {s:.3g}" for size, s in g.seconds.items())
+        cells = ", ".join(f"{size:,.4g}: {s:.3g}" for size, s in g.seconds.items())
         verdict = "yes" if g.is_linear else "NO"
         yield f"| {g.name} ({g.unit}) | {cells} | {g.exponent():.2f} | {g.exponent(2):.2f} | {verdict} |"
 
@@ -201,7 +201,7 @@ def plot(growths: Sequence[Growth]) -> str:
         frame.line(svg, curve, stroke=colour, stroke_width="2", fill="none")
         dots = tag(svg, "g", fill=colour)
         for point, (size, s) in zip(curve, growth.seconds.items(), strict=True):
-            frame.dot(dots, point, 3.5, f"{growth.name}, {size:.3g} {growth.unit}: {s:.3g} s")
+            frame.dot(dots, point, 3.5, f"{growth.name}, {size:,.4g} {growth.unit}: {s:.3g} s")
         tag(dots, "text", _told(growth), x=78, y=34 + 18 * number)
     tag(svg, "text", "dashed: proportional", x=78, y=34 + 18 * len(growths), fill="#777")
     return ET.tostring(svg, encoding="unicode")
@@ -214,7 +214,7 @@ def relative(growth: Growth) -> list[tuple[float, float]]:
 
 def _told(growth: Growth) -> str:
     first, *_, last = growth.seconds
-    return f"{growth.name}, {first:.3g} to {last:.3g} {growth.unit}: exponent {growth.exponent():.2f}"
+    return f"{growth.name}, {first:,.4g} to {last:,.4g} {growth.unit}: exponent {growth.exponent():.2f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

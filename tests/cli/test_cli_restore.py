@@ -173,8 +173,8 @@ def test_an_empty_folder_is_a_failure(cli, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("-w", "1.5"), 2, "-w"),
-        (("-w", "much"), 2, "-w"),
+        (("-w", "1.5"), 2, "w must be a number from 0 to 1, or auto, got 1.5"),
+        (("-w", "much"), 2, "w must be a number from 0 to 1, or auto, got 'much'"),
         (("--upscale", "3"), 2, "upscale must be 1, 2, 4 or auto, got '3'"),
         (("--strength", "2"), 2, "strength"),
         (("--strength", "nan"), 2, "strength"),
@@ -258,7 +258,7 @@ def test_interrupted_runs_say_what_is_done_and_keep_it(cli, photo, tmp_path, mon
     for name in "abc":
         (folder / f"{name}.jpg").write_bytes(photo.read_bytes())
 
-    def tell(item, told):
+    def tell(item, told, *, auto):
         raise KeyboardInterrupt  # as Ctrl-C after the first photo
 
     monkeypatch.setattr(command, "_tell", tell)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from facemend.errors import WeightsError
 from facemend.files import file_sha256, whole_file
 from facemend.networks.codeformer.config import CodeFormerConfig
+from facemend.networks.codeformer.diagnosis import without_head
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,6 @@ class Checkpoint:
     state: dict[str, Tensor]
     info: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
-
-
-_HEAD = "diagnosis."
 
 
 def save_checkpoint(
@@ -103,8 +101,7 @@ def load_into(
         WeightsError: names the first few tensors that are missing, unexpected or of another shape.
     """
     own = module.state_dict()
-    # What it says holds for the weights that it was made for; whoever trains on has no place for it.
-    state = {name: value for name, value in state.items() if name in own or not name.startswith(_HEAD)}
+    state = without_head(state, own)
     if fresh:
         start = tuple(fresh)
         state = {name: value for name, value in state.items() if not name.startswith(start)}

@@ -6,7 +6,7 @@ perceptron. It reads what is calculated anyway and changes nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from itertools import chain
 
 import torch
@@ -69,6 +69,16 @@ def statistics_count(config: AutoencoderConfig) -> int:
     return sum(width * (4 if size > config.code_grid else 2) for size, width in levels) + (
         2 * config.code_dim + _LOGITS
     )
+
+
+def without_head(state: Mapping[str, Tensor], wanted: Container[str]) -> dict[str, Tensor]:
+    """Weights by name without those of a diagnosis head that are not wanted.
+
+    What a head says holds for the weights that it was made for; whoever trains on has no place for it.
+    """
+    return {
+        name: value for name, value in state.items() if name in wanted or not name.startswith("diagnosis.")
+    }
 
 
 class DiagnosisHead(nn.Module):

@@ -18,6 +18,7 @@ from facemend.errors import ConfigError
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import CodeFormerConfig
+from facemend.networks.codeformer.diagnosis import without_head
 
 State = dict[str, Tensor]
 
@@ -31,7 +32,8 @@ def grow(
     up to rounding; at other w the same holds of its area averages (the photo's bands are interpolated anew).
 
     Args:
-        state: weights of the smaller network by name; of a stage I network those of its autoencoder.
+        state: weights of the smaller network by name; of a stage I network those of its autoencoder. A
+            diagnosis head stays behind.
         small: its sizes.
         large: sizes to grow to.
         noise: random change of each weight of more than one dimension that was repeated, as a share of the
@@ -50,6 +52,7 @@ def grow(
     whole = any(name.startswith("transformer.") for name in state)
     net = CodeFormer(large) if whole else VQAutoencoder(large.autoencoder)
     targets = net.state_dict()
+    state = without_head(state, targets)
     if lost := sorted(set(state) - set(targets)):
         raise ConfigError(f"cannot grow: {lost[0]} has no place in the larger network (encoder_skips?)")
     for name, target in targets.items():
@@ -76,7 +79,10 @@ def _times(small: CodeFormerConfig, large: CodeFormerConfig) -> dict[int, int]:
     pixels, rest = divmod(b.image_size, a.image_size)
     free = ("image_size", "patch", "widths", "encoder_skips")
     ends = {name: getattr(b, name) for name in free}
-    same = replace(small, autoencoder=replace(a, **ends), bands=large.bands) if a.sizes == b.sizes else None
+    same = None
+    if a.sizes == b.sizes:
+        between = replace(a, **ends)
+        same = replace(small, autoencoder=between, bands=large.bands, diagnosis=large.diagnosis)
     if rest or b.patch != a.patch * pixels or same != large:
         raise ConfigError(
             "a network grows by its picture's side and patch (both by the same whole factor, so that all "
