@@ -280,9 +280,8 @@ def train(recipe: argparse.Namespace) -> None:
     model = find_model(recipe.model)
     found = load_checkpoint(model_checkpoint(model))
     config = replace(found.config, diagnosis=recipe.hidden)
-    state = {name: value for name, value in found.state.items() if not name.startswith("diagnosis.")}
     net = CodeFormer(replace(config, diagnosis=0))
-    load_into(net, state, model.name)
+    load_into(net, found.state, model.name)
     faces = faces_of(recipe.faces, recipe.count)
     recipe.out.mkdir(parents=True, exist_ok=True)
     side = config.autoencoder.image_size
@@ -297,7 +296,7 @@ def train(recipe: argparse.Namespace) -> None:
     with torch.no_grad():
         said = head.diagnose(torch.from_numpy(seen[held_out])).numpy()
     print(f"{held_out.sum()} held-out faces:", *report(said, labels[held_out]), sep="\n")
-    state |= {f"diagnosis.{name}": value for name, value in head.state_dict().items()}
+    state = found.state | {f"diagnosis.{name}": value for name, value in head.state_dict().items()}
     path = recipe.out / "model.safetensors"
     save_checkpoint(path, state, config, found.info)
     if recipe.export:

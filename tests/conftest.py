@@ -173,7 +173,7 @@ def rng() -> np.random.Generator:
 def browser():
     """Chromium, for one file at most: playwright keeps an event loop in this thread, which others mind."""
     chromium = shutil.which("chromium")
-    if chromium is None:
+    if chromium is None:  # scripts/test installs it where it may; elsewhere all but the page can be tested
         pytest.skip("no Chromium: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the pip package playwright")
     with playwright.sync_playwright() as started:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from facemend.errors import ConfigError, require_extra
+from facemend.photo.auto import UNKNOWN
 from facemend.photo.options import RestoreOptions, make_options
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime.cores import usable_cores
@@ -49,6 +50,11 @@ class Networks:
     def default_w(self) -> float:
         """The model's fidelity weight where none is asked for and it says nothing of the face."""
         return self.model.default_w if self.model else DEFAULT_W["restoration"]
+
+    def unknown(self, options: RestoreOptions) -> tuple[str, ...]:
+        """A note if w is auto and the model says nothing that it could go by."""
+        blind = options.w == "auto" and not self.restorer.diagnoses
+        return (UNKNOWN.format(self.default_w),) if blind else ()
 
     @classmethod
     def load(

@@ -26,7 +26,7 @@ from facemend.imaging import (
     resize,
     to_float,
 )
-from facemend.photo.auto import UNKNOWN, Choice, choose
+from facemend.photo.auto import Choice, choose
 from facemend.photo.file import do_picture, errors_naming, from_files
 from facemend.photo.find import check_size, is_monochrome
 from facemend.photo.networks import Networks
@@ -86,9 +86,7 @@ class Restorer(PhotoTask):
             notes += (_NO_BACKGROUND,)
         if options.aligned and (options.background == "clean" or options.grain == "keep"):
             notes += (_NOTHING_AROUND,)
-        if options.w == "auto" and not self._networks.restorer.diagnoses:
-            notes += (UNKNOWN.format(self._networks.default_w),)
-        return notes
+        return notes + self._networks.unknown(options)
 
     def restore(self, picture: AnyPicture, *, on_part: OnPart = unheard) -> RestoreResult:
         """Restore the faces of a photo (or, if the options say `aligned`, an aligned crop).

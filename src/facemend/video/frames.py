@@ -167,11 +167,10 @@ class FrameRestorer:
         options, network = self._options, self._networks.restorer
         if options.w != "auto":
             return Choice(float(options.w), float(options.strength))
-        if known is not None and (encoded is None or encoded.diagnosis is None):
-            return known.choice
-        if encoded is None or encoded.diagnosis is None:
-            return Choice(self._networks.default_w, float(options.strength))
-        new = choose(Diagnosis.from_row(encoded.diagnosis[0]), options.likeness, network.image_size)
+        rows = None if encoded is None else encoded.diagnosis
+        if rows is None:
+            return known.choice if known else Choice(self._networks.default_w, float(options.strength))
+        new = choose(Diagnosis.from_row(rows[0]), options.likeness, network.image_size)
         new = replace(new, strength=new.strength * float(options.strength))
         if known is None:
             return new

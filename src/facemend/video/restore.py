@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from facemend.errors import ConfigError, InputError, TooLargeError, require_extra
 from facemend.imaging import Outputs, Pixels
-from facemend.photo.auto import UNKNOWN
 from facemend.photo.find import most_pixels
 from facemend.photo.networks import Networks, find_named
 from facemend.photo.options import RestoreOptions
@@ -274,8 +273,7 @@ class _Run:
             done.append(self.work.finish(number, file, finished, state))
         if not done:
             raise InputError(f"{self.info.path}: has no frames there: check --start and --end")
-        blind = networks is not None and self.options.w == "auto" and not networks.restorer.diagnoses
-        unknown = (UNKNOWN.format(networks.default_w),) if networks and blind else ()
+        unknown = networks.unknown(self.options) if networks else ()
         return done, resumed, (*reader.notes, *unknown)
 
     def _segment(

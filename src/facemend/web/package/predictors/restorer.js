@@ -13,8 +13,8 @@ export class FaceRestorer {
     return Object.fromEntries(Object.entries(outputs).map(([name, { data, dims }]) => [name, [data, dims]]));
   }
 
-  /** The restored crop with that w; of what `encode` gave, the diagnosis is not for the network. */
-  async decode({ diagnosis, ...encoded }, w) {
+  /** The restored crop with that w. */
+  async decode(encoded, w) {
     const { restored } = await this.decoder.run({ ...encoded, w: [Float32Array.of(w), [1]] });
     const size = this.side ** 2;
     const crop = image(this.side, this.side, 3);
