@@ -353,7 +353,6 @@ def test_parts_that_cannot_be(short, change, message):
 def test_layout_and_compilation_are_asked_for(short, monkeypatch):
     """Both change how fast a step is, not what it does; whether they are asked for is what can be seen."""
     compiled = []
-    monkeypatch.setattr(Engine, "has_channels_last", True)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
     losses = []
     for name, change in (("plain", {}), ("fast", {"channels_last": True, "compile": True})):
@@ -364,13 +363,6 @@ def test_layout_and_compilation_are_asked_for(short, monkeypatch):
     # Of the first step: an optimiser that evens out its gradient makes much of the last bits of small ones.
     for name in ("l1", "lpips_alex", "code"):
         assert losses[1][name] == pytest.approx(losses[0][name], rel=1e-3, abs=1e-6)
-
-
-def test_pictures_are_not_laid_out_by_pixel_on_a_cpu(short, caplog):
-    """It crashes there: torch's group norm, backward, in stage III."""
-    net = Run(short(channels_last=True), ()).place(torch.nn.Conv2d(4, 4, 3))
-    assert net.weight.is_contiguous()
-    assert "channels_last is left out" in caplog.text
 
 
 @pytest.mark.parametrize("has", [True, False])

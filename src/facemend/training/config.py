@@ -50,7 +50,9 @@ class RunConfig(Settings):
     ema: float = Field(default=0.995, ge=0, lt=1)
     precision: Literal["no", "bf16"] = "no"
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 = all")
-    channels_last: bool = Field(default=False, description="lay pictures out by pixel; faster on many GPUs")
+    channels_last: bool = Field(
+        default=False, description="lay pictures out by pixel; faster on most devices"
+    )
     compile: bool = Field(default=False, description="torch.compile the networks; minutes at the start")
     accumulate: Positive = Field(
         default=1, description="parts that a batch is cut into, one after the other: less memory, same step"

@@ -51,14 +51,6 @@ class Engine:
         """Whether bf16 pays here: a CPU without instructions for it takes some fifty times as long."""
         return self.device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
-    @property
-    def has_channels_last(self) -> bool:
-        """Whether pictures may be laid out by pixel.
-
-        torch 2.13 on a CPU crashes in the backward pass of a group norm whose input needs no gradient.
-        """
-        return self.device.type != "cpu"
-
     def wait(self) -> None:
         """Until all processes are here."""
         self.sum(torch.zeros((), device=self.device))

@@ -93,8 +93,7 @@ class TrainingFaces:
     def _placed(self, images: Tensor) -> Tensor:
         if images.ndim != 4:
             return images.to(self.engine.device)
-        by_pixel = self.config.channels_last and self.engine.has_channels_last
-        layout = torch.channels_last if by_pixel else torch.contiguous_format
+        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
         return to_signed(images).to(self.engine.device, memory_format=layout)
 
 

@@ -88,10 +88,6 @@ class Run:
             logger.warning(
                 "this CPU has no instructions for bf16: the run uses float32, which is quicker here"
             )
-        if config.channels_last and not self.engine.has_channels_last and self.engine.main:
-            logger.warning(
-                "channels_last is left out on a CPU: it is no quicker, and torch can crash in stage III"
-            )
         self.board = SummaryWriter(str(self.folder / "tensorboard")) if self.engine.main else None
         self.health = Health(config)
         self._start = self._clock = time.monotonic()
@@ -225,7 +221,7 @@ class Run:
     def place(self, net: Net) -> Net:
         """Put a network on the device, laid out and compiled as the config asks."""
         net.to(self.device)
-        if self.config.channels_last and self.engine.has_channels_last:
+        if self.config.channels_last:
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.compile:
             # Part by part and in place: the networks are called by their parts, and names stay as they are.
@@ -376,9 +372,10 @@ def _same_run(record: str, config: RunConfig) -> bool:
 
 
 def _essence(config: RunConfig) -> dict[str, Any]:
-    """What makes two runs the same: all but how often they report, and what may change after a divergence."""
+    """What makes two runs the same: all but how often they report, how fast they are, and what a divergence asks for."""
     values = config.model_dump()
-    for name in ("out", "log_every", "save_every", "preview_every", "threads", "minutes"):
+    reports = ("out", "log_every", "save_every", "preview_every", "minutes")
+    for name in (*reports, "threads", "channels_last", "compile"):
         values.pop(name, None)
     for table, name in (("data", "workers"), ("data", "cache_mb"), ("optim", "lr"), ("optim", "clip")):
         values[table].pop(name, None)

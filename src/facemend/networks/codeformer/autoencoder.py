@@ -14,9 +14,9 @@ from facemend.networks.codeformer.blocks import (
     NearestUpsample,
     ResidualBlock,
     ShuffleUpsample,
-    group_norm,
 )
 from facemend.networks.codeformer.config import AutoencoderConfig
+from facemend.networks.codeformer.group_norm import GroupNorm
 from facemend.networks.codeformer.scales import CodedFace, code_face, codebook_of
 
 
@@ -81,12 +81,12 @@ class Encoder(nn.Module):
             if size != config.code_grid:
                 self.downs.append(Downsample(channels))
         self.middle = middle(channels, groups) if config.middle else nn.Identity()
-        self.norm = group_norm(channels, groups)
+        self.norm = GroupNorm(channels, groups)
         self.out = nn.Conv2d(channels, config.code_dim, 3, padding=1)
         self.fine = nn.ModuleDict(
             {
                 str(size): nn.Sequential(
-                    group_norm(config.width_at(size), groups),
+                    GroupNorm(config.width_at(size), groups),
                     nn.Conv2d(config.width_at(size), config.code_dim, 3, padding=1),
                 )
                 for size in config.fine_scales
@@ -143,7 +143,7 @@ class Decoder(nn.Module):
                     self.ups.append(ShuffleUpsample(width, channels))
                 else:
                     self.ups.append(NearestUpsample(channels))
-        self.norm = group_norm(channels, groups)
+        self.norm = GroupNorm(channels, groups)
         self.out = nn.Conv2d(channels, 3 * config.patch**2, 3, padding=1)
         self.fine = nn.ModuleDict(
             {str(size): nn.Conv2d(config.code_dim, entries[size], 1) for size in config.fine_scales}

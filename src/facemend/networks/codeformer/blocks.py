@@ -6,13 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Published value; torch's default of 1e-5 would break parity with released weights.
-NORM_EPS = 1e-6
-
-
-def group_norm(channels: int, groups: int) -> nn.GroupNorm:
-    """Group normalisation with the published epsilon."""
-    return nn.GroupNorm(groups, channels, eps=NORM_EPS)
+from facemend.networks.codeformer.group_norm import GroupNorm
 
 
 class ResidualBlock(nn.Module):
@@ -23,9 +17,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, groups: int, project: bool = False) -> None:
         super().__init__()
-        self.norm1 = group_norm(in_channels, groups)
+        self.norm1 = GroupNorm(in_channels, groups)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm2 = group_norm(out_channels, groups)
+        self.norm2 = GroupNorm(out_channels, groups)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         project = project or in_channels != out_channels
         self.skip = nn.Conv2d(in_channels, out_channels, 1) if project else nn.Identity()
@@ -43,7 +37,7 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.norm = group_norm(channels, groups)
+        self.norm = GroupNorm(channels, groups)
         self.query = nn.Conv2d(channels, channels, 1)
         self.key = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1)
