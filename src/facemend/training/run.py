@@ -372,7 +372,7 @@ def _same_run(record: str, config: RunConfig) -> bool:
 
 
 def _essence(config: RunConfig) -> dict[str, Any]:
-    """What makes two runs the same: all but how often they report, how fast they are, and what a divergence asks for."""
+    """What makes two runs the same: all but reports, speed, and what may change after a divergence."""
     values = config.model_dump()
     reports = ("out", "log_every", "save_every", "preview_every", "minutes")
     for name in (*reports, "threads", "channels_last", "compile"):

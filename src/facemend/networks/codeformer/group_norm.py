@@ -27,7 +27,7 @@ class GroupNorm(nn.GroupNorm):
         """Normalise; what needs no gradient, or lies by channel, goes through torch's kernels alone."""
         if x.device.type != "cpu" or not torch.is_grad_enabled() or not _by_pixel(x):
             return super().forward(x)
-        out: Tensor = _ByPixel.apply(x, self.weight, self.bias, self.num_groups, self.eps)
+        out: Tensor = _ByPixel.apply(x, self.weight, self.bias, self.num_groups, self.eps)  # type: ignore[no-untyped-call]
         return out
 
 
@@ -46,9 +46,12 @@ class _ByPixel(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Dx = weight rstd dy - (sum(weight dy) + x' sum(weight dy x')) rstd / N: linear in dy and x by channel."""
+        """With the means over a group, dx = rstd (weight dy - mean(weight dy) - x' mean(weight dy x')).
+
+        That is linear in dy and x by channel, which is how it is computed.
+        """
         x, weight, mean, rstd = ctx.saved_tensors
         faces, channels, height, width = x.shape
         groups = mean.shape[1]
