@@ -17,6 +17,7 @@ from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.training import stage1_autoencoder, train
 from facemend.training.engine import Engine
 from facemend.training.run import Run
+from facemend.training.schedule import learning_rate
 
 SIDE = 64
 ADAMW = {"kind": "adamw", "lr": 1e-4}  # the bf16 of Muon would magnify rounding
@@ -221,7 +222,7 @@ def test_divergence_spares_the_saved_state_and_its_advice_can_be_followed(short,
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 7}, {"pixel_weight": 2.0}, {"phases": [{"steps": 3, "size": SIDE, "batch": 2}]}]
+    "change", [{"seed": 7}, {"pixel_weight": 2.0}, {"phases": [{"steps": 5, "size": SIDE, "batch": 3}]}]
 )
 def test_a_folder_of_another_run_is_not_touched(unbroken, stage1_settings, change):
     before = contents(unbroken.out)
@@ -249,6 +250,18 @@ def test_a_run_that_is_older_than_some_settings_goes_on(short):
     with pytest.raises(ConfigError, match="other settings"):
         train(short(phases=phases, save_every=2, optim={"lr": 1e-4}))
     assert steps_of(config) == [3, 4]
+
+
+def test_a_plan_may_be_cut_on_the_way(short):
+    """The rate then falls to the new end, and what is done counts as before."""
+    phases = [{"steps": 9, "size": SIDE, "batch": 2}]
+    stop_at(short(phases=phases, save_every=1), 3)
+    cut = short(phases=[phases[0] | {"steps": 4}], save_every=1)
+    assert steps_of(cut) == [3, 4]
+    (group, *_) = torch.load(cut.out / "state.pt", weights_only=True)["optimizer"]["param_groups"]
+    assert group["lr"] == pytest.approx(learning_rate(cut.optim, cut.optim.lr, 3, 4))
+    with pytest.raises(ConfigError, match=r"4 steps are done, which is more than the config's 2"):
+        train(short(phases=[phases[0] | {"steps": 2}]))
 
 
 def test_reports(short):

@@ -138,11 +138,20 @@ class Run:
         return everyone[self.engine.rank * batch :][:batch].to(self.device)
 
     def resume(self, parts: Mapping[str, Stateful]) -> int:
-        """Restore the parts from state.pt; returns the steps that are done (0 for a new run)."""
+        """Restore the parts from state.pt; returns the steps that are done (0 for a new run).
+
+        Raises:
+            ConfigError: more are done than the config plans.
+        """
         path = self.folder / "state.pt"
         if not path.exists():
             return 0
         state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["step"] > self.steps:
+            raise ConfigError(
+                f"{self.folder}: {state['step']} steps are done, which is more than the config's {self.steps};"
+                " plan no fewer, so that the rate can fall to its end"
+            )
         # What runs of before called them.
         state = {
             re.sub("^critic", "discriminator", re.sub("^care", "codebook_ema", k)): v
@@ -372,8 +381,12 @@ def _same_run(record: str, config: RunConfig) -> bool:
 
 
 def _essence(config: RunConfig) -> dict[str, Any]:
-    """What makes two runs the same: all but reports, speed, and what may change after a divergence."""
+    """What makes two runs the same: all but reports, speed, and what may change on the way.
+
+    That is the rate and its clipping after a divergence, and how long the plan is, when time is cut.
+    """
     values = config.model_dump()
+    values["phases"][-1].pop("steps")
     reports = ("out", "log_every", "save_every", "preview_every", "minutes")
     for name in (*reports, "threads", "channels_last", "compile"):
         values.pop(name, None)
