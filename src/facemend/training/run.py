@@ -149,7 +149,7 @@ class Run:
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["step"] > self.steps:
             raise ConfigError(
-                f"{self.folder}: {state['step']} steps are done, which is more than the config's {self.steps};"
+                f"{self.folder}: {state['step']} steps are done, more than the config's {self.steps};"
                 " plan no fewer, so that the rate can fall to its end"
             )
         # What runs of before called them.
