@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facemend.networks.codeformer.attention import attention
 from facemend.networks.codeformer.group_norm import GroupNorm
 
 
@@ -50,7 +51,7 @@ class AttentionBlock(nn.Module):
         query, key, value = (
             part(h).flatten(2).transpose(1, 2).unsqueeze(1) for part in (self.query, self.key, self.value)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value).squeeze(1)
+        mixed = attention(query, key, value).squeeze(1)
         out: Tensor = x + self.out(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))
         return out
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from facemend.errors import ConfigError
@@ -180,10 +181,13 @@ class CodeFormerConfig:
         for size in self.fuse_sizes:
             self.autoencoder.width_at(size)
         side = self.autoencoder.image_size
-        if list(self.bands) != sorted(set(self.bands), reverse=True) or any(
-            cell < 1 or side % cell for cell in self.bands
+        if len(set(self.bands)) < len(self.bands) or any(
+            fine < 1 or coarse % fine for coarse, fine in pairwise((side, *self.bands))
         ):
-            raise ConfigError(f"bands {self.bands}: cells go from coarse to fine and divide {side} px")
+            raise ConfigError(
+                f"bands {self.bands}: cells go from coarse to fine, each divides the one before, "
+                f"and all divide {side} px"
+            )
         if self.bands and not self.fuse_sizes:
             raise ConfigError("bands need fuse_sizes: how far to trust the photo is read from the fused taps")
         if self.bands and side in self.fuse_sizes:

@@ -84,18 +84,31 @@ class PhotoBands(nn.Module):
             gates: of `gates`.
             w: (B,) fidelity weight: 0 leaves the image as it is.
         """
-        difference = (photo - image).float()
-        change = torch.zeros_like(difference)
-        coarser = torch.zeros_like(difference)
-        for band, cell in enumerate(self.cells):
-            means = F.avg_pool2d(difference, cell)
-            level = F.interpolate(means, scale_factor=float(cell), mode="bilinear")
-            gate = F.interpolate(
-                gates[:, band : band + 1], scale_factor=photo.shape[-1] / self.grid, mode="bilinear"
-            )
-            change = change + gate * (level - coarser)
-            coarser = level
+        # The same sum with one map for each band: of its gate, less the next finer one's, which replaces it.
+        finer = torch.cat((gates[:, 1:], torch.zeros_like(gates[:, :1])), 1)
+        maps = enlarged(gates - finer, photo.shape[-1] // self.grid)
+        means = (photo - image).float().contiguous()  # by pixel, three channels are slow to average
+        change = torch.zeros_like(means)
+        averaged = 1
+        for band, cell in reversed(list(enumerate(self.cells))):
+            means = F.avg_pool2d(means, cell // averaged)
+            averaged = cell
+            change = torch.addcmul(change, maps[:, band : band + 1], enlarged(means, cell))
         return image + (w * (2 - w)).view(-1, 1, 1, 1) * change
+
+
+def enlarged(x: Tensor, factor: int) -> Tensor:
+    """Bilinear, (B, C, H, W) -> (B, C, factor H, factor W), in float32.
+
+    Training takes two products by matrices, which on a CPU are several times as quick as torch's kernel and
+    its gradient (8 faces, 16 to 512 px: 6 and 4 ms instead of 55 and 48).
+    """
+    if x.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.interpolate(x, scale_factor=float(factor), mode="bilinear")
+    with torch.autocast(x.device.type, enabled=False):
+        one_by_one = (torch.eye(side, device=x.device)[None] for side in x.shape[2:])
+        rows, columns = (F.interpolate(x, scale_factor=float(factor), mode="linear")[0] for x in one_by_one)
+        return rows.T @ (x @ columns)
 
 
 def adaptive_instance_norm(content: Tensor, style: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facemend.networks.codeformer.attention import attention
 from facemend.networks.codeformer.config import WINDOW, CodeFormerConfig
 from facemend.networks.codeformer.scales import joined, pooled
 
@@ -66,17 +67,12 @@ class TransformerLayer(nn.Module):
     def _attend(self, parts: Sequence[Tensor]) -> Tensor:
         """Attention of query, key and value, (B, heads, T, width / heads) each; the same shape."""
         if not self.local_heads:
-            return _attention(parts)
+            return attention(*parts)
         if self.local_heads == self.heads:
             return local_attention(parts, self.grids)
         near = local_attention([part[:, : self.local_heads] for part in parts], self.grids)
-        far = _attention([part[:, self.local_heads :] for part in parts])
+        far = attention(*(part[:, self.local_heads :] for part in parts))
         return torch.cat((near, far), 1)
-
-
-def _attention(parts: Sequence[Tensor]) -> Tensor:
-    query, key, value = parts
-    return F.scaled_dot_product_attention(query, key, value)
 
 
 def local_attention(parts: Sequence[Tensor], grids: tuple[int, ...]) -> Tensor:
@@ -92,7 +88,7 @@ def local_attention(parts: Sequence[Tensor], grids: tuple[int, ...]) -> Tensor:
     found = []
     for side, *own in zip(grids, *(part.split(counts, 2) for part in parts), strict=True):
         if side <= WINDOW:
-            found.append(_attention(own))
+            found.append(attention(*own))
             continue
         cells, heads, channels = side // WINDOW, own[0].shape[1], own[0].shape[3]
         # (B, h, rows of windows, 8, columns of windows, 8, c) -> (B * windows, h, 64, c)
@@ -103,7 +99,7 @@ def local_attention(parts: Sequence[Tensor], grids: tuple[int, ...]) -> Tensor:
             for part in own
         ]
         mixed = (
-            _attention(windows)
+            attention(*windows)
             .reshape(-1, cells, cells, heads, WINDOW, WINDOW, channels)
             .permute(0, 3, 1, 4, 2, 5, 6)
         )

@@ -6,6 +6,7 @@ restored face stay the same person?) and, being differentiable, as a loss.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -126,23 +127,38 @@ def aligned_chips(faces: Tensor) -> Tensor:
     if faces.ndim != 4 or faces.shape[1] != 3 or faces.shape[2] != faces.shape[3]:
         raise ValueError(f"faces must be (N, 3, S, S), got {tuple(faces.shape)}")
     size = faces.shape[-1]
-    blurred = _blur(faces, _BLUR_SIGMA * size / _CROP_SIZE)
-    grid = _chip_grid().to(faces).expand(len(faces), -1, -1, -1)
+    sigma = _BLUR_SIGMA * size / _CROP_SIZE
+    places = _chip_places(size)
+    # No more is blurred than the chip and what the blur reaches: half of the crop.
+    reach = _radius(sigma) + 1
+    first = [max(0, math.floor(float(axis.min())) - reach) for axis in places]
+    last = [min(size, math.ceil(float(axis.max())) + reach + 1) for axis in places]
+    (left, top), (right, bottom) = first, last
+    blurred = _blur(faces[:, :, top:bottom, left:right], sigma)
+    # To the sampler, -1 and 1 are the edges.
+    grid = torch.stack(
+        [(2 * (x - a) + 1) / (b - a) - 1 for x, a, b in zip(places, first, last, strict=True)], -1
+    )
+    grid = grid.to(faces).expand(len(faces), -1, -1, -1)
     chips = F.grid_sample(blurred, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return (chips + 1) * 127.5
 
 
-def _chip_grid() -> Tensor:
-    """Where each chip pixel lies in the crop, (1, 150, 150, 2) as x, y; -1 and 1 are the crop's edges."""
+def _chip_places(size: int) -> Tensor:
+    """Where the chip lies in a crop of `size` pixels: (2, 150, 150) as x, y; whole numbers are middles."""
     inverse = np.linalg.inv(np.vstack([np.asarray(_CROP_TO_CHIP), [0.0, 0.0, 1.0]]))
     v, u = np.mgrid[0:CHIP_SIZE, 0:CHIP_SIZE].astype(np.float64)
     pixels = np.stack([u, v, np.ones_like(u)], axis=-1) @ inverse[:2].T
-    return torch.from_numpy(((2 * pixels + 1) / _CROP_SIZE - 1).astype(np.float32))[None]
+    return torch.from_numpy((pixels + 0.5) * size / _CROP_SIZE - 0.5).permute(2, 0, 1)
+
+
+def _radius(sigma: float) -> int:
+    return max(1, round(4 * sigma))
 
 
 def _blur(x: Tensor, sigma: float) -> Tensor:
     """Gaussian blur, separable, reaching four sigmas, edges repeated."""
-    radius = max(1, round(4 * sigma))
+    radius = _radius(sigma)
     steps = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-steps.square() / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, -1)

@@ -1,0 +1,22 @@
+"""Scaled dot-product attention, by whichever way is quicker where it runs."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Up to so many tokens the plain products win; above, the weights of all pairs no longer stay in the cache.
+_FEW = 512
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Mix values: (B, heads, T, C) each, the same shape back.
+
+    Training in bf16 on a CPU writes the two products out, as the gradient of torch's fused kernel takes four
+    times as long there (8 faces, 8 heads, 256 tokens of 32 channels: 55 and 14 ms).
+    """
+    plain = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.shape[2] <= _FEW
+    if not (plain and torch.is_grad_enabled()):
+        return F.scaled_dot_product_attention(query, key, value)
+    return torch.softmax(query * query.shape[3] ** -0.5 @ key.transpose(2, 3), 3) @ value
