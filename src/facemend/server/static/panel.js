@@ -7,7 +7,7 @@ import { again, applyToOthers, change, items, remove } from "./queue.js";
 import { save, saving } from "./saving.js";
 import { isFilm } from "./server.js";
 import { addFace, canAddFace, pointAt, toggle } from "./stage.js";
-import { facts, hasFaces, keyOf, restoredFaces } from "./words.js";
+import { facts, hasFaces, keyOf, leftByAuto, restoredFaces, translated } from "./words.js";
 import { openZoom, renderZoom } from "./zoom.js";
 
 const SETTLE = 250; // ms without a change before the small faces follow
@@ -115,9 +115,11 @@ function renderResult(item) {
 const autoW = (item) => restored(item).find((face) => face.auto)?.auto.w ?? 0.5;
 
 /** What the model says of a face, and what auto does with it. */
-function saidOf(item, { auto, looks }) {
-  if (!auto || item.w !== "auto") return looks ?? "";
-  return `${looks}; ${auto.left ? t("left", { reason: auto.left }) : `w = ${auto.w.toFixed(2)}`}`;
+function saidOf(item, face) {
+  const looks = face.looks ? translated(face.looks) : "";
+  if (!face.auto || item.w !== "auto") return looks;
+  const left = leftByAuto(item, face);
+  return `${looks}; ${left ? t("left", { reason: translated(left) }) : `w = ${face.auto.w.toFixed(2)}`}`;
 }
 
 /** A film is made for one look: another one takes its file and its time again. */
@@ -173,7 +175,7 @@ function newCard(item, face) {
   const box = make("input", { type: "checkbox" });
   box.addEventListener("change", () => toggle(item, face.index));
   const tick = make("label", { className: "tick" }, box, make("span"));
-  const card = make("li", { className: "face" }, look, tick, make("p", { className: "hint said", lang: "en" }));
+  const card = make("li", { className: "face" }, look, tick, make("p", { className: "hint said" }));
   for (const event of ["pointerenter", "focusin"]) card.addEventListener(event, () => pointAt(face.index));
   for (const event of ["pointerleave", "focusout"]) card.addEventListener(event, () => pointAt(null));
   card.dataset.index = face.index;

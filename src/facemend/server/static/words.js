@@ -63,10 +63,36 @@ export function share(item) {
   }
 }
 
-/** One line: what came of it. */
-export function facts({ job, chosen }) {
+/** One line: what came of it. Faces that auto leaves as they are count as left. */
+export function facts(item) {
+  const { job, chosen } = item;
   if (job.frames !== null && hasFaces(job)) return t("factsFilm", { n: job.frames });
-  const restored = restoredFaces(job).length;
-  if (restored === 0) return job.faces.length ? t("factsLeft", { n: job.faces.length }) : t("factsNone");
-  return chosen.size === restored ? t("facts", { n: restored }) : t("factsSome", { n: chosen.size, all: restored });
+  const changed = restoredFaces(job).filter((face) => !leftByAuto(item, face));
+  if (changed.length === 0) return job.faces.length ? t("factsLeft", { n: job.faces.length }) : t("factsNone");
+  const taken = changed.filter((face) => chosen.has(face.index)).length;
+  return taken === changed.length ? t("facts", { n: taken }) : t("factsSome", { n: taken, all: changed.length });
+}
+
+/** Why auto leaves a face as it is, in the API's words; "" where it does not, or is not asked. */
+export const leftByAuto = (item, { auto }) => (item.w === "auto" && auto?.left) || "";
+
+// What the API says of a face, phrase by phrase (photo/auto.py and photo/auto.js).
+const SAID = {
+  sharp: "looksSharp",
+  "some noise": "looksNoise",
+  "strong noise": "looksStrongNoise",
+  "some JPEG": "looksJpeg",
+  "strong JPEG": "looksStrongJpeg",
+  "about # px of real detail": "looksDetail",
+  "as sharp as the model's # px": "leftSharp",
+  "the model would not bring it closer to what it was": "leftNoGain",
+};
+
+/** The API's words of a face in the page's language; phrases that it does not know stay as they are. */
+export function translated(said) {
+  const phrases = said.split(", ").map((phrase) => {
+    const key = SAID[phrase.replace(/\d+/, "#")];
+    return key ? t(key, { n: Number(/\d+/.exec(phrase)?.[0]) }) : phrase;
+  });
+  return phrases.join(", ");
 }
