@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from facemend.cli.app import app
 from facemend.imaging import Picture, read_picture, write_picture
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.weights import models
 from picture_files import file_with_secrets, secrets_in
 
@@ -292,7 +293,7 @@ def test_a_model_is_looked_up_and_checked_once_for_all_photos(cli, photo, tmp_pa
     for name in "ab":
         (tmp_path / f"in/{name}.jpg").write_bytes(photo.read_bytes())
     assert cli(tmp_path / "in", "-o", tmp_path / "out").exit_code == 0
-    assert reads == {"tiny": 1, "compact-256": 1}  # those that ship are looked through by their names
+    assert reads == {"tiny": 1, DEFAULT_MODEL: 1}  # those that ship are looked through by their names
     assert sums == {"encode.onnx": 1, "decode.onnx": 1}
 
 

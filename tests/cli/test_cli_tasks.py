@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from facemend.cli.app import app
 from facemend.files import file_sha256
 from facemend.imaging import Picture, luma, read_picture, write_picture
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.weights.models import cached_models
 from picture_files import file_with_secrets, secrets_in
 
@@ -175,9 +176,9 @@ def test_without_a_model_the_way_to_one_is_told(photo, tiny_model, tmp_path, who
     line = problem(run(*words, photo))
     assert line.startswith(f"facemend: no model is there for {task}: bring the published file (https://")
     assert f"`facemend models import codeformer_{task}.pth`" in line
-    line = problem(run(*words, photo, "--model", "compact-256"))
+    line = problem(run(*words, photo, "--model", DEFAULT_MODEL))
     assert line.startswith(
-        f"facemend: compact-256: is for restoration, and a model for {task} is needed; use "
+        f"facemend: {DEFAULT_MODEL}: is for restoration, and a model for {task} is needed; use "
     )
     assert "`facemend restore`" in line
     assert f"codeformer_{task}.pth" in line

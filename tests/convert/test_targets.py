@@ -25,11 +25,12 @@ from facemend.convert.targets import facefusion, hub, reactor
 from facemend.convert.targets.write import TARGETS, export_for
 from facemend.errors import ConfigError, MissingExtraError, OutputError, WeightsError
 from facemend.imaging import read_picture
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.photo.restore import Restorer
 from facemend.predictors.restorer import FaceRestorer
 from facemend.weights.models import WEIGHTS_FILE, find_model, read_model
 
-MODEL = "compact-256"
+MODEL = DEFAULT_MODEL
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +267,7 @@ def test_what_cannot_be_exported(tmp_path):
 def test_a_single_graph_of_somebody_else(made, tmp_path):
     """Such as those that were written here."""
     for target, kind in {"reactor": ConfigError, "mobile": ConfigError, "hub": WeightsError}.items():
-        with pytest.raises(kind, match=r"compact-256: (is one graph already|torch cannot run)"):
+        with pytest.raises(kind, match=rf"{MODEL}: (is one graph already|torch cannot run)"):
             export_for(target, str(made("facefusion")), tmp_path / "out", ExportOptions())
     assert not list(tmp_path.iterdir())
 

@@ -9,6 +9,7 @@ from PIL import Image
 import facemend
 from facemend.errors import ConfigError, InputError, ModelNotFoundError, OutputError
 from facemend.imaging import encode_picture, read_picture
+from facemend.photo.options import DEFAULT_MODEL
 
 
 @pytest.fixture
@@ -188,4 +189,4 @@ def test_inpaint_paths(photo, tmp_path, filler, hole):
     with pytest.raises(ConfigError, match="unknown option 'weight'"):
         facemend.inpaint(photo, hole, weight=1, **filler)
     with pytest.raises(ModelNotFoundError, match="a model for inpainting is needed"):
-        facemend.inpaint(photo, hole, model="compact-256")
+        facemend.inpaint(photo, hole, model=DEFAULT_MODEL)

@@ -11,6 +11,7 @@ import pytest
 
 from facemend.errors import WeightsError
 from facemend.files import file_sha256
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.runtime import optimised
 from facemend.runtime.onnx import OnnxRunner
 from facemend.weights.models import GraphFile, find_model
@@ -64,7 +65,7 @@ def run(graph: GraphFile) -> np.ndarray:
 
 def test_the_networks_that_ship_give_the_same_to_the_bit(cache, opened):
     """The decoder too, whose branches onnxruntime writes in a way that it cannot read."""
-    info = find_model("compact-256", check_files=False)
+    info = find_model(DEFAULT_MODEL, check_files=False)
     inputs = {"image": np.random.default_rng(0).random((1, 3, 256, 256), dtype=np.float32)}
     for name, file in info.files.items():
         plain = OnnxRunner(file.path).run(inputs)

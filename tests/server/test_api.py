@@ -15,6 +15,7 @@ from server_helpers import post, restored, until, wait
 
 import facemend
 from facemend.imaging import Picture, clean, encode_picture, read_picture
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.runner import FakeRunner
 from facemend.server.app import create_app
@@ -73,9 +74,9 @@ def test_info_says_what_the_page_needs(client):
     assert {".jpg", ".png", ".webp"} <= set(said["formats"])
     assert (said["max_bytes"], said["max_pixels"]) == (settings.max_mb * 1_000_000, settings.max_pixels)
     assert said["keep_seconds"] == 3600
-    assert {m["name"]: m["default"] for m in said["models"]} == {"compact-256": True, "tiny": False}
+    assert {m["name"]: m["default"] for m in said["models"]} == {DEFAULT_MODEL: True, "tiny": False}
     assert said["models"][0] == {
-        "name": "compact-256",
+        "name": DEFAULT_MODEL,
         "default": True,
         "size": 256,
         "licence": "Apache-2.0",
@@ -201,14 +202,14 @@ def test_a_face_by_hand_is_restored_where_none_is_found(client, blank):
 
 def test_auto_and_strength(client, portrait):
     small = portrait.resized(0.35)
-    job = restored(client, encode_picture(small, "png"), model="compact-256", strength=0.5)
+    job = restored(client, encode_picture(small, "png"), model=DEFAULT_MODEL, strength=0.5)
     assert (job["upscale"], job["factor"], job["strength"]) == ("auto", 4, 0.5)
 
     def result(query=""):
         return pixels(client.get(f"/api/jobs/{job['id']}/result{query}"))
 
     wanted = {
-        strength: facemend.restore(small, model="compact-256", strength=strength, threads=1).pixels
+        strength: facemend.restore(small, model=DEFAULT_MODEL, strength=strength, threads=1).pixels
         for strength in (0.5, 1)
     }
     assert wanted[1].shape[:2] == (4 * small.height, 4 * small.width) == (job["height"], job["width"])
@@ -361,7 +362,7 @@ def test_w_auto(client, jpeg):
     assert (done["faces"][0]["looks"], done["faces"][0]["auto"]) == (None, None)
     auto, half = (pixels(client.get(f"/api/jobs/{done['id']}/result?w={w}")) for w in ("auto", 0.5))
     assert np.array_equal(auto, half)
-    shipped = restored(client, jpeg, w="auto", model="compact-256")
+    shipped = restored(client, jpeg, w="auto", model=DEFAULT_MODEL)
     face = shipped["faces"][0]
     assert "px of real detail" in face["looks"] or "sharp" in face["looks"]
     assert 0 <= face["auto"]["w"] <= 1
@@ -416,7 +417,7 @@ def test_wrong_parameters_are_422_in_one_line(client, job):
         ({"strength": "2"}, "strength"),
         ({"strength": "nan"}, "strength"),
         ({"upscale": "3"}, "upscale must be 1, 2, 4 or auto"),
-        ({"model": "nobody"}, "no model 'nobody'; there are: compact-256, tiny"),
+        ({"model": "nobody"}, f"no model 'nobody'; there are: {DEFAULT_MODEL}, tiny"),
         ({"model": "../models/tiny"}, "no model"),
         ({"background": "magic"}, "background must be lanczos, clean or realesrgan"),
         ({"background": "realesrgan"}, "no background 'realesrgan'; there are: lanczos, clean"),

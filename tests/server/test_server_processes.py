@@ -20,6 +20,7 @@ import facemend
 from facemend.cli.app import app
 from facemend.errors import install_line
 from facemend.imaging import read_picture
+from facemend.photo.options import DEFAULT_MODEL
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,7 @@ def until_both_run(server, photo: bytes) -> list[str]:
 
 def test_a_photo_goes_all_the_way_with_the_default_model(serve, portrait, jpeg):
     server = serve()
-    job = restored(server.client, jpeg, model="compact-256", w=0.5)
+    job = restored(server.client, jpeg, model=DEFAULT_MODEL, w=0.5)
     (face,) = job["faces"]
     assert face["restored"]
     result = server.client.get(f"/api/jobs/{job['id']}/result")

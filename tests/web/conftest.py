@@ -4,6 +4,7 @@ import pytest
 from web_helpers import PATIENCE, Host
 
 from facemend.errors import WeightsError
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.weights.models import find_model
 from facemend.weights.packages import fetch
 
@@ -24,7 +25,7 @@ def site(tmp_path_factory, runtime):
     from facemend.web.site import write_site
 
     folder = tmp_path_factory.mktemp("web") / "site"
-    write_site(folder, find_model("compact-256"), runtime)
+    write_site(folder, find_model(DEFAULT_MODEL), runtime)
     return folder
 
 

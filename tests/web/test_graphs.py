@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 
 from facemend.imaging import read_picture, resize
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.predictors.restorer import FaceRestorer
 from facemend.web.graphs import in_bytes, in_halves
 from facemend.weights.models import ModelInfo, find_model
@@ -20,7 +21,7 @@ def run(model, **inputs):
 
 
 def test_weights_in_bytes_draw_the_same_face(portrait, tmp_path):
-    info = find_model("compact-256")
+    info = find_model(DEFAULT_MODEL)
     for path in info.graphs.values():
         narrow = in_bytes(onnx.load(path))
         onnx.checker.check_model(narrow)
@@ -36,7 +37,7 @@ def test_weights_in_bytes_draw_the_same_face(portrait, tmp_path):
 
 
 def test_halves_of_a_branch_too():
-    model = in_halves(onnx.load(find_model("compact-256").decode))
+    model = in_halves(onnx.load(find_model(DEFAULT_MODEL).decode))
     branches = [
         attribute.g for node in model.graph.node for attribute in node.attribute if attribute.HasField("g")
     ]

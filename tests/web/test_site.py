@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from facemend import __version__
 from facemend.cli.app import app
 from facemend.errors import ConfigError, ExistsError, OutputError
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.server.app import STATIC
 from facemend.web.site import POLICY, write_site
 from facemend.weights.models import find_model
@@ -54,7 +55,7 @@ def test_the_policy_names_no_other_place(site):
 
 
 def test_only_a_site_is_replaced(site, runtime, tmp_path):
-    info = find_model("compact-256")
+    info = find_model(DEFAULT_MODEL)
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(OutputError, match="no site of facemend"):
         write_site(tmp_path, info, runtime, overwrite=True)

@@ -9,6 +9,7 @@ import typer
 
 from facemend.cli._shared.console import plural, say, shown, warn
 from facemend.errors import require_extra
+from facemend.photo.options import DEFAULT_MODEL
 
 app = typer.Typer()
 
@@ -19,7 +20,7 @@ def quantize(
         Path, typer.Argument(metavar="FACES", help="Folder of aligned HQ faces to calibrate on.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write.")],
-    model: Annotated[str, typer.Option(help="Name or folder of the model to start from.")] = "compact-256",
+    model: Annotated[str, typer.Option(help="Name or folder of the model to start from.")] = DEFAULT_MODEL,
     name: Annotated[str | None, typer.Option(help="Name of the new model; default: with -int8.")] = None,
     count: Annotated[int, typer.Option(min=2, max=4096, help="How many of the faces to use.")] = 64,
     degradation: Annotated[str, typer.Option(help="Preset that they are degraded with.")] = "mixed",

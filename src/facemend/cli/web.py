@@ -9,6 +9,7 @@ import typer
 
 from facemend.cli._shared.console import say, warn
 from facemend.errors import require_extra
+from facemend.photo.options import DEFAULT_MODEL
 
 app = typer.Typer()
 
@@ -16,7 +17,7 @@ app = typer.Typer()
 @app.command()
 def web(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; any static host serves it.")],
-    model: Annotated[str, typer.Option(help="Name or folder of a restoration model.")] = "compact-256",
+    model: Annotated[str, typer.Option(help="Name or folder of a restoration model.")] = DEFAULT_MODEL,
     runtime: Annotated[
         list[Path] | None,
         typer.Option(
