@@ -51,7 +51,7 @@ class RunConfig(Settings):
     precision: Literal["no", "bf16"] = "no"
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 = all")
     channels_last: bool = Field(
-        default=False, description="lay pictures out by pixel; faster on most devices"
+        default=False, description="lay pictures out by pixel; faster on many GPUs, and on CPUs with AMX"
     )
     compile: bool = Field(default=False, description="torch.compile the networks; minutes at the start")
     accumulate: Positive = Field(

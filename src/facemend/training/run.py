@@ -387,8 +387,11 @@ def _essence(config: RunConfig) -> dict[str, Any]:
     """
     values = config.model_dump()
     values["phases"][-1].pop("steps")
-    reports = ("out", "log_every", "save_every", "preview_every", "minutes")
-    for name in (*reports, "threads", "channels_last", "compile"):
+    reports, speed = (
+        ("out", "log_every", "save_every", "preview_every"),
+        ("threads", "channels_last", "compile"),
+    )
+    for name in (*reports, *speed, "minutes"):
         values.pop(name, None)
     for table, name in (("data", "workers"), ("data", "cache_mb"), ("optim", "lr"), ("optim", "clip")):
         values[table].pop(name, None)

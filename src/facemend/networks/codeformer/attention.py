@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Up to so many tokens the plain products win; above, the weights of all pairs no longer stay in the cache.
+# With 256 tokens the plain products win, with 1,344 the fused kernel does; between them nothing was measured.
 _FEW = 512
 
 

@@ -105,8 +105,8 @@ def enlarged(x: Tensor, factor: int) -> Tensor:
     """
     if x.device.type != "cpu" or not torch.is_grad_enabled():
         return F.interpolate(x, scale_factor=float(factor), mode="bilinear")
-    with torch.autocast(x.device.type, enabled=False):
-        one_by_one = (torch.eye(side, device=x.device)[None] for side in x.shape[2:])
+    with torch.autocast("cpu", enabled=False):
+        one_by_one = (torch.eye(side)[None] for side in x.shape[2:])
         rows, columns = (F.interpolate(x, scale_factor=float(factor), mode="linear")[0] for x in one_by_one)
         return rows.T @ (x @ columns)
 
