@@ -309,12 +309,20 @@ def test_a_film_that_is_deleted_is_left(serving, film, blank, held):
     assert id not in names(folder(client))
 
 
+def frame_for_a_look(client, held) -> None:
+    """Let a frame through once a look waits: films are looked at between frames, too."""
+    with until() as tick:
+        while not client.app.state.services.worker._looks:
+            tick()
+    held.go(1)
+
+
 def test_photos_come_between_the_frames_of_a_film(serving, film, blank, held):
     client = serving()
     first = post(client, film).json()["id"]
     held.go(3)
     until_at(client, first, 3)
-    threading.Timer(0.5, held.go, (1,)).start()  # films are looked at between frames, too
+    threading.Thread(target=frame_for_a_look, args=(client, held)).start()
     second = post(client, film).json()["id"]
     photo = post(client, blank).json()
     assert photo["position"] == 0  # although a film waits

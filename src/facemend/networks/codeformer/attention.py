@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facemend.networks.codeformer.learning import learns_on_cpu
+
 # With 256 tokens the plain products win, with 1,344 the fused kernel does; between them nothing was measured.
 _FEW = 512
 
@@ -16,7 +18,6 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Training in bf16 on a CPU writes the two products out, as the gradient of torch's fused kernel takes four
     times as long there (8 faces, 8 heads, 256 tokens of 32 channels: 55 and 14 ms).
     """
-    plain = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.shape[2] <= _FEW
-    if not (plain and torch.is_grad_enabled()):
+    if not (learns_on_cpu(query) and query.dtype == torch.bfloat16 and query.shape[2] <= _FEW):
         return F.scaled_dot_product_attention(query, key, value)
     return torch.softmax(query * query.shape[3] ** -0.5 @ key.transpose(2, 3), 3) @ value

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemend.networks.codeformer.blocks import ResidualBlock
+from facemend.networks.codeformer.learning import learns_on_cpu
 
 
 class FeatureTransform(nn.Module):
@@ -103,7 +104,7 @@ def enlarged(x: Tensor, factor: int) -> Tensor:
     Training takes two products by matrices, which on a CPU are several times as quick as torch's kernel and
     its gradient (8 faces, 16 to 512 px: 6 and 4 ms instead of 55 and 48).
     """
-    if x.device.type != "cpu" or not torch.is_grad_enabled():
+    if not learns_on_cpu(x):
         return F.interpolate(x, scale_factor=float(factor), mode="bilinear")
     with torch.autocast("cpu", enabled=False):
         one_by_one = (torch.eye(side)[None] for side in x.shape[2:])

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from facemend.networks.codeformer.learning import learns_on_cpu
+
 # Published value; torch's default of 1e-5 would break parity with released weights.
 NORM_EPS = 1e-6
 
@@ -25,7 +27,7 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise; what needs no gradient, or lies by channel, goes through torch's kernels alone."""
-        if x.device.type != "cpu" or not torch.is_grad_enabled() or not _by_pixel(x):
+        if not (learns_on_cpu(x) and _by_pixel(x)):
             return super().forward(x)
         out: Tensor = _ByPixel.apply(x, self.weight, self.bias, self.num_groups, self.eps)  # type: ignore[no-untyped-call]
         return out
