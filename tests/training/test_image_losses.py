@@ -37,6 +37,17 @@ def test_the_gradient_is_the_slope_of_the_sum(identity):
     assert slope == pytest.approx(float((gradient * direction).sum()), rel=0.05)
 
 
+def test_eyes_weigh_more():
+    target = torch.zeros(1, 3, 96, 96)
+    metrics, gradient = ImageLosses(1.0, [], eye_weight=4.0)(target + 0.1, target, torch.Generator())
+    assert float(metrics["l1"]) == pytest.approx(0.1)  # what is told stays comparable
+    weights = gradient[0, 0] * gradient.numel()
+    eyes = [weights[round(y), round(x)] for x, y in template_points("ffhq", 96)[:2]]
+    assert eyes == [pytest.approx(5, abs=0.2)] * 2
+    assert float(weights[80:].max()) == pytest.approx(1, abs=1e-3)
+    assert float(weights.mean()) < 1.5
+
+
 def test_windows_on_the_features_hold_eyes_and_mouth():
     eyes_and_mouth = template_points("ffhq", 256)
     term = PerceptualConfig(net="alex", window=128, focus=1.0)

@@ -109,6 +109,11 @@ class Stage1Config(RunConfig):
         description="beginnings of names not taken from `init`; a fresh `codebook.` starts by k-means",
     )
     pixel_weight: float = 1.0
+    eye_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="so much more L1 weighs in the middle of the eyes of aligned faces; ours",
+    )
     perceptual: Perceptual = (PerceptualConfig(),)
     codebook: CodebookConfig = CodebookConfig()
     adversary: AdversaryConfigs = (AdversaryConfig(),)
@@ -160,6 +165,11 @@ class Stage3Config(RunConfig):
         default=True, description="as published; off, the decoder learns to live with codes that are guessed"
     )
     pixel_weight: float = 1.0
+    eye_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="so much more L1 weighs in the middle of the eyes of aligned faces; ours",
+    )
     perceptual: Perceptual = (PerceptualConfig(),)
     fidelity: float = Field(
         default=0.0, ge=0, description="L1 weighs 1 + fidelity * w^2: the dial's upper end is for truth; ours"

@@ -19,12 +19,21 @@ from facemend.training.settings import PerceptualConfig
 
 
 class ImageLosses(nn.Module):
-    """Weighted L1 + LPIPS terms + identity (squared distance of face embeddings, aligned faces only)."""
+    """Weighted L1 + LPIPS terms + identity (squared distance of face embeddings, aligned faces only).
+
+    With `eye_weight` v, L1 weighs 1 + v in the middle of the eyes of aligned faces: irises are a few
+    thousandths of a picture, and the first thing that people look at.
+    """
 
     def __init__(
-        self, pixel_weight: float, perceptual: Sequence[PerceptualConfig], identity_weight: float = 0.0
+        self,
+        pixel_weight: float,
+        perceptual: Sequence[PerceptualConfig],
+        identity_weight: float = 0.0,
+        eye_weight: float = 0.0,
     ) -> None:
         super().__init__()
+        self.eye_weight = eye_weight
         self.identity_weight = identity_weight
         self.identity = IdentityNet() if identity_weight else None
         self.pixel_weight = pixel_weight
@@ -88,9 +97,11 @@ class ImageLosses(nn.Module):
         self, seen: Tensor, wanted: Tensor, pixel_scale: Tensor, averaged: int, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """L1 and LPIPS of faces of one size, already area-averaged by a factor."""
-        pixel = (seen - wanted).abs().mean((1, 2, 3))
-        total = self.pixel_weight * (pixel * pixel_scale).mean()
+        pixel = (seen - wanted).abs()
         metrics = {"l1": pixel.detach().mean()}
+        if self.eye_weight:
+            pixel = pixel * (1 + self.eye_weight * at_eyes(pixel))
+        total = self.pixel_weight * (pixel.mean((1, 2, 3)) * pixel_scale).mean()
         for number, (term, net) in enumerate(zip(self.perceptual, self.nets, strict=True)):
             less = max(1, term.shrink // averaged)
             rows, columns = _place(term, [side // less for side in seen.shape[2:]], generator)
@@ -111,6 +122,17 @@ def _by_size(fine: Tensor | None) -> list[tuple[Tensor | None, int]]:
 
 def _averaged(images: Tensor, factor: int) -> Tensor:
     return images if factor == 1 else F.avg_pool2d(images, factor)
+
+
+def at_eyes(faces: Tensor) -> Tensor:
+    """(S, S) for aligned (B, C, S, S): 1 at the template's eyes, falling as Gaussians of deviation S / 24."""
+    side = faces.shape[-1]
+    places = (torch.arange(side, device=faces.device) + 0.5) / side
+    total = faces.new_zeros(side, side)
+    for x, y in TEMPLATES["ffhq"][:2].tolist():
+        across, down = (torch.exp(-0.5 * ((places - at) * 24).square()) for at in (x, y))
+        total = total + down[:, None] * across
+    return total
 
 
 # Middle of eyes, nose and mouth in a crop aligned to the FFHQ template (row, column), as shares of its side.

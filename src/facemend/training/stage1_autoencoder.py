@@ -54,7 +54,9 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
     new_codebook = config.init is None or "codebook." in config.fresh
     judge = LPIPS("alex").to(run.device)
     adversary = Adversaries(config.adversary, run)
-    image_losses = ImageLosses(config.pixel_weight, config.perceptual).to(run.device)
+    image_losses = ImageLosses(config.pixel_weight, config.perceptual, eye_weight=config.eye_weight).to(
+        run.device
+    )
     emas = [CodebookEMA(net.codebook, config.codebook, run.engine, scale) for scale in range(len(sides))]
     average = EMA(net, config.ema)
     optimizer = make_optimizer(net, config.optim)

@@ -54,7 +54,9 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     code_losses = CodeLosses(config.codes, stage1)
     if config.freeze_decoder:
         freeze(net.decoder)
-    image_losses = ImageLosses(config.pixel_weight, config.perceptual, config.identity_weight).to(run.device)
+    image_losses = ImageLosses(
+        config.pixel_weight, config.perceptual, config.identity_weight, config.eye_weight
+    ).to(run.device)
     judge = LPIPS("alex").to(run.device)
     adversary = Adversaries(config.adversary, run)
     if config.discriminator is not None:
