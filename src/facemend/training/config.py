@@ -109,6 +109,11 @@ class Stage1Config(RunConfig):
         description="beginnings of names not taken from `init`; a fresh `codebook.` starts by k-means",
     )
     pixel_weight: float = 1.0
+    spike_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="against single places of the decoder's features that swamp its norms; ours",
+    )
     eye_weight: float = Field(
         default=0.0,
         ge=0,
@@ -165,6 +170,11 @@ class Stage3Config(RunConfig):
         default=True, description="as published; off, the decoder learns to live with codes that are guessed"
     )
     pixel_weight: float = 1.0
+    spike_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="against single places of the decoder's features that swamp its norms; ours",
+    )
     eye_weight: float = Field(
         default=0.0,
         ge=0,

@@ -168,8 +168,8 @@ def place_window(
             for at, whole, taken, room in zip(stray, size, sides, rooms, strict=True)
         ]
         return slice(starts[0], starts[0] + sides[0]), slice(starts[1], starts[1] + sides[1])
-    # Places beyond the edge are drawn too and count as at the edge: the outermost pixels are then compared half
-    # as often as the middle. With an eighth of it the decoder's dots at the edge stayed.
+    # Places beyond the edge are drawn too and count as at the edge: the outermost pixels are then compared
+    # half as often as the middle. Drawn from the room alone, they would be in one window of hundreds.
     beyond = side // 2
     rows, columns = (
         min(max(0, int(torch.randint(-beyond, room + beyond + 1, (), generator=generator))), room)

@@ -31,6 +31,7 @@ from facemend.training.pictures import open_faces, parts
 from facemend.training.run import Batch, OnStep, Run, Stateful, Tally
 from facemend.training.schedule import faces_seen
 from facemend.training.settings import CodebookConfig, Stage1Phase
+from facemend.training.spikes import Spikes
 from facemend.training.validate import by_scale, reconstruction, save_grid
 
 # Batches whose encoder outputs start the codebook.
@@ -71,6 +72,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
         **adversary.parts(),
     }
     done = run.resume(state)
+    spikes = Spikes(net.decoder, config.spike_weight)
 
     def batches(phase: Stage1Phase, first_sample: int, steps: int) -> Iterator[Batch]:
         return pictures.batches(phase.size, phase.batch, None, first_sample, steps)
@@ -105,6 +107,10 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
             if quantize:
                 tensors.append(code * config.codebook.weight)
                 gradients.append(torch.ones_like(code))
+            for name, loss in spikes.take().items():
+                metrics[name] = loss.detach()
+                tensors.append(loss)
+                gradients.append(torch.ones_like(loss))
             torch.autograd.backward(tensors, [gradient / config.accumulate for gradient in gradients])
             total.add(metrics)
             for own, scale in zip(chosen, out.quantized.scales, strict=True):

@@ -26,6 +26,7 @@ from facemend.training.pictures import open_faces, parts
 from facemend.training.prediction import CodeLosses, validate
 from facemend.training.run import Batch, OnStep, Run, Stateful, Tally, freeze, logger, require
 from facemend.training.settings import Stage3Phase
+from facemend.training.spikes import Spikes
 
 PREVIEW_W = (0.0, 0.5, 1.0)
 
@@ -71,6 +72,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     optimizer = make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {"net": net, "ema": average, "optimizer": optimizer, **adversary.parts()}
     done = run.resume(state)
+    spikes = Spikes(net.decoder, config.spike_weight)
 
     def batches(phase: Stage3Phase, first_sample: int, steps: int) -> Iterator[Batch]:
         return pictures.batches(size, phase.batch, phase.degradation, first_sample, steps)
@@ -107,6 +109,10 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
                         metrics |= gan_metrics
                     tensors.append(image)
                     gradients.append(gradient)
+                    for name, loss in spikes.take().items():
+                        metrics[name] = loss.detach()
+                        tensors.append(loss)
+                        gradients.append(torch.ones_like(loss))
             torch.autograd.backward(tensors, [gradient / config.accumulate for gradient in gradients])
             total.add(metrics)
         norm = run.update(optimizer, config.optim, step)
