@@ -221,6 +221,13 @@ def test_without_a_discriminator_it_starts_fresh_and_says_so(start, caplog):
     assert "d_loss" in run.log[0]
 
 
+@pytest.mark.parametrize("stage", ["stage1", "stage3"])
+def test_spikes_of_the_decoder_are_seen(start, monkeypatch, stage):
+    assert "spikes" not in start(stage).log[0]
+    monkeypatch.setattr("facemend.training.spikes.MOST", 1.0)
+    assert start(stage, spike_weight=0.5).log[0]["spikes"] > 0
+
+
 # All of them.
 
 
