@@ -96,18 +96,9 @@ class RunConfig(Settings):
         return changed(preset(self.network), self.sizes)
 
 
-class Stage1Config(RunConfig):
-    """Stage I: the vector-quantised autoencoder."""
+class PictureConfig(RunConfig):
+    """What the stages share that compare pictures."""
 
-    stage: Literal["stage1"]
-    phases: tuple[Stage1Phase, ...] = Field(min_length=1)
-    init: Path | None = Field(
-        default=None, description="a stage I or whole network, such as a grown one, to start from"
-    )
-    fresh: tuple[str, ...] = Field(
-        default=(),
-        description="beginnings of names not taken from `init`; a fresh `codebook.` starts by k-means",
-    )
     pixel_weight: float = 1.0
     spike_weight: float = Field(
         default=0.0,
@@ -120,6 +111,20 @@ class Stage1Config(RunConfig):
         description="so much more L1 weighs in the middle of the eyes of aligned faces; ours",
     )
     perceptual: Perceptual = (PerceptualConfig(),)
+
+
+class Stage1Config(PictureConfig):
+    """Stage I: the vector-quantised autoencoder."""
+
+    stage: Literal["stage1"]
+    phases: tuple[Stage1Phase, ...] = Field(min_length=1)
+    init: Path | None = Field(
+        default=None, description="a stage I or whole network, such as a grown one, to start from"
+    )
+    fresh: tuple[str, ...] = Field(
+        default=(),
+        description="beginnings of names not taken from `init`; a fresh `codebook.` starts by k-means",
+    )
     codebook: CodebookConfig = CodebookConfig()
     adversary: AdversaryConfigs = (AdversaryConfig(),)
 
@@ -154,7 +159,7 @@ class Stage2Config(RunConfig):
         return self
 
 
-class Stage3Config(RunConfig):
+class Stage3Config(PictureConfig):
     """Stage III: controllable feature transformation, codebook and decoder frozen."""
 
     stage: Literal["stage3"]
@@ -169,18 +174,6 @@ class Stage3Config(RunConfig):
     freeze_decoder: bool = Field(
         default=True, description="as published; off, the decoder learns to live with codes that are guessed"
     )
-    pixel_weight: float = 1.0
-    spike_weight: float = Field(
-        default=0.0,
-        ge=0,
-        description="against single places of the decoder's features that swamp its norms; ours",
-    )
-    eye_weight: float = Field(
-        default=0.0,
-        ge=0,
-        description="so much more L1 weighs in the middle of the eyes of aligned faces; ours",
-    )
-    perceptual: Perceptual = (PerceptualConfig(),)
     fidelity: float = Field(
         default=0.0, ge=0, description="L1 weighs 1 + fidelity * w^2: the dial's upper end is for truth; ours"
     )
