@@ -1,4 +1,4 @@
-"""Against spikes: places of a feature map far above all others, by which a network steers its normalisation.
+"""Against spikes: places of a feature map far above all others, which set the scale of its normalisation.
 
 A norm divides by what it finds in the whole map, so one huge value somewhere that no loss looks at sets the
 scale of everything else (the droplets of Karras et al., "Analyzing and Improving the Image Quality of
