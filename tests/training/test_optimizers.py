@@ -6,6 +6,7 @@ from torch import nn
 
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import preset
+from facemend.training import optimizers
 from facemend.training.optimizers import Muon, make_optimizer, orthogonal
 from facemend.training.settings import OptimConfig
 
@@ -16,7 +17,8 @@ def gradients(shape, steps=4):
 
 
 @pytest.mark.parametrize("shape", [(24, 16), (16, 40), (32, 32)])
-def test_a_matrix_moves_as_with_torchs_muon(shape):
+def test_a_matrix_moves_as_with_torchs_muon(monkeypatch, shape):
+    monkeypatch.setattr(optimizers, "bf16_pays", lambda device: True)  # torch's is always in bf16
     torch.manual_seed(0)
     start = torch.randn(shape)
     ours = nn.Parameter(start.clone())
@@ -46,11 +48,25 @@ def test_a_convolution_moves_as_its_matrix():
     assert torch.equal(conv.flatten(1), flat)
 
 
+@pytest.mark.parametrize("pays", [True, False])
 @pytest.mark.parametrize("shape", [(48, 12), (12, 48), (20, 20)])
-def test_the_update_is_nearly_orthogonal(shape):
+def test_the_update_is_nearly_orthogonal(monkeypatch, shape, pays):
+    monkeypatch.setattr(optimizers, "bf16_pays", lambda device: pays)
     values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(3))))
     assert values.min() > 0.5
     assert values.max() < 1.3
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_products_are_in_bf16_only_where_the_cpu_has_it(monkeypatch, pays):
+    seen = set()
+    product = torch.addmm
+    monkeypatch.setattr(
+        torch, "addmm", lambda x, *parts, **how: seen.add(x.dtype) or product(x, *parts, **how)
+    )
+    monkeypatch.setattr(optimizers, "bf16_pays", lambda device: pays)
+    assert orthogonal(torch.randn(8, 12)).dtype == torch.float32
+    assert seen == {torch.bfloat16 if pays else torch.float32}
 
 
 def test_the_rest_moves_as_with_adamw():

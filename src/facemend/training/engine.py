@@ -19,6 +19,11 @@ from torch import Tensor, nn
 BUCKET = 16_000_000
 
 
+def bf16_pays(device: torch.device) -> bool:
+    """Whether bf16 pays there: a CPU without instructions for it takes some fifty times as long."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 class Engine:
     """This process among those of the run.
 
@@ -48,8 +53,8 @@ class Engine:
 
     @property
     def has_bf16(self) -> bool:
-        """Whether bf16 pays here: a CPU without instructions for it takes some fifty times as long."""
-        return self.device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        """Whether bf16 pays on this process's device."""
+        return bf16_pays(self.device)
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facemend.training.engine import bf16_pays
 from facemend.training.settings import OptimConfig
 
 # The ends of the network and its tables, which are no maps from features to features.
@@ -73,9 +74,12 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """About the nearest orthogonal matrix, (m, n), in bf16: singular values end between .7 and 1.2."""
+    """About the nearest orthogonal matrix, (m, n): singular values end between .7 and 1.2.
+
+    In bf16 where that pays; in float32 on a CPU without instructions for it, whose bf16 is many times slower.
+    """
     a, b, c = NEWTON_SCHULZ
-    x = matrix.bfloat16()
+    x = matrix.to(torch.bfloat16 if bf16_pays(matrix.device) else torch.float32)
     if tall := x.shape[0] > x.shape[1]:
         x = x.T
     x = x / x.norm().clamp(min=1e-7)

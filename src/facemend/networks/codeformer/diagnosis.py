@@ -33,10 +33,11 @@ def statistics(taps: Mapping[int, Tensor], z: Tensor, logits: Tensor) -> Tensor:
     Returns:
         (B, F): of each channel mean and log variance, in finer levels than z also mean and deviation over
         the cells of z's grid of the log variance inside them (noise is everywhere, edges are not); mean and
-        deviation over the codes of their entropy and of the log probability of the likeliest.
+        deviation over the codes of their entropy and of the log probability of the likeliest. Two rows of
+        each cell are looked at, and every other code: half the work.
     """
     grid = z.shape[-1]
-    log_p = logits.float().log_softmax(2)
+    log_p = logits[:, ::2].float().log_softmax(2)
     entropy = -(log_p.exp() * log_p).sum(2)
     parts = [_moments(tap.float(), grid) for tap in (*taps.values(), z)]
     parts.append([*_spread(entropy[:, None]), *_spread(log_p.amax(2)[:, None])])
@@ -46,9 +47,11 @@ def statistics(taps: Mapping[int, Tensor], z: Tensor, logits: Tensor) -> Tensor:
 def _moments(x: Tensor, grid: int) -> list[Tensor]:
     """(B, C) each."""
     cell = x.shape[-1] // grid
+    if cell > 1:
+        x = x[:, :, :: cell // 2]
     mean, square = x, x * x  # as a power it takes three times as long
     if cell > 1:
-        mean, square = F.avg_pool2d(mean, cell), F.avg_pool2d(square, cell)
+        mean, square = (F.avg_pool2d(part, (2, cell)) for part in (mean, square))
     centre = mean.mean((2, 3))
     whole = (square.mean((2, 3)) - centre * centre).clamp(min=_FLOOR).log()
     if cell == 1:
