@@ -6,9 +6,10 @@
     scripts/train_diagnosis.py --faces FACES --export MODEL  the model folder with the head, too
 
 A label is what a degradation was (`degradations.severity`) and how far the model's face is from the truth at
-each w. Labels lie in parts under OUT, with what the head sees of each face: a stopped run goes on, and other
-heads cost seconds. One face in seven is held out, by its name. OUT/model.safetensors is the network with its
-head; no other weight changes. Needs the train, export and eval extras.
+each w; an engraving is no damaged photograph, its truth is itself. Labels lie in parts under OUT, with what
+the head sees of each face: a stopped run goes on, and other heads cost seconds. One face in seven is held
+out, by its name. OUT/model.safetensors is the network with its head; no other weight changes. Needs the
+train, export and eval extras.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,6 +34,7 @@ from facemend.degradations.severity import severity
 from facemend.errors import ConfigError, FacemendError, InputError
 from facemend.files import whole_file
 from facemend.imaging import SUFFIXES, Picture, from_float, read_picture, resize, to_float
+from facemend.imaging.color import luma
 from facemend.metrics.learned import identity_embeddings, lpips
 from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into, save_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
@@ -45,7 +48,7 @@ from facemend.weights.models import ModelInfo, find_model
 
 PRESETS = (
     *("heavy", "medium", "light", "clean", "scan", "clean", "light", "mixed", "gfpgan", "clean"),
-    *("scan", "light", "medium", "clean", "difface", "light", "heavy", "daefr", "restoreformer", "scan"),
+    *("scan", "light", "medium", "clean", "difface", "engraved", "heavy", "daefr", "restoreformer", "scan"),
 )
 PART = 25  # faces a file of labels
 MEASURED = 1  # of the w, for faces that are not held out: their time goes into more faces
@@ -114,21 +117,47 @@ def _batch(faces: Sequence[NDArray[np.uint8]]) -> Tensor:
     return torch.from_numpy(np.stack([to_float(face) for face in faces]).transpose(0, 3, 1, 2).copy())
 
 
+def engraved(face: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A face, (S, S, 3), as an engraving: up to three layers of lines that swell with the darkness."""
+    side = len(face)
+    dark = 1 - luma(to_float(face))
+    dark = np.clip((dark - dark.min()) / max(1e-3, float(np.ptp(dark))) * rng.uniform(0.7, 1.1), 0, 1)
+    form = cv2.GaussianBlur(dark, (0, 0), side / 40) * rng.uniform(0, 4)  # lines bend around what they show
+    y, x = np.mgrid[:side, :side] / side
+    pitch, angle = rng.uniform(2, 6) / 256, rng.uniform(0, np.pi)
+    ink = np.zeros((side, side))
+    for from_dark in (0, rng.uniform(0.3, 0.5), rng.uniform(0.5, 0.8)):
+        way = (x * np.cos(angle) + y * np.sin(angle)) / pitch + form
+        share = np.clip((dark - from_dark) / (1 - from_dark), 0, 1)  # of the paper that this layer covers
+        ink = np.maximum(ink, np.clip((share - np.abs((2 * way) % 2 - 1)) * 512 * pitch + 0.5, 0, 1))
+        angle += rng.uniform(0.6, 1.6)
+    yellow = rng.uniform(0, 0.25) * np.array((0, 0.3, 1))
+    paper, black = rng.uniform(0.85, 1) - yellow, rng.uniform(0, 0.25)
+    drawn = cv2.GaussianBlur(
+        paper * (1 - ink[..., None]) + black * ink[..., None], (0, 0), rng.uniform(0.4, 1)
+    )
+    return from_float(drawn.astype(np.float32))
+
+
 def is_held_out(name: str) -> bool:
     """Whether a face is kept from training, by its name alone."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % HELD_OUT == 0
 
 
-def draw(name: str, number: int, size: int) -> tuple[Plan, tuple[float, ...]]:
-    """The degradation of the number-th face, and the w that are measured."""
+def draw(
+    name: str, number: int, face: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], Plan, tuple[float, ...]]:
+    """The number-th case: what is the truth of a face, its degradation, and the w that are measured."""
     rng = np.random.default_rng((7, number))
     how = PRESETS[number % len(PRESETS)]
-    plan = Plan(size=size) if how == "clean" else preset(how).draw(rng, size)
+    if how == "engraved":
+        face, how = engraved(face, rng), "light"
+    plan = Plan(size=len(face)) if how == "clean" else preset(how).draw(rng, len(face))
     if rng.random() < 0.2:
         plan = replace(plan, gray=True)
     if is_held_out(name):
-        return plan, Diagnosis.WS
-    return plan, tuple(np.sort(rng.choice(Diagnosis.WS, MEASURED, replace=False)).tolist())
+        return face, plan, Diagnosis.WS
+    return face, plan, tuple(np.sort(rng.choice(Diagnosis.WS, MEASURED, replace=False)).tolist())
 
 
 def faces_of(folder: Path, count: int) -> list[Path]:
@@ -156,8 +185,7 @@ def make_labels(labeller: Labeller, faces: Sequence[Path], size: int, out: Path,
         rows = []
         for number, file in enumerate(faces[start : start + PART], start):
             face = from_float(resize(read_picture(file).as_float(), (size, size), "area")).astype(np.uint8)
-            plan, ws = draw(file.name, number, size)
-            rows.append((*labeller.label(face, plan, ws), is_held_out(file.name)))
+            rows.append((*labeller.label(*draw(file.name, number, face)), is_held_out(file.name)))
         seen, labels, held_out = (np.stack(column) for column in zip(*rows, strict=True))
         with whole_file(path) as part, part.open("wb") as file:
             np.savez(file, seen=seen, labels=labels, held_out=held_out)

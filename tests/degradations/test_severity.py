@@ -64,7 +64,7 @@ def test_noise_behind_an_earlier_jpeg_is_told_roughly(quality, scale, earlier):
         generations=(JpegGeneration(scale, earlier),),
         jpeg_quality=quality,
     )
-    assert deviation_of_flat(plan) == pytest.approx(severity(plan).noise, rel=0.35)
+    assert deviation_of_flat(plan) == pytest.approx(severity(plan).noise, rel=0.4)
 
 
 def deviation_of_flat(plan):

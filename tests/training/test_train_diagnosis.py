@@ -58,6 +58,22 @@ def test_labels_go_on_where_they_were(tmp_path, script, faces):
     assert (labels[:, 0] == np.where(held_out, 5, script.MEASURED)).all()
 
 
+def test_an_engraving_is_its_own_truth_and_keeps_light_and_shade(script):
+    y, x = np.mgrid[:128, :128]
+    shade = np.repeat((40 + x + 60 * (y > 64))[..., None], 3, 2).astype(np.uint8)
+    number = script.PRESETS.index("engraved")
+    truth, plan, _ = script.draw("some.png", number, shade)
+    assert plan.size == 128
+    assert (
+        np.ptp(np.diff(truth[..., 0].astype(float), axis=1), axis=1) > 20
+    ).mean() > 0.9  # lines everywhere
+    cells = truth.astype(float).mean(2).reshape(8, 16, 8, 16).mean((1, 3))
+    wanted = shade.astype(float).mean(2).reshape(8, 16, 8, 16).mean((1, 3))
+    assert np.corrcoef(cells.ravel(), wanted.ravel())[0, 1] > 0.9
+    for other in range(number):
+        assert script.draw("some.png", other, shade)[0] is shade
+
+
 def test_a_head_learns_what_can_be_known_and_takes_the_statistics_as_they_are(script):
     rng = np.random.default_rng(0)
     seen = rng.normal(3, 2, (600, statistics_count(SIZES))).astype(np.float32)
