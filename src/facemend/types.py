@@ -80,7 +80,7 @@ class Diagnosis:
     Attributes:
         resolution: pixels a side that would hold its real detail.
         blur: standard deviation of the blur, pixels of the crop.
-        noise: standard deviation of the noise, 0..255 scale.
+        noise: standard deviation of the luma noise, 0..255 scale.
         jpeg: JPEG quality, 1..100.
         lpips: from the truth to the result, for each w of `WS`.
         lpips_photo: from the truth to the photo as it is.

@@ -35,7 +35,7 @@ def crops(count: int) -> np.ndarray:
 
 
 def test_the_folder_is_a_model(half, full, checkpoint):
-    for folder, name in ((half.folder, "mine"), (full[0], "compact-256")):
+    for folder, name in ((half.folder, "mine"), (full[0], "full")):
         info = read_model(folder)
         info.verify()
         assert find_model(folder).name == name

@@ -239,7 +239,7 @@ def test_cores_are_shared(tiny_model, monkeypatch, cores, photos, jobs, threads,
 
 def test_large_networks_run_one_at_a_time_unless_asked(tiny_model, monkeypatch):
     monkeypatch.setattr("facemend.photo.networks.usable_cores", lambda: 4)
-    monkeypatch.setattr("facemend.photo.networks.SMALL", 32)
+    monkeypatch.setattr("facemend.photo.networks.SMALL_BYTES", 0)
     model = read_model(tiny_model)
     assert share_cores(RestoreOptions(), model, 9)[1] == 1
     assert share_cores(RestoreOptions(), model, 9, 3)[1] == 3

@@ -31,7 +31,10 @@ def export(
         float | None,
         typer.Option("-w", min=0, max=1, help="With --for: fidelity weight of programs without a dial."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the model.")] = "compact-256",
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the model; default: the folder's, with --for the checkpoint's."),
+    ] = None,
     precision: Annotated[str, typer.Option(help="How weights are stored: fp32 or fp16.")] = "fp16",
     adain: Annotated[bool, typer.Option(help="Give codes the statistics of the LQ features.")] = True,
     card: Annotated[Path | None, typer.Option(help="Model card (Markdown) to put beside it.")] = None,

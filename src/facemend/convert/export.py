@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class ExportOptions:
     """What to write.
 
     Attributes:
-        name: of the model.
+        name: of the model; None: that of its folder.
         precision: how weights are stored, "fp32" or "fp16".
         adain: whether codes get the statistics of the LQ features.
         description: one line.
@@ -43,7 +43,7 @@ class ExportOptions:
         more: further entries of model.json.
     """
 
-    name: str = "compact-256"
+    name: str | None = None
     precision: str = "fp16"
     adain: bool = True
     description: str = "CodeFormer, facemend's own weights"
@@ -59,7 +59,7 @@ class ExportOptions:
         if self.task not in TASKS:
             raise ConfigError(f"task is one of {', '.join(TASKS)}, not '{self.task}'")
         for key in ("name", "description", "licence"):
-            if not getattr(self, key).strip():
+            if getattr(self, key) is not None and not getattr(self, key).strip():
                 raise ConfigError(f"{key} must not be empty: {DESCRIPTION_FILE} needs it")
 
 
@@ -72,6 +72,7 @@ def export_model(checkpoint: Path, out: Path, options: ExportOptions, card: Path
         WeightsError: the checkpoint is unusable, or the graphs do not agree with it.
         OutputError: `out` exists and may not be replaced.
     """
+    options = replace(options, name=options.name or out.resolve().name)
     with new_folder(out, options.overwrite) as folder:
         net, info = _network(checkpoint)
         half = options.precision == "fp16"

@@ -64,8 +64,8 @@ def in_words(diagnosis: Diagnosis, size: int) -> str:
     """
     pixels = diagnosis.resolution
     said = ["sharp" if pixels >= SHARP * size else f"about {_rounded(pixels)} px of real detail"]
-    if diagnosis.noise >= 3:
-        said.append("strong noise" if diagnosis.noise >= 10 else "some noise")
+    if diagnosis.noise >= 2:
+        said.append("strong noise" if diagnosis.noise >= 7 else "some noise")
     if diagnosis.jpeg <= 75:
         said.append("strong JPEG" if diagnosis.jpeg <= 55 else "some JPEG")
     return ", ".join(said)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 MAX_JOBS = 4
 """Most photos at a time unless asked for more: each in flight needs memory."""
-SMALL = 256
-"""Side of the networks that may run several times at once unasked, pixels."""
+SMALL_BYTES = 64_000_000
+"""Files of networks that may run several times at once unasked; memory goes with them."""
 
 
 @dataclass(frozen=True)
@@ -192,13 +192,18 @@ def share_cores(
         model: the one that they name; None: a checkpoint file.
         photos: how many there are.
         jobs: as asked for; 0: automatic, which is one a core and at most `MAX_JOBS`, and one at a time with
-            networks of more than 256 px, whose memory counts.
+            networks whose files are larger than `SMALL_BYTES`, whose memory counts.
     """
     cores = usable_cores()
     if jobs == 0:
         jobs = max(1, min(photos, cores, MAX_JOBS))
-        if model is not None and options.backend == "onnx" and model.image_size > SMALL:
+        if model is not None and options.backend == "onnx" and _bytes(model) > SMALL_BYTES:
             jobs = 1
     if options.threads or options.backend == "torch":  # torch has one pool of threads, and runs take turns
         return options, jobs
     return replace(options, threads=max(1, cores // jobs)), jobs
+
+
+def _bytes(model: ModelInfo) -> int:
+    """Of the files of its graphs."""
+    return sum(path.stat().st_size for path in {model.encode, model.decode} if path.is_file())

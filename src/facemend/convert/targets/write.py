@@ -67,7 +67,7 @@ def _model(source: str, options: ExportOptions, card: Path | None) -> Iterator[M
         yield find_model(source)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "model"
+        folder = Path(temporary) / checkpoint.stem  # its name, unless another is asked for
         export_model(checkpoint, folder, options, card)
         shutil.copyfile(checkpoint, folder / WEIGHTS_FILE)
         yield read_model(folder)

@@ -30,7 +30,7 @@ export function inWords({ resolution, noise, jpeg }, side) {
   const step = resolution < 20 ? 1 : resolution < 100 ? 5 : 10;
   const rounded = Math.max(1, step * Math.round(resolution / step));
   const said = [resolution >= SHARP * side ? "sharp" : `about ${rounded} px of real detail`];
-  if (noise >= 3) said.push(noise >= 10 ? "strong noise" : "some noise");
+  if (noise >= 2) said.push(noise >= 7 ? "strong noise" : "some noise");
   if (jpeg <= 75) said.push(jpeg <= 55 ? "strong JPEG" : "some JPEG");
   return said.join(", ");
 }
