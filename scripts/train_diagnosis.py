@@ -97,7 +97,7 @@ class Labeller:
         mono = is_monochrome(Picture.from_array(worse), crop)
         faces = [true_colours(self._restorer.decode(known, w)[0], crop, mono) for w in ws]
         pictures = _batch([*(from_float(each) for each in faces), worse])
-        return seen, _row(severity(plan), ws, pictures, _batch([face]))
+        return seen, _row(severity(plan, face), ws, pictures, _batch([face]))
 
 
 def _row(damage: object, ws: Sequence[float], pictures: Tensor, truth: Tensor) -> Floats:

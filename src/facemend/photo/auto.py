@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from facemend.types import Diagnosis
 
-GAIN, FULL_GAIN = 0.02, 0.06
+GAIN, FULL_GAIN = 0.03, 0.07
 """By how much LPIPS a face must be expected to come closer to the truth to be restored at all, and wholly;
 between them it is blended with the photo's own."""
 SHARP = 0.7
@@ -64,8 +64,8 @@ def in_words(diagnosis: Diagnosis, size: int) -> str:
     """
     pixels = diagnosis.resolution
     said = ["sharp" if pixels >= SHARP * size else f"about {_rounded(pixels)} px of real detail"]
-    if diagnosis.noise >= 2:
-        said.append("strong noise" if diagnosis.noise >= 7 else "some noise")
+    if diagnosis.noise >= 1.5:
+        said.append("strong noise" if diagnosis.noise >= 5 else "some noise")
     if diagnosis.jpeg <= 75:
         said.append("strong JPEG" if diagnosis.jpeg <= 55 else "some JPEG")
     return ", ".join(said)

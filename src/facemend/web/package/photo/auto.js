@@ -1,7 +1,7 @@
 // w by itself: from the diagnosis of a face to its w and strength, and to words. Numbers as in photo/auto.py.
 const LIKENESS = 0.6;
-const GAIN = 0.02;
-const FULL_GAIN = 0.06;
+const GAIN = 0.03;
+const FULL_GAIN = 0.07;
 const SHARP = 0.7;
 const WS = [0, 0.25, 0.5, 0.75, 1];
 
@@ -30,7 +30,7 @@ export function inWords({ resolution, noise, jpeg }, side) {
   const step = resolution < 20 ? 1 : resolution < 100 ? 5 : 10;
   const rounded = Math.max(1, step * Math.round(resolution / step));
   const said = [resolution >= SHARP * side ? "sharp" : `about ${rounded} px of real detail`];
-  if (noise >= 2) said.push(noise >= 7 ? "strong noise" : "some noise");
+  if (noise >= 1.5) said.push(noise >= 5 ? "strong noise" : "some noise");
   if (jpeg <= 75) said.push(jpeg <= 55 ? "strong JPEG" : "some JPEG");
   return said.join(", ");
 }
