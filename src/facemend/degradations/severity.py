@@ -36,10 +36,6 @@ class Severity:
 def severity(plan: Plan, face: NDArray[np.uint8]) -> Severity:
     """The figures of a plan.
 
-    Args:
-        plan: the degradation.
-        face: (S, S, 3) uint8 RGB, clean, that it is applied to: how much of the noise is left hangs on it.
-
     - blur: variances add up: the product of both deviations of the Gaussian blur (its area), and a twelfth
       of the square of the path of motion blur. Soft focus, which keeps the sharp picture, does not count.
     - resolution: size / p. p is the pixel pitch: squares of the pitch of the scan (`down`, over the smallest
@@ -47,6 +43,10 @@ def severity(plan: Plan, face: NDArray[np.uint8]) -> Severity:
     - noise: of the difference to the same degradation without noise and grain, so behind averaging, half-tone
       and JPEG: what one sees of it.
     - jpeg: the lowest of all JPEGs.
+
+    Args:
+        plan: the degradation.
+        face: (S, S, 3) uint8 RGB, clean, that it is applied to: how much of the noise is left hangs on it.
     """
     pixel = max(1.0, plan.down)
     variance = plan.blur.sigma_x * plan.blur.sigma_y if plan.blur else 0.0
