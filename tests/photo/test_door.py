@@ -27,7 +27,11 @@ def test_every_kind_gives_the_same(photo, restorer):
         assert len(result.faces) == 1
         array = result.to_array()
         assert array.dtype == (np.uint16 if given is kinds[-1] else np.uint8)
-        assert np.abs(array / (np.iinfo(array.dtype).max / 255) - expected).max() <= 1
+        off = np.abs(array / (np.iinfo(array.dtype).max / 255) - expected)
+        # Crops of an 8-bit photo are rounded before the network sees them: a few values differ by more than
+        # the output's own rounding, how many by how a processor adds up.
+        assert off.max() <= 2
+        assert (off > 1).mean() < 1e-4
         assert result.inputs == ((photo,) if isinstance(given, str | Path) else ())
     assert np.array_equal(results[-1].to_array(), expected)
     crop = restorer.restore_aligned(str(photo))
