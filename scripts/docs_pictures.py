@@ -21,6 +21,7 @@ IMAGES = ROOT / "docs/images"
 PORTRAIT = ROOT / "tests/data/portrait.jpg"
 PRESETS = ("heavy", "medium", "light")
 SIDE = 256  # of a face on the sheet
+QUALITY = 85  # a page should load quickly
 
 
 def what_was_done(face: RestoredFace) -> str:
@@ -48,8 +49,8 @@ def main() -> None:
         demo(Path(temporary), overwrite=True)
         for name in ("before_after", "w_dial"):
             made = read_picture(Path(temporary, f"{name}.png"))
-            write_picture(IMAGES / f"{name}.jpg", made, overwrite=True)
-    write_picture(IMAGES / "auto.jpg", auto_sheet(), overwrite=True)
+            write_picture(IMAGES / f"{name}.jpg", made, overwrite=True, quality=QUALITY)
+    write_picture(IMAGES / "auto.jpg", auto_sheet(), overwrite=True, quality=QUALITY)
 
 
 if __name__ == "__main__":
