@@ -55,6 +55,11 @@ def test_lookup_is_row_by_row(codebook):
     assert torch.equal(vectors[0, :, 1, 0], codebook.vectors[9])
 
 
+def test_layout_is_left_to_the_decoder(codebook):
+    """By channel: a convolution lays its output out by pixel where its input is, whatever its weights are."""
+    assert codebook.lookup(torch.zeros(2, 6, dtype=torch.int64), (2, 3)).is_contiguous()
+
+
 def test_gradient_goes_straight_through(codebook, z):
     z.requires_grad_()
     weight = torch.randn(2, 6, 3, 4)

@@ -89,6 +89,7 @@ def test_values_and_defaults(write):
         # With image losses w = 0 trains no fusion layer.
         (STAGE3 + "w = [0.0, 0.0]", "image_losses with w = 0"),
         (STAGE3 + "adversary = true\nimage_losses = false", "adversary needs image_losses"),
+        ("freeze_prediction = true" + STAGE3 + "image_losses = false", "leaves nothing to train"),
         *((STAGE3 + f"w = {w}", "not a range") for w in ("[1.0, 0.5]", "[-0.5, 1.0]", "[0.0, 2.5]")),
         (STAGE1 + '[[adversary]]\nkind = "wavelet"', r"adversary\.0\.kind: .*'patch' or 'projected'"),
         (STAGE1 + "[[adversary]]\n[[adversary]]", "two with the name 'patch'"),

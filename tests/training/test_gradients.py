@@ -13,6 +13,7 @@ TOKEN = {"codes": {"feature": 0.0, "token": 1.0}}
 L1 = {"codes": NO_CODES, "perceptual": {"net": "alex", "weight": 0.0}}
 GAN = {**L1, "adversary": {"width": 8, "layers": 2, "weight": 1.0}}
 THAWED = {**GAN, "freeze_decoder": False}
+PICTURE_ONLY = {**THAWED, "freeze_prediction": True, "codes": {"feature": 1.0, "token": 1.0}}
 
 
 def changed_parts(run) -> set[str]:
@@ -31,6 +32,7 @@ TABLE = [
     pytest.param(L1, False, LET_IN | {"encoder"}, id="l1, open"),
     pytest.param(GAN, False, LET_IN | {"encoder"}, id="gan, open"),
     pytest.param(THAWED, True, LET_IN | {"decoder"}, id="l1 and gan, decoder trained"),
+    pytest.param(PICTURE_ONLY, False, LET_IN | {"decoder"}, id="encoder and transformer frozen"),
 ]
 
 
@@ -42,7 +44,7 @@ def test_stage3(run_to_end, settings, stage1, stage2, tmp_path, losses, detach, 
         "batch": 2,
         "degradation": "medium",
         "image_losses": images,
-        "adversary": losses in (GAN, THAWED),
+        "adversary": losses in (GAN, THAWED, PICTURE_ONLY),
     }
     config = settings(
         "stage3",

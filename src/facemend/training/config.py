@@ -174,6 +174,11 @@ class Stage3Config(PictureConfig):
     freeze_decoder: bool = Field(
         default=True, description="as published; off, the decoder learns to live with codes that are guessed"
     )
+    freeze_prediction: bool = Field(
+        default=False,
+        description="encoder and transformer stay as they are, without code losses: a quarter less time a "
+        "step where the decoder is what lags behind; ours",
+    )
     fidelity: float = Field(
         default=0.0, ge=0, description="L1 weighs 1 + fidelity * w^2: the dial's upper end is for truth; ours"
     )
@@ -182,6 +187,12 @@ class Stage3Config(PictureConfig):
     )
     codes: CodeLossConfig = CodeLossConfig()
     adversary: AdversaryConfigs = (AdversaryConfig(weight=0.1),)
+
+    @model_validator(mode="after")
+    def _something_trained(self) -> Self:
+        if self.freeze_prediction and not all(phase.image_losses for phase in self.phases):
+            raise ValueError("freeze_prediction leaves nothing to train in a phase with image_losses = false")
+        return self
 
 
 _OF_PICTURES = ("folders", "table", "turned", "sources")

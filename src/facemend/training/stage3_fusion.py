@@ -1,8 +1,9 @@
 """Stage III: controllable feature transformation (paper section 3.3).
 
 Trained: fusion blocks by the image losses; encoder and transformer by the code losses (and by the image
-losses too with `detach_features = false`). Frozen: codebook and decoder (the decoder is trained too with
-`freeze_decoder = false`). w is drawn for every face from the phase's range.
+losses too with `detach_features = false`); neither of them with `freeze_prediction = true`. Frozen: codebook
+and decoder (the decoder is trained too with `freeze_decoder = false`). w is drawn for every face from the
+phase's range.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     code_losses = CodeLosses(config.codes, stage1)
     if config.freeze_decoder:
         freeze(net.decoder)
+    if config.freeze_prediction:
+        freeze(net.encoder, net.transformer)
     image_losses = ImageLosses(
         config.pixel_weight, config.perceptual, config.identity_weight, config.eye_weight
     ).to(run.device)
@@ -83,11 +86,14 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
         total = Tally()
         for part in parts({**batch, "w": w}, config.accumulate):
             hq = part["hq"]
+            metrics: dict[str, torch.Tensor] = {}
+            tensors: list[torch.Tensor] = []
+            gradients: list[torch.Tensor] = []
             with run.autocast():
-                codes, vectors = stage1.targets(hq)
                 encoded = net.encode(part["lq"])
-                code_loss, metrics = code_losses(encoded, codes, vectors)
-                tensors, gradients = [code_loss], [torch.ones_like(code_loss)]
+                if not config.freeze_prediction:
+                    code_loss, metrics = code_losses(encoded, *stage1.targets(hq))
+                    tensors, gradients = [code_loss], [torch.ones_like(code_loss)]
                 if phase.image_losses:
                     features = encoded.features
                     if config.detach_features:
