@@ -92,14 +92,21 @@ def test_a_mixture_degrades_as_its_parts_do(face_set):
 
 def test_samples_are_pairs_of_bytes_and_a_recipe_does_not_change_the_hq_view(stream):
     sample = stream[0]
-    assert sample.keys() == {"hq", "lq", "face", "mirrored", "fine"}
+    assert sample.keys() == {"hq", "lq", "face", "mirrored", "fine", "coloured"}
     assert all(
         (sample[name].shape, sample[name].dtype) == ((3, 16, 16), torch.uint8) for name in ("hq", "lq")
     )
     assert not torch.equal(sample["hq"], sample["lq"])
     plain = FaceStream(stream.faces, 16, LIVELY, None, seed=3)
-    assert plain[0].keys() == sample.keys() - {"lq"}
+    assert plain[0].keys() == sample.keys() - {"lq", "coloured"}
     assert all(torch.equal(stream[i]["hq"], plain[i]["hq"]) for i in range(5))
+
+
+def test_a_sample_knows_whether_its_colours_are_left(face_set):
+    faces = face_set(1)
+    for how, kinds in (("heavy", {True}), ("scan", {True, False})):
+        stream = FaceStream(faces, 16, Augmentation(), recipe_of({how: 1}), seed=3)
+        assert {bool(stream[i]["coloured"]) for i in range(30)} == kinds
 
 
 def test_weights_are_shares_of_the_draws(tmp_path):

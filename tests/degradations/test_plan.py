@@ -254,6 +254,14 @@ def test_black_and_white_do_not_wrap(value: int):
         assert np.abs(result.astype(int) - value).max() < 128
 
 
+def test_toned_faces_have_no_colours_of_their_own():
+    assert NEUTRAL.coloured
+    assert replace(NEUTRAL, print=Print(grain=Grain(3, 1))).coloured
+    assert not replace(NEUTRAL, gray=True).coloured
+    assert not replace(NEUTRAL, print=Print(tone=Tone())).coloured
+    assert not replace(NEUTRAL, print=Print(tone=Tone(0.1, 0.2, 0))).coloured
+
+
 def test_gray_has_equal_channels(image: Pixels):
     result = apply(image, replace(NEUTRAL, gray=True))
     np.testing.assert_array_equal(result[..., 0], result[..., 1])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from facemend.training.adversary import Adversaries
+from facemend.training.image_losses import ImageLosses
 
 PARTS = ("encoder", "transformer", "codebook", "decoder", "fusion", "bands")
 LET_IN = {"fusion", "bands"}
@@ -72,3 +73,30 @@ def test_the_adversarial_gradient_is_added(
         phases = [{"steps": 2, "batch": 2, "degradation": "medium", "adversary": True}]
     run = run_to_end(settings(stage, tmp_path / "run", phases=phases, **common))
     assert not changed_parts(run) & (LET_IN | {"decoder"})
+
+
+@pytest.mark.parametrize("guess", [True, False])
+def test_colours_that_a_photo_lost_are_not_asked_for(
+    run_to_end, settings, stage1, stage2, tmp_path, monkeypatch, guess
+):
+    seen = []
+    compare = ImageLosses.forward
+
+    def spied(self, image, target, *rest):
+        seen.extend(zip(image.detach(), target, strict=True))
+        return compare(self, image, target, *rest)
+
+    monkeypatch.setattr(ImageLosses, "forward", spied)
+    config = settings(
+        "stage3",
+        tmp_path / "run",
+        stage1=stage1.path,
+        stage2=stage2.path,
+        phases=[{"steps": 4, "batch": 2, "degradation": "scan"}],
+        guess_colours=guess,
+        **L1,
+    )
+    run_to_end(config)
+    gray = [[torch.equal(face[0], face[2]) for face in faces] for faces in seen]
+    assert all(made == true for made, true in gray)
+    assert any(true for _, true in gray) != guess

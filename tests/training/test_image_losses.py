@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from facemend.faces.template import template_points
+from facemend.imaging import luma
 from facemend.metrics import identity_measures
-from facemend.training.image_losses import ImageLosses, _place
+from facemend.training.image_losses import ImageLosses, _place, in_gray
 from facemend.training.settings import PerceptualConfig
 
 
@@ -114,3 +115,13 @@ def test_a_term_can_look_at_the_whole_for_little():
     one = ImageLosses(0.0, [PerceptualConfig(net="alex")])
     assert metrics["lpips_alex"] == one(*half, torch.Generator())[0]["lpips_alex"]
     assert metrics["lpips_alex_2"] == one(image, target, torch.Generator())[0]["lpips_alex"]
+
+
+def test_only_faces_without_colours_are_taken_as_gray():
+    faces, _ = pair()
+    coloured = torch.tensor([True, False])
+    seen = in_gray(faces, coloured)
+    assert torch.equal(seen[0], faces[0])
+    assert torch.equal(seen[1, 0], seen[1, 2])
+    expected = torch.from_numpy(luma((faces[1].permute(1, 2, 0).numpy() + 1) / 2)) * 2 - 1
+    torch.testing.assert_close(seen[1, 1], expected, rtol=0, atol=1e-5)

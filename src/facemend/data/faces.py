@@ -213,8 +213,9 @@ class FaceStream:
         """One sample.
 
         Returns:
-            "hq" (and "lq"), (3, size, size) uint8 RGB; "face" and "mirrored", which face it is, int64;
-            "fine", bool: its file has at least `size` pixels a side.
+            "hq", (3, size, size) uint8 RGB; "face" and "mirrored", which face it is, int64; "fine", bool: its
+            file has at least `size` pixels a side. With a recipe also "lq", like "hq", and "coloured", bool:
+            whether its colours are left.
         """
         rng = np.random.default_rng((self.seed, index))
         which = min(int(np.searchsorted(self._edges, rng.random(), side="right")), len(self.faces) - 1)
@@ -226,7 +227,8 @@ class FaceStream:
             "fine": torch.tensor(bool(self.faces.sides[which] >= self.size)),
         }
         if self.recipe is not None:
-            sample["lq"] = _channels_first(apply(hq, self.recipe.draw(rng, self.size)))
+            plan = self.recipe.draw(rng, self.size)
+            sample |= {"lq": _channels_first(apply(hq, plan)), "coloured": torch.tensor(plan.coloured)}
         return sample
 
 

@@ -79,6 +79,11 @@ class Plan:
     jitter: tuple[tuple[JitterKind, Finite], ...] = ()
     __pydantic_config__ = Strict
 
+    @property
+    def coloured(self) -> bool:
+        """Whether the face keeps colours of its own: it is neither gray nor toned."""
+        return not (self.gray or (self.print and self.print.tone))
+
     def to_json(self) -> str:
         """The plan as one line of JSON; `from_json` gives back an equal plan."""
         return json.dumps(asdict(self))

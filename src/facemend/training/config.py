@@ -179,6 +179,11 @@ class Stage3Config(PictureConfig):
         description="encoder and transformer stay as they are, without code losses: a quarter less time a "
         "step where the decoder is what lags behind; ours",
     )
+    guess_colours: bool = Field(
+        default=True,
+        description="as published; off, faces whose colours the degradation took are compared and judged in "
+        "gray: the photo's own are laid over them in the end; ours",
+    )
     fidelity: float = Field(
         default=0.0, ge=0, description="L1 weighs 1 + fidelity * w^2: the dial's upper end is for truth; ours"
     )

@@ -111,6 +111,15 @@ class ImageLosses(nn.Module):
         return total, metrics
 
 
+LUMA = (0.299, 0.587, 0.114)  # BT.601, as imaging/color.py
+
+
+def in_gray(faces: Tensor, coloured: Tensor) -> Tensor:
+    """(B, 3, S, S) with the luma of those that are not `coloured`, (B,) bool, in all three channels."""
+    luma = (faces.float() * torch.tensor(LUMA, device=faces.device)[:, None, None]).sum(1, keepdim=True)
+    return torch.where(coloured[:, None, None, None], faces, luma.to(faces.dtype))
+
+
 def _by_size(fine: Tensor | None) -> list[tuple[Tensor | None, int]]:
     """Groups of faces (None = all) and the factor by which each is averaged; groups of none are left out."""
     if fine is None or bool(fine.all()):

@@ -78,8 +78,8 @@ class TrainingFaces:
             shared: each process gets its own part of every batch; else all get the batches of all.
 
         Yields:
-            "hq" and perhaps "lq" (B, 3, size, size) in [-1, 1]; "face", "mirrored" and "fine" (B,): "fine"
-            is False for faces whose files have less than `size` pixels a side.
+            "hq" and perhaps "lq" (B, 3, size, size) in [-1, 1]; "face", "mirrored", "fine" and perhaps
+            "coloured" (B,), as `FaceStream` has them.
         """
         data, engine = self.config.data, self.engine
         view = Augmentation(data.crop, data.rotate, data.shift, data.light, data.flip, data.occlude)

@@ -21,7 +21,7 @@ from facemend.training.adversary import Adversaries
 from facemend.training.config import Stage3Config
 from facemend.training.ema import EMA
 from facemend.training.frozen_stage1 import FrozenStage1
-from facemend.training.image_losses import ImageLosses
+from facemend.training.image_losses import ImageLosses, in_gray
 from facemend.training.optimizers import make_optimizer
 from facemend.training.pictures import open_faces, parts
 from facemend.training.prediction import CodeLosses, validate
@@ -99,6 +99,8 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
                     if config.detach_features:
                         features = {side: feature.detach() for side, feature in features.items()}
                     image = net.decode(encoded.codes, features, part["w"])
+                    if not config.guess_colours:
+                        image, hq = (in_gray(each, part["coloured"]) for each in (image, hq))
                     image_metrics, gradient = image_losses(
                         image,
                         hq,
