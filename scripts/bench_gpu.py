@@ -34,7 +34,7 @@ from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import preset
 from facemend.photo.bench import PORTRAIT, whole_pass
 from facemend.photo.networks import Networks
-from facemend.photo.options import RestoreOptions
+from facemend.photo.options import DEFAULT_MODEL, RestoreOptions
 from facemend.photo.timing import machine
 from facemend.predictors.restorer import FaceRestorer
 from facemend.training import train
@@ -180,18 +180,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, help="for all of it, about; default: 5, quick: 0.5")
-    parser.add_argument("--network", help="a preset; default: compact-256, quick: tiny")
+    parser.add_argument("--network", help="a preset; default: the shipped model's, quick: tiny")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("-o", "--output", type=Path, default=Path("bench_gpu.json"))
     given = parser.parse_args(arguments)
     quick = given.quick
     seconds = 60 * (given.minutes or (0.5 if quick else 5))
-    network = given.network or ("tiny" if quick else "compact-256")
+    network = given.network or ("tiny" if quick else DEFAULT_MODEL)
     batches = (1, 2) if quick else (1, 4, 16, 64)
     heights, frames, workers = ((120,), 2, 0) if quick else ((480, 1080), 50, 4)
     share = {name: part * seconds for name, part in SHARES.items()}
-    onnx = ("compact-256", batches[:1]) if quick else (network, batches)
+    onnx = (DEFAULT_MODEL, batches[:1]) if quick else (network, batches)
     figures: list[Figure] = []
     for work in (
         torch_faces(network, given.device, batches, share["torch"]),

@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
+from facemend.photo.options import DEFAULT_MODEL
 from measure_flicker import PORTRAIT, RATE, make_clip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of photos to measure, too")
     parser.add_argument("--film", type=Path, help="to measure instead of the made one")
     parser.add_argument("--frames", type=int, default=100, help="of the made film")
-    parser.add_argument("--model", default="compact-256")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument(
         "--fast", action="store_true", help="films with --fast, too; all checkouts must have it"
     )

@@ -22,6 +22,7 @@ import psutil
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.web.site import RUNTIME, write_site
 from facemend.weights.models import find_model
 from facemend.weights.packages import fetch
@@ -100,7 +101,7 @@ def main() -> None:
     times = parser.parse_args().times
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         site = Path(folder) / "site"
-        write_site(site, find_model("compact-256"), fetch(RUNTIME))
+        write_site(site, find_model(DEFAULT_MODEL), fetch(RUNTIME))
         server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}/"

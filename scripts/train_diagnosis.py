@@ -41,6 +41,7 @@ from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.diagnosis import OFFSETS, DiagnosisHead, statistics
 from facemend.networks.codeformer.halves import EncodeGraph, encode_names
 from facemend.photo.find import is_monochrome
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.photo.restore import true_colours
 from facemend.predictors.restorer import EncodedFaces, FaceRestorer
 from facemend.types import Diagnosis
@@ -286,7 +287,7 @@ def main(argv: Sequence[str]) -> int:
     )
     add = parser.add_argument
     add("--faces", type=Path, required=True, help="folder of clean aligned faces")
-    add("--model", default="compact-256", help="name or folder of the model that gets the head")
+    add("--model", default=DEFAULT_MODEL, help="name or folder of the model that gets the head")
     add("-o", "--out", type=Path, default=Path("runs/diagnosis"), help="labels and checkpoint")
     add("--count", type=int, default=3500, help="how many degraded faces")
     add("--minutes", type=float, default=float("inf"), help="for labels; then the command ends")

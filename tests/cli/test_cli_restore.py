@@ -15,6 +15,7 @@ from facemend.cli.app import app
 from facemend.imaging import Picture, read_picture, write_picture
 from facemend.photo.options import DEFAULT_MODEL
 from facemend.weights import models
+from facemend.weights.models import find_model
 from picture_files import file_with_secrets, secrets_in
 
 
@@ -58,7 +59,7 @@ def test_w_auto_says_what_it_found_and_did(cli, photo, tmp_path):
     (face,) = json.loads((tmp_path / "b.json").read_text())["files"][0]["faces"]
     assert f"face 1: {face['looks']}: " in result.stdout
     assert ("face 1 was left as it is" in result.stderr) == bool(face["left"])
-    assert 1 < face["resolution"] < 256.5
+    assert 1 < face["resolution"] < find_model(DEFAULT_MODEL).image_size + 0.5
     assert cli(photo, "-o", tmp_path / "c.jpg", "-w", "high").exit_code == 2
 
 

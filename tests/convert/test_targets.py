@@ -65,8 +65,9 @@ def as_they_do(path, crop, weight):
 
 
 def as_we_do(crop, w):
-    restorer = FaceRestorer.open(find_model(MODEL))
-    face = cv2.resize(crop[..., ::-1] / np.float32(255), (256, 256), interpolation=cv2.INTER_AREA)[None]
+    info = find_model(MODEL)
+    restorer, size = FaceRestorer.open(info), (info.image_size, info.image_size)
+    face = cv2.resize(crop[..., ::-1] / np.float32(255), size, interpolation=cv2.INTER_AREA)[None]
     found = restorer.decode(restorer.encode(face), w)[0]
     large = cv2.resize(found, (512, 512), interpolation=cv2.INTER_CUBIC)
     return (np.clip(large, 0, 1) * 255).round().astype(np.uint8)[..., ::-1]
@@ -148,7 +149,7 @@ def test_what_runs_on_phones(made, tmp_path, name):
 
 def test_the_graphs_for_phones_give_the_same(made, rng):
     folder, info = made("mobile"), find_model(MODEL)
-    face = rng.random((1, 256, 256, 3), np.float32)
+    face = rng.random((1, info.image_size, info.image_size, 3), np.float32)
     encode, decode = (
         onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), providers=["CPUExecutionProvider"])
         for name in ("encode", "decode")

@@ -10,6 +10,8 @@ import pytest
 from pages import ROOT
 
 from facemend.imaging import read_picture
+from facemend.photo.options import DEFAULT_MODEL
+from facemend.weights.models import find_model
 
 EXAMPLES = ROOT / "examples"
 
@@ -30,8 +32,9 @@ def test_a_photo(yard):
 def test_w_as_a_strip(yard):
     run("w_sweep.py", "old.jpg", "strip.png")
     strip = read_picture(yard / "strip.png").pixels
-    assert strip.shape == (256, 6 * 256, 3)
-    cells = [strip[:, 256 * i : 256 * (i + 1)] for i in range(6)]
+    side = find_model(DEFAULT_MODEL).image_size
+    assert strip.shape == (side, 6 * side, 3)
+    cells = [strip[:, side * i : side * (i + 1)] for i in range(6)]
     assert all((one != other).any() for one, other in pairwise(cells))
 
 

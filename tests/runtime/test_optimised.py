@@ -66,7 +66,8 @@ def run(graph: GraphFile) -> np.ndarray:
 def test_the_networks_that_ship_give_the_same_to_the_bit(cache, opened):
     """The decoder too, whose branches onnxruntime writes in a way that it cannot read."""
     info = find_model(DEFAULT_MODEL, check_files=False)
-    inputs = {"image": np.random.default_rng(0).random((1, 3, 256, 256), dtype=np.float32)}
+    shape = (1, 3, info.image_size, info.image_size)
+    inputs = {"image": np.random.default_rng(0).random(shape, dtype=np.float32)}
     for name, file in info.files.items():
         plain = OnnxRunner(file.path).run(inputs)
         for _ in range(2):

@@ -20,6 +20,7 @@ from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.runner import FakeRunner
 from facemend.server.app import create_app
 from facemend.server.restorer import JobRestorer
+from facemend.weights.models import find_model
 from picture_files import file_with_secrets, make_file, secrets_in
 
 
@@ -78,7 +79,7 @@ def test_info_says_what_the_page_needs(client):
     assert said["models"][0] == {
         "name": DEFAULT_MODEL,
         "default": True,
-        "size": 256,
+        "size": find_model(DEFAULT_MODEL).image_size,
         "licence": "Apache-2.0",
         "task": "restoration",
     }

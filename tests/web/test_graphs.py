@@ -31,7 +31,7 @@ def test_weights_in_bytes_draw_the_same_face(portrait, tmp_path):
     networks = [
         FaceRestorer.open(each, device="cpu", threads=1) for each in (info, ModelInfo(**vars(info) | changed))
     ]
-    crop = resize(portrait, (256, 256))[None]
+    crop = resize(portrait, (info.image_size, info.image_size))[None]
     first, second = (network.decode(network.encode(crop), 0.5) for network in networks)
     assert 10 * np.log10(1 / np.square(first - second).mean()) > 45
 

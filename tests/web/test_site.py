@@ -21,7 +21,7 @@ MOST = 22_000_000
 def test_files_are_whole_and_few_bytes(site):
     models = site / "facemend-web/models"
     told = json.loads((models / "models.json").read_text())
-    assert told["side"] == 256
+    assert told["side"] == find_model(DEFAULT_MODEL).image_size
     for file in told["files"].values():
         content = (models / file["file"]).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])

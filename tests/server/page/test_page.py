@@ -23,6 +23,9 @@ from page_helpers import (
 )
 from PIL import Image
 
+from facemend.photo.options import DEFAULT_MODEL
+from facemend.weights.models import find_model
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -233,7 +236,8 @@ def test_a_face_larger(page):
     wait_done(page)
     page.get_by_role("button", name="Face 1: before and after, larger").click()
     assert page.inner_text("#zoom-title") == "Face 1 of 2"
-    loaded = "image => image.complete && image.naturalWidth === 256"
+    side = find_model(DEFAULT_MODEL).image_size
+    loaded = f"image => image.complete && image.naturalWidth === {side}"
     for name in ("#zoom-before", "#zoom-after"):
         wait(page, f"({loaded})(document.querySelector('{name}'))")
     page.get_by_role("button", name="Next face").click()

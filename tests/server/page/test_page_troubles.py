@@ -4,6 +4,9 @@ import pytest
 from page_helpers import EXAMPLE, TIMES, photo, put, restored, wait, wait_done
 from server_helpers import Server
 
+from facemend.photo.options import DEFAULT_MODEL
+from facemend.weights.models import find_model
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -128,7 +131,8 @@ def test_a_private_server_asks_for_its_token(tmp_path, open_page):
         page.fill("#token", "open-sesame-please")
         page.keyboard.press("Enter")
         wait_done(page)
-        loaded = "image => image.complete && image.naturalWidth === 256"
+        side = find_model(DEFAULT_MODEL).image_size
+        loaded = f"image => image.complete && image.naturalWidth === {side}"
         wait(page, f"[...document.querySelectorAll('#cards img')].every({loaded})")
         assert [line for line in page.problems if "401" not in line] == []
         page.problems.clear()
