@@ -10,10 +10,8 @@ import numpy as np
 
 from facemend.degradations.noise import noise_field
 from facemend.degradations.parts import Grain, Levels, SoftFocus, Tone
-from facemend.imaging.color import FloatPlane
+from facemend.imaging.color import LUMA, FloatPlane
 from facemend.types import FloatImage
-
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def soft_focus(image: FloatImage, lens: SoftFocus) -> FloatImage:
@@ -65,7 +63,7 @@ def tint(gray: FloatPlane, tone: Tone) -> FloatImage:
         (H, W, 3) float32 RGB [0, 1].
     """
     color = np.array(colorsys.hsv_to_rgb(tone.hue, 1, 1))
-    chroma = (color - color @ _LUMA).astype(np.float32)
+    chroma = (color - color @ LUMA).astype(np.float32)
     weight = np.float32(4 * tone.strength) * (gray - gray * gray) + np.float32(tone.paper) * gray
     result = cv2.merge([gray + weight * share for share in chroma])
     return cast(FloatImage, np.clip(result, 0, 1, out=result))

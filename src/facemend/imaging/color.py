@@ -48,6 +48,10 @@ def from_float(image: NDArray[np.float32], dtype: type[np.uint8] | type[np.uint1
     return result
 
 
+LUMA = (0.299, 0.587, 0.114)
+"""BT.601: the shares of R, G and B."""
+
+
 def luma(image: FloatImage) -> FloatPlane:
     """BT.601 luma: .299 R + .587 G + .114 B. (H, W, 3) -> (H, W), float32 [0, 1]."""
     return cast(FloatPlane, cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY))

@@ -176,8 +176,8 @@ class Stage3Config(PictureConfig):
     )
     freeze_prediction: bool = Field(
         default=False,
-        description="encoder and transformer stay as they are, without code losses: a quarter less time a "
-        "step where the decoder is what lags behind; ours",
+        description="encoder and transformer stay as they are, without code losses, for 15 % less time a "
+        "step: where the decoder is what lags behind; ours",
     )
     guess_colours: bool = Field(
         default=True,

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemend.faces.template import TEMPLATES
+from facemend.imaging.color import LUMA
 from facemend.networks.perceptual.identity import IdentityNet
 from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training.settings import PerceptualConfig
@@ -109,9 +110,6 @@ class ImageLosses(nn.Module):
             total = total + term.weight * perceptual
             metrics[self.names[number]] = perceptual.detach()
         return total, metrics
-
-
-LUMA = (0.299, 0.587, 0.114)  # BT.601, as imaging/color.py
 
 
 def in_gray(faces: Tensor, coloured: Tensor) -> Tensor:
