@@ -304,7 +304,7 @@ def parse(argv: Sequence[str]) -> Recipe:
     add = parser.add_argument
     add("out", nargs="?", type=Path, default=Path("runs/compact-512"), help="model folder to write")
     add("--minutes", type=float, help="in all; without, the steps of the configs")
-    add("--from", dest="start", default="compact-256", help="model, its folder, or a checkpoint")
+    add("--from", dest="start", default="compact-512", help="model, its folder, or a checkpoint")
     add("--data", type=Path, default=PICTURES, help="folder of faces, or a file of --pack")
     add("--configs", type=Path, default=ROOT / "configs", help="folder of compact-512-stage*.toml")
     add("--milestones", type=Path, help="folder for the newest weights, in parts, every 90 s")

@@ -81,7 +81,8 @@ def test_strip_metadata_leaves_nothing_in_any_output(cli, portrait, tmp_path):
 
 def test_small_faces_make_the_photo_larger_and_it_is_told(portrait, tmp_path):
     (tmp_path / "in").mkdir()
-    for name, scale in (("small.png", 0.5), ("large.png", 2)):
+    large = find_model(DEFAULT_MODEL).image_size / 128
+    for name, scale in (("small.png", 0.5), ("large.png", large)):
         write_picture(tmp_path / "in" / name, portrait.resized(scale))
     words = ["restore", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--strength", "0"]
     result = CliRunner().invoke(app, words)

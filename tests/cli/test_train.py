@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from facemend.cli.app import app
 from facemend.errors import install_line
+from facemend.photo.options import DEFAULT_MODEL
 
 CONFIG = """
 stage = "stage1"
@@ -185,8 +186,8 @@ def test_grow_takes_the_weights_of_the_shipped_graphs_back(tmp_path):
     from facemend.networks.codeformer.checkpoint import load_checkpoint
 
     out = tmp_path / "again.safetensors"
-    result = run("grow", "--from", "compact-256", "--network", "compact-256", "-o", out)
+    result = run("grow", "--from", DEFAULT_MODEL, "--network", DEFAULT_MODEL, "-o", out)
     assert result.exit_code == 0, result.output
     weights = load_checkpoint(out).state["encoder.stem.weight"]
-    assert weights.shape == (32, 12, 3, 3)
+    assert weights.shape == (64, 48, 3, 3)
     assert weights.std() > 0.01

@@ -12,6 +12,7 @@ from facemend.evaluation.cases import find_entries, load_case
 from facemend.evaluation.methods import open_groups
 from facemend.evaluation.peers import open_peer
 from facemend.imaging import from_float, read_picture, to_float
+from facemend.photo.options import DEFAULT_MODEL
 
 
 def opened(options):
@@ -46,7 +47,7 @@ def test_w_auto_is_a_row_of_its_own(options, tiny_model):
 
 
 def test_faces_smaller_than_the_model_come_out_as_large_as_they_are(options):
-    entries, groups = opened(chosen := options(models=("compact-256",), ws=(1, 0)))
+    entries, groups = opened(chosen := options(models=(DEFAULT_MODEL,), ws=(1, 0)))
     case = load_case(entries[0], chosen)
     shapes = [picture.shape for picture in groups[-1].run(entries[0], case)]
     assert shapes == [case.lq.shape] * 2 == [(192, 192, 3)] * 2

@@ -12,7 +12,9 @@ import pytest
 from server_helpers import ROOT
 
 from facemend.imaging import read_picture
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.server.settings import PREFIX, ServerSettings
+from facemend.weights.models import find_model
 
 TEXT = (ROOT / "docs/server.md").read_text(encoding="utf-8")
 
@@ -48,9 +50,10 @@ def test_the_programs_restore_a_photo(serve, jpeg, tmp_path, language):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert read_picture(tmp_path / "new.jpg").width == 640
+    wide = 320 * find_model(DEFAULT_MODEL).image_size // 128  # so much that the face is drawn nearly as large
+    assert read_picture(tmp_path / "new.jpg").width == wide
     if language == "bash":
-        assert read_picture(tmp_path / "closer.jpg").width == 640
+        assert read_picture(tmp_path / "closer.jpg").width == wide
 
 
 def test_every_variable_is_listed_with_its_default():

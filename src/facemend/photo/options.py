@@ -23,7 +23,7 @@ UPSCALES = (1, 2, 4)
 MAX_BOXES = 20
 LIKENESS = 0.6
 """Identity distance to the true face that w auto keeps to: what the recogniser takes for the same person."""
-DEFAULT_MODEL = "compact-256"
+DEFAULT_MODEL = "compact-512"
 
 
 class RestoreSettings(TypedDict, total=False):

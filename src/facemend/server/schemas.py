@@ -35,7 +35,7 @@ _JOB: dict[str, Any] = {
     "strength": 1.0,
     "upscale": "auto",
     "factor": 2,
-    "model": "compact-256",
+    "model": "compact-512",
     "background": "lanczos",
     "grain": "none",
     "strip_metadata": False,

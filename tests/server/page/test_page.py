@@ -36,7 +36,9 @@ def test_a_photo_goes_in_and_comes_out(page):
     assert page.is_hidden("#welcome")
     assert page.inner_text("#name") == "example.jpg"
     assert page.inner_text("#facts-title") == "1 face restored"
-    assert page.inner_text("#facts-size") == f"1,024 {TIMES} 1,024 pixels (2{TIMES})"
+    factor = find_model(DEFAULT_MODEL).image_size // 128
+    side = f"{512 * factor:,}"
+    assert page.inner_text("#facts-size") == f"{side} {TIMES} {side} pixels ({factor}{TIMES})"
     assert "is done: 1 face restored" in page.text_content("#status")
     assert page.eval_on_selector("#before", PIXELS) != page.eval_on_selector("#after", PIXELS)
 
