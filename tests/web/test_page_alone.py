@@ -10,7 +10,9 @@ import pytest
 from PIL import Image, ImageCms
 from web_helpers import PATIENCE
 
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.server.app import STATIC
+from facemend.weights.models import find_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
 EXAMPLE = STATIC / "example.jpg"
@@ -56,9 +58,12 @@ def test_restores_keeps_what_the_file_said_and_works_without_a_network(open_page
     assert page.inner_text("#facts-title") == "1 face restored"
     with page.expect_download() as download:
         page.click("#download")
+    side = (
+        4 * find_model(DEFAULT_MODEL).image_size
+    )  # 512 pixels, made so much larger that the face holds what is drawn
     with Image.open(download.value.path()) as result:
         assert download.value.suggested_filename == "photo_restored.jpg"
-        assert (result.format, result.size) == ("JPEG", (1024, 1024))
+        assert (result.format, result.size) == ("JPEG", (side, side))
         assert result.info["icc_profile"] == PROFILE
         assert (result.getexif()[ARTIST], result.getexif()[ORIENTATION]) == ("Ada", 1)
         small = np.asarray(result.convert("RGB").resize((64, 64)), np.int16)

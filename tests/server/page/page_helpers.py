@@ -8,10 +8,15 @@ import numpy as np
 from PIL import Image
 from server_helpers import ROOT
 
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.server.app import STATIC
+from facemend.weights.models import find_model
 
 EXAMPLE = STATIC / "example.jpg"  # public domain
 PORTRAIT = ROOT / "tests/data/portrait.jpg"
+LARGER = (
+    find_model(DEFAULT_MODEL).image_size // 256
+)  # how many times as large PORTRAIT becomes, and EXAMPLE twice that
 PATIENCE = 60_000  # ms; the machine may have much to do
 TIMES = "\N{MULTIPLICATION SIGN}"
 PIXELS = "canvas => canvas.toDataURL()"

@@ -3,7 +3,18 @@
 import io
 
 import pytest
-from page_helpers import EXAMPLE, PORTRAIT, photo, position, put, restored, settle, wait, wait_done
+from page_helpers import (
+    EXAMPLE,
+    LARGER,
+    PORTRAIT,
+    photo,
+    position,
+    put,
+    restored,
+    settle,
+    wait,
+    wait_done,
+)
 from PIL import Image
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -72,7 +83,9 @@ def test_keys_and_buttons_and_what_keeps_the_zoom(page):
     page.wait_for_selector("#frame.comparing")
     assert seen(page) == kept
     page.get_by_role("button", name="1:1").click()
-    assert page.eval_on_selector("#after", "it => it.getBoundingClientRect().width") == pytest.approx(640)
+    assert page.eval_on_selector("#after", "it => it.getBoundingClientRect().width") == pytest.approx(
+        640 * LARGER
+    )
     assert page.inner_text("#scale") == "100 %"
     page.get_by_role("button", name="Fit").click()
     assert page.get_attribute("#fit", "aria-pressed") == "true"
