@@ -110,9 +110,9 @@ def quantize_model(
 def _fine(config: dict[str, Any]) -> tuple[str, ...]:
     """Weights whose operators stay in float32: the finest two levels, the ways down and up, the finest CFT.
 
-    Found by leaving parts out (docs/log.md): in the decoder these lose detail, all others lose nothing; in the
-    encoder of compact-512 they lose four codes of five. Where the codes of finer scales enter was not tried,
-    and goes with the levels that it serves.
+    Found by leaving parts out (docs/log.md): in the decoder these lose detail, all others lose nothing; in
+    the encoder of compact-512 they lose four codes of five. Where the codes of finer scales enter was not
+    tried, and goes with the levels that it serves.
     """
     levels = len(config["autoencoder"]["widths"])
     parts = [
