@@ -50,9 +50,7 @@ def test_the_programs_restore_a_photo(serve, jpeg, tmp_path, language):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    auto = (
-        find_model(DEFAULT_MODEL).image_size // 128
-    )  # so much that the face is written nearly as large as drawn
+    auto = find_model(DEFAULT_MODEL).image_size // 128  # the face is written nearly as large as drawn
     assert read_picture(tmp_path / "new.jpg").width == 320 * (2 if language == "bash" else auto)
     if language == "bash":
         assert read_picture(tmp_path / "closer.jpg").width == 640

@@ -58,9 +58,7 @@ def test_restores_keeps_what_the_file_said_and_works_without_a_network(open_page
     assert page.inner_text("#facts-title") == "1 face restored"
     with page.expect_download() as download:
         page.click("#download")
-    side = (
-        4 * find_model(DEFAULT_MODEL).image_size
-    )  # 512 pixels, made so much larger that the face holds what is drawn
+    side = 4 * find_model(DEFAULT_MODEL).image_size  # the face is written nearly as large as drawn
     with Image.open(download.value.path()) as result:
         assert download.value.suggested_filename == "photo_restored.jpg"
         assert (result.format, result.size) == ("JPEG", (side, side))

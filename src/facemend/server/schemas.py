@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.server.orders import Job
 
 _FACE = {
@@ -35,7 +36,7 @@ _JOB: dict[str, Any] = {
     "strength": 1.0,
     "upscale": "auto",
     "factor": 2,
-    "model": "compact-512",
+    "model": DEFAULT_MODEL,
     "background": "lanczos",
     "grain": "none",
     "strip_metadata": False,

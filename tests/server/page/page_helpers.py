@@ -14,9 +14,8 @@ from facemend.weights.models import find_model
 
 EXAMPLE = STATIC / "example.jpg"  # public domain
 PORTRAIT = ROOT / "tests/data/portrait.jpg"
-LARGER = (
-    find_model(DEFAULT_MODEL).image_size // 256
-)  # how many times as large PORTRAIT becomes, and EXAMPLE twice that
+# How many times as large PORTRAIT becomes; EXAMPLE twice that.
+LARGER = find_model(DEFAULT_MODEL).image_size // 256
 PATIENCE = 60_000  # ms; the machine may have much to do
 TIMES = "\N{MULTIPLICATION SIGN}"
 PIXELS = "canvas => canvas.toDataURL()"
