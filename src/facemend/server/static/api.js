@@ -3,6 +3,9 @@ import { ApiError } from "./api_error.js";
 
 export { ApiError };
 
+/** Milliseconds from what is known of a job to the next question: of the next in turn, and of others. */
+export const PAUSES = { soon: 300, later: 1200 };
+
 const ROOT = new URL("../api/", import.meta.url);
 
 let askForToken = async () => {

@@ -1,6 +1,6 @@
 // The photos and films of this page, from the file to the finished job: sends two at a time, asks how the jobs are, remembers
 // them over a reload. Tells `onChange(item)` whatever happens.
-import { ApiError, deleteJob, getJob, upload } from "./api.js";
+import { ApiError, PAUSES, deleteJob, getJob, upload } from "./api.js";
 import { isBusy } from "./errors.js";
 import { info, isFilm, limitsOf } from "./server.js";
 
@@ -183,7 +183,7 @@ function take(item, job) {
   }
   remember();
   onChange(item);
-  if (MOVING.includes(item.state) && timer === null) timer = setTimeout(look, 250);
+  if (MOVING.includes(item.state) && timer === null) timer = setTimeout(look, PAUSES.soon);
 }
 
 async function look() {
@@ -191,7 +191,7 @@ async function look() {
   await Promise.all(moving.map(lookAt));
   const left = items.filter((item) => MOVING.includes(item.state));
   const soon = left.some((item) => item.state === "running" || item.job.position === 0) && !document.hidden;
-  timer = left.length ? setTimeout(look, soon ? 300 : 1200) : null;
+  timer = left.length ? setTimeout(look, soon ? PAUSES.soon : PAUSES.later) : null;
 }
 
 async function lookAt(item) {

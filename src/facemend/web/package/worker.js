@@ -3,7 +3,7 @@ import { FaceDetector } from "./predictors/detector.js";
 import { FaceMasker } from "./predictors/masker.js";
 import { Mtcnn } from "./predictors/mtcnn.js";
 import { FaceRestorer } from "./predictors/restorer.js";
-import { like } from "./imaging/image.js";
+import { toBytes } from "./imaging/image.js";
 import { alphaOf, imageData, readPhoto, writePhoto } from "./imaging/reading.js";
 import { resize } from "./imaging/resize.js";
 import { PhotoRestorer } from "./photo/restore.js";
@@ -84,8 +84,7 @@ const commands = {
   async face({ key, index, w }, tell) {
     const face = (await prepared(key, tell)).faces[index];
     const crop = w === null ? face.crop : await restorer.restored(face, w);
-    const bytes = like(crop, Uint8ClampedArray.from(crop.data, (value) => 255 * value));
-    return writePhoto(bytes, { type: "image/png", alpha: null, parts: [] }, true);
+    return writePhoto(toBytes(crop), { type: "image/png", alpha: null, parts: [] }, true);
   },
 
   forget({ key }) {
@@ -128,6 +127,7 @@ async function prepared(key, tell) {
 async function work() {
   if (working) return;
   working = true;
+  await new Promise((resolve) => setTimeout(resolve)); // what is asked for together comes together
   while (waiting.length) {
     const turns = waiting.map(({ command }) => LATER[command] ?? 0);
     const [{ id, command, given }] = waiting.splice(turns.indexOf(Math.min(...turns)), 1);

@@ -5,6 +5,9 @@ import { started } from "./site.js";
 
 export { ApiError };
 
+/** `getJob` waits for news itself; between them the page has time to be drawn. */
+export const PAUSES = { soon: 50, later: 50 };
+
 const FORMATS = { ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".avif": "image/avif" };
 const SUFFIXES = Object.fromEntries(Object.entries(FORMATS).map(([suffix, type]) => [type, suffix]));
 const MAX_BYTES = 100e6;

@@ -7,23 +7,19 @@ const GRAY_VARIANCE = 10; // published limit for photos, on the squared 0..255 s
 const TONED_RESIDUE = 3.3; // levels of 255
 const TONED_SIDE = 64;
 
-function variance(values) {
-  let sum = 0;
-  let squares = 0;
-  for (const value of values) {
-    sum += value;
-    squares += value * value;
-  }
-  return squares / values.length - (sum / values.length) ** 2;
-}
-
 /** Whether a picture is gray or evenly tinted. */
 export function isGray({ data }) {
   const count = data.length / 3;
-  const differences = [[0, 1], [1, 2], [2, 0]].map(([a, b]) =>
-    new Float64Array(count).map((_, at) => data[3 * at + a] - data[3 * at + b]),
-  );
-  return (differences.map(variance).reduce((sum, value) => sum + value) / 3) * 255 ** 2 <= GRAY_VARIANCE;
+  const [sums, squares] = [new Float64Array(3), new Float64Array(3)];
+  for (let at = 0; at < data.length; at += 3) {
+    for (let c = 0; c < 3; c += 1) {
+      const difference = data[at + c] - data[at + ((c + 1) % 3)];
+      sums[c] += difference;
+      squares[c] += difference * difference;
+    }
+  }
+  const variance = sums.reduce((all, sum, c) => all + squares[c] / count - (sum / count) ** 2, 0) / 3;
+  return variance * 255 ** 2 <= GRAY_VARIANCE;
 }
 
 /** Whether it is monochrome in any tone: there a cubic of luma says what chroma is. */

@@ -27,6 +27,14 @@ export function toFloat(picture) {
   return like(picture, floats);
 }
 
+/** Floats in [0, 1] as bytes. */
+export function toBytes(picture) {
+  const { data } = picture;
+  const bytes = new Uint8ClampedArray(data.length);
+  for (let at = 0; at < data.length; at += 1) bytes[at] = 255 * data[at];
+  return like(picture, bytes);
+}
+
 /** The part from (x1, y1) to before (x2, y2). */
 export function cut(picture, x1, y1, x2, y2) {
   const { width, channels, data } = picture;
