@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facemend.imaging import gaussian_blur, match_broad_chroma, rgb_to_ycbcr, ycbcr_to_rgb
+from facemend.imaging import gaussian_blur
 
 
 def exact(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -19,11 +19,3 @@ def test_a_wide_blur_is_as_good_as_an_exact_one(shape: tuple[int, ...], sigma: f
     assert np.abs(blurred - exact(image, sigma)).max() < 0.012
     if sigma < 6:
         assert (blurred == exact(image, sigma)).all()
-
-
-def test_broad_chroma_is_that_of_the_long_way() -> None:
-    rng = np.random.default_rng(0)
-    old, new = (0.3 + 0.4 * exact(rng.random((128, 128, 3), np.float32), 2) for _ in range(2))
-    long = rgb_to_ycbcr(new)
-    long[..., 1:] += exact(rgb_to_ycbcr(old)[..., 1:] - long[..., 1:], 5)
-    assert np.abs(match_broad_chroma(new, old, 5) - ycbcr_to_rgb(long)).max() < 1e-5

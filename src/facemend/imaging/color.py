@@ -110,11 +110,11 @@ def is_toned(image: FloatImage, limit: float = TONED_RESIDUE) -> bool:
     return float(np.sqrt(rest)) * 255 <= limit
 
 
-def match_broad_chroma(restored: FloatImage, original: FloatImage, sigma: float) -> FloatImage:
-    """Give `restored` the broad colours of `original`; its luma and its fine colours stay.
+def match_broad_colours(restored: FloatImage, original: FloatImage, sigma: float) -> FloatImage:
+    """Give `restored` the broad colours and the broad light of `original`; its fine ones stay.
 
-    Blur, noise, JPEG and downsampling hardly touch chroma on a broad scale, so there the input is right and a
-    network that paints skin pinker is wrong.
+    Blur, noise, dots, JPEG and downsampling hardly touch what is broad, so there the input is right and a
+    network that paints skin pinker or a forehead brighter is wrong.
 
     Args:
         restored: (H, W, 3) float32 RGB [0, 1].
@@ -125,7 +125,6 @@ def match_broad_chroma(restored: FloatImage, original: FloatImage, sigma: float)
         (H, W, 3) float32 RGB, clipped to [0, 1].
     """
     offset = gaussian_blur(original - restored, sigma)
-    offset -= luma(offset)[..., None]  # what is left has luma 0
     offset += restored
     return np.clip(offset, 0, 1, out=offset)
 

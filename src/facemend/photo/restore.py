@@ -22,7 +22,7 @@ from facemend.imaging import (
     bands,
     clean,
     keep_chroma,
-    match_broad_chroma,
+    match_broad_colours,
     resize,
     to_float,
 )
@@ -37,8 +37,8 @@ from facemend.photo.task import PhotoTask
 from facemend.predictors.restorer import join
 from facemend.types import Diagnosis, FloatImage
 
-# Scale above which the photo's own colours are trusted, share of the crop's side.
-BROAD = 0.04
+# Scale above which the photo's own colours and light are trusted, share of the crop's side.
+BROAD = 0.08
 _NO_BACKGROUND = "background realesrgan does nothing here: it enlarges photos, at upscale 2 or 4"
 _NOTHING_AROUND = "background clean and grain keep do nothing with aligned: nothing lies around the face"
 
@@ -335,7 +335,6 @@ class Restorer(PhotoTask):
 
 
 def true_colours(restored: FloatImage, crop: FloatImage, monochrome: bool) -> FloatImage:
-    """The network's face in the photo's colours: exactly where that is monochrome, broadly elsewhere."""
-    if monochrome:
-        return keep_chroma(restored, crop)
-    return match_broad_chroma(restored, crop, BROAD * len(crop))
+    """The network's face in the photo's broad colours and light; of a monochrome one in its exact tone."""
+    matched = match_broad_colours(restored, crop, BROAD * len(crop))
+    return keep_chroma(matched, crop) if monochrome else matched

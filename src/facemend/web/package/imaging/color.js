@@ -48,11 +48,10 @@ function remove(vector, basis) {
   for (let at = 0; at < vector.length; at += 1) vector[at] -= share * basis[at];
 }
 
-/** The restored picture with the broad colours of the original; its luma and its fine colours stay. */
-export function matchBroadChroma(restored, original, sigma) {
+/** The restored picture with the broad colours and the broad light of the original; its fine ones stay. */
+export function matchBroadColours(restored, original, sigma) {
   const offset = gaussianBlur(like(restored, original.data.map((value, at) => value - restored.data[at])), sigma);
-  const light = luma(offset).data;
-  for (let at = 0; at < offset.data.length; at += 1) offset.data[at] += restored.data[at] - light[(at / 3) | 0];
+  for (let at = 0; at < offset.data.length; at += 1) offset.data[at] += restored.data[at];
   return clip(offset);
 }
 

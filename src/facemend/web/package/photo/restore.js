@@ -2,13 +2,13 @@
 import { align } from "../faces/align.js";
 import { makeGray, pasteFace } from "../faces/paste.js";
 import { compose, invert, resizeMatrix, scaleOf } from "../faces/warp.js";
-import { isGray, isToned, keepChroma, matchBroadChroma } from "../imaging/color.js";
+import { isGray, isToned, keepChroma, matchBroadColours } from "../imaging/color.js";
 import { like } from "../imaging/image.js";
 import { resize } from "../imaging/resize.js";
 import { addFaces } from "./added.js";
 import { choose, diagnosisOf, inWords } from "./auto.js";
 
-const BROAD = 0.04; // scale above which the photo's own colours are trusted, share of the crop's side
+const BROAD = 0.08; // scale above which the photo's own colours and light are trusted, share of the crop's side
 const MIN_FACE = 12; // pixels; smaller faces are left as they are
 const MAX_FACES = 500;
 const LARGE = 0.7; // share of the model's side from which a face is large enough
@@ -47,9 +47,10 @@ function select(found, photo, side) {
   return { aligned, skipped };
 }
 
-/** The network's face in the photo's colours: exactly where that is monochrome, broadly elsewhere. */
+/** The network's face in the photo's broad colours and light; of a monochrome one in its exact tone. */
 function trueColours(restored, { crop, monochrome }) {
-  return monochrome ? keepChroma(restored, crop) : matchBroadChroma(restored, crop, BROAD * crop.width);
+  const matched = matchBroadColours(restored, crop, BROAD * crop.width);
+  return monochrome ? keepChroma(matched, crop) : matched;
 }
 
 export class PhotoRestorer {
