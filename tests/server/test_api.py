@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server_helpers import post, restored, until, wait
 
 import facemend
-from facemend.imaging import Picture, clean, encode_picture, read_picture
+from facemend.imaging import Picture, clean, encode_picture, gaussian_blur, read_picture
 from facemend.photo.options import DEFAULT_MODEL
 from facemend.predictors.upscaler import BackgroundUpscaler
 from facemend.runtime.runner import FakeRunner
@@ -149,12 +149,17 @@ def test_a_damaged_photo_fails_in_one_line(client, jpeg):
     assert (answer.status_code, answer.json()["detail"]) == (409, job["error"])
 
 
+def fine(face):
+    """The contrast of what is small beside a face: what is broad stays the photo's."""
+    return (face - gaussian_blur(face.astype(np.float32), 0.04 * len(face))).std()
+
+
 def test_an_aligned_crop_is_one_face(client, portrait):
     crop = encode_picture(Picture(np.ascontiguousarray(portrait.pixels[40:240, 60:260])), "png")
     done = restored(client, crop, aligned=True, upscale=2)
     assert len(done["faces"]) == 1
     before, after = (pixels(client.get(f"/api/jobs/{done['id']}/result?w={w}")) for w in (1, 0))
-    assert after.std() < 0.85 * before.std()  # the tiny network lowers the contrast at w = 0
+    assert fine(after) < 0.96 * fine(before)  # the tiny network lowers it at w = 0
 
 
 # --- results ---
@@ -337,7 +342,7 @@ def test_crops_before_and_after(client, job):
     path = f"/api/jobs/{job['id']}/faces/0"
     before, after = pixels(client.get(f"{path}/before")), pixels(client.get(f"{path}/after?w=0"))
     assert before.shape == after.shape == (64, 64, 3)
-    assert after.std() < 0.7 * before.std()
+    assert fine(after) < 0.7 * fine(before)
     assert np.abs(pixels(client.get(f"{path}/after?w=1")) - before).mean() < 6
     assert client.get(f"{path}/before").headers["content-type"] == "image/png"
 
