@@ -38,7 +38,7 @@ export class Preview {
       this.#give(key, item, look, kept);
     } else {
       this.#tell();
-      // Of the first look, nothing moves; it is asked for before whatever else this change of the page asks for.
+      // The first look waits for no slider, and is asked for before whatever else this change of the page asks for.
       if (this.shown) this.#later(PAUSE);
       else queueMicrotask(() => this.#go());
     }
