@@ -24,7 +24,7 @@ from facemend.convert.export import ExportOptions
 from facemend.convert.targets import facefusion, hub, reactor
 from facemend.convert.targets.write import TARGETS, export_for
 from facemend.errors import ConfigError, MissingExtraError, OutputError, WeightsError
-from facemend.imaging import read_picture
+from facemend.imaging import BROAD, match_broad_colours, read_picture
 from facemend.photo.options import DEFAULT_MODEL
 from facemend.photo.restore import Restorer
 from facemend.predictors.restorer import FaceRestorer
@@ -70,7 +70,8 @@ def as_we_do(crop, w):
     face = cv2.resize(crop[..., ::-1] / np.float32(255), size, interpolation=cv2.INTER_AREA)[None]
     found = restorer.decode(restorer.encode(face), w)[0]
     large = cv2.resize(found, (512, 512), interpolation=cv2.INTER_CUBIC)
-    return (np.clip(large, 0, 1) * 255).round().astype(np.uint8)[..., ::-1]
+    large = match_broad_colours(large, crop[..., ::-1] / np.float32(255), BROAD * 512)
+    return (large * 255).round().astype(np.uint8)[..., ::-1]
 
 
 def close(one, other):

@@ -8,9 +8,9 @@ import pytest
 
 from facemend.errors import ConfigError, InputError
 from facemend.faces.align import align
-from facemend.imaging import Picture, match_broad_colours, read_picture, rgb_to_ycbcr
+from facemend.imaging import BROAD, Picture, match_broad_colours, read_picture, rgb_to_ycbcr
 from facemend.photo.networks import Networks
-from facemend.photo.restore import BROAD, Restorer
+from facemend.photo.restore import Restorer
 from facemend.predictors.detector import FaceDetector
 from facemend.types import Box, Face
 from fake_parts import SIZE, Network, make_face, noise_picture

@@ -4,6 +4,7 @@ from facemend.imaging.arrays import HasArray
 from facemend.imaging.bare import read_rgb, read_size
 from facemend.imaging.blur import gaussian_blur
 from facemend.imaging.color import (
+    BROAD,
     AnyPixels,
     Pixels,
     from_float,
@@ -38,6 +39,7 @@ from facemend.imaging.rows import bands, by_bands
 from facemend.imaging.writing import encode_for, encode_picture, format_of, write_picture
 
 __all__ = [
+    "BROAD",
     "MAX_PIXELS",
     "SUFFIXES",
     "WRITABLE",

@@ -27,6 +27,9 @@ TONED_RESIDUE = 3.3
 """Limit of `is_toned`, levels of 255. Made-up toned, unevenly yellowed, noisy prints of 296 training faces
 stay below 3.0 (99 %), the same faces in colour above 3.06 (98 %)."""
 
+BROAD = 0.08
+"""Scale above which a face's own colours and light are trusted, share of its crop's side (docs/log.md)."""
+
 _TONED_SIDE = 64
 
 

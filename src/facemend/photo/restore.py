@@ -16,6 +16,7 @@ from facemend.faces.grain import add_grain, grain_under
 from facemend.faces.paste import blend_into_pixels
 from facemend.faces.warp import compose, invert, resize_matrix
 from facemend.imaging import (
+    BROAD,
     AnyPicture,
     Picture,
     as_picture,
@@ -37,8 +38,6 @@ from facemend.photo.task import PhotoTask
 from facemend.predictors.restorer import join
 from facemend.types import Diagnosis, FloatImage
 
-# Scale above which the photo's own colours and light are trusted, share of the crop's side.
-BROAD = 0.08
 _NO_BACKGROUND = "background realesrgan does nothing here: it enlarges photos, at upscale 2 or 4"
 _NOTHING_AROUND = "background clean and grain keep do nothing with aligned: nothing lies around the face"
 

@@ -10,19 +10,23 @@ from onnx import ModelProto, NodeProto, TensorProto, compose, helper, numpy_help
 
 from facemend.convert.skip import take_apart
 from facemend.errors import ConfigError
+from facemend.imaging import BROAD, gaussian_blur
 from facemend.predictors.restorer import IMAGE, RESTORED, W
 from facemend.weights.models import ModelInfo
 
 SIDE = 512
 """Side of the crops that these programs cut, pixels."""
 INPUT, WEIGHT, OUTPUT = "input", "weight", "output"
-_SECOND = "decode/"
+_SECOND, _DRAWN = "decode/", "drawn"
+_STEP = 8
+"""Pixels whose mean is taken before the broad blur."""
 
 
 def one_graph(info: ModelInfo, *, w: float | None = None) -> ModelProto:
     """One graph without branches, so that every execution provider can take the whole of it.
 
-    The network's own side is reached inside: the crop is averaged down, the result enlarged by bicubic.
+    The network's own side is reached inside: the crop is averaged down, the result enlarged by bicubic. Broad
+    colours and light are the crop's, as in our own pipeline.
 
     Args:
         info: the model.
@@ -43,11 +47,12 @@ def one_graph(info: ModelInfo, *, w: float | None = None) -> ModelProto:
         )
     graph = model.graph
     before, scales_before = _resized(INPUT, IMAGE, SIDE, side)
-    after, scales_after = _resized(_SECOND + RESTORED, OUTPUT, side, SIDE)
-    nodes = [*before, *graph.node, *after]
+    after, scales_after = _resized(_SECOND + RESTORED, _DRAWN, side, SIDE)
+    broad, matrices = _in_broad_colours(_DRAWN, INPUT, OUTPUT)
+    nodes = [*before, *graph.node, *after, *broad]
     face = [1, 3, SIDE, SIDE]
     inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, face)]
-    graph.initializer.extend([*scales_before, *scales_after])
+    graph.initializer.extend([*scales_before, *scales_after, *matrices])
     if w is None:
         inputs.append(helper.make_tensor_value_info(WEIGHT, TensorProto.DOUBLE, [1]))
         nodes.insert(0, helper.make_node("Cast", [WEIGHT], [_SECOND + W], to=TensorProto.FLOAT))
@@ -108,3 +113,23 @@ def _resized(name: str, result: str, old: int, new: int) -> tuple[list[NodeProto
     return [
         helper.make_node("AveragePool", [name], [result], kernel_shape=[times, times], strides=[times, times])
     ], ()
+
+
+def _in_broad_colours(drawn: str, photo: str, result: str) -> tuple[list[NodeProto], Sequence[TensorProto]]:
+    """`match_broad_colours` of a face of 512 px: the blur is a matrix each way, on means of 8 px."""
+    blocks = np.repeat(np.eye(SIDE // _STEP, dtype=np.float32), _STEP, 0)
+    # What does not change across stays so when blurred: each of its columns is the blur in one direction.
+    blurred = [gaussian_blur(np.tile(block[:, None], (1, SIDE)), BROAD * SIDE)[:, 0] for block in blocks.T]
+    down = numpy_helper.from_array(np.stack(blurred, 1), "broad.down")
+    across = numpy_helper.from_array(np.stack(blurred), "broad.across")
+    limits = [numpy_helper.from_array(np.float32(limit), f"broad.{limit}") for limit in (-1, 1)]
+    pool = {"kernel_shape": [_STEP, _STEP], "strides": [_STEP, _STEP]}
+    nodes = [
+        helper.make_node("Clip", [drawn, *(limit.name for limit in limits)], ["broad.face"]),
+        helper.make_node("Sub", [photo, "broad.face"], ["broad.change"]),
+        helper.make_node("AveragePool", ["broad.change"], ["broad.means"], **pool),
+        helper.make_node("MatMul", [down.name, "broad.means"], ["broad.columns"]),
+        helper.make_node("MatMul", ["broad.columns", across.name], ["broad.light"]),
+        helper.make_node("Add", ["broad.face", "broad.light"], [result]),
+    ]
+    return nodes, [down, across, *limits]
