@@ -27,7 +27,6 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
     run = Run(config, config.phases, on_step)
     sizes = config.network_sizes
     size = sizes.autoencoder.image_size
-
     pictures = open_faces(config, size, config.phases[-1].degradation, run.engine)
     run.note("data.json", pictures.facts())
     probe = pictures.probe
@@ -40,8 +39,7 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
     freeze(net.fusion)
     code_losses = CodeLosses(config.codes, stage1)
     lpips = LPIPS("alex").to(run.device)
-    average = EMA(net, config.ema)
-    optimizer = make_optimizer(net, config.optim)
+    average, optimizer = EMA(net, config.ema), make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {"net": net, "ema": average, "optimizer": optimizer}
     done = run.resume(state)
     if done == 0:
