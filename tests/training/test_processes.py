@@ -57,7 +57,9 @@ def assert_same_training(one, two, before):
     Weights are compared by how far they moved: a bias before a normalisation has no true gradient, and Adam
     makes whole steps of its rounding noise.
     """
-    first, second = (load_checkpoint(path).state for path in (one, two))
+    given = [load_checkpoint(path) for path in (one, two)]
+    assert given[0].info["faces"] == given[1].info["faces"]
+    first, second = (each.state for each in given)
     assert first.keys() == second.keys()
     apart = sum(float((first[name] - second[name]).abs().sum()) for name in first)
     moved = sum(float((first[name] - before[name]).abs().sum()) for name in first if name in before)

@@ -206,7 +206,8 @@ class Run:
 
     def info(self, step: int) -> dict[str, Any]:
         """What every checkpoint says of the run after so many steps."""
-        return {"stage": self.config.stage, "step": step, "faces": faces_seen(self.phases, step)}
+        faces = faces_seen(self.phases, step) * self.engine.processes
+        return {"stage": self.config.stage, "step": step, "faces": faces}
 
     def save(
         self, step: int, parts: Mapping[str, Stateful], weights: Mapping[str, Tensor], **info: Any
