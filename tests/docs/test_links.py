@@ -44,3 +44,6 @@ def test_lists_and_tables_are_seen_by_the_site(page):
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     glued = re.findall(r"^(?![-|#\s]|\d+\. )[^\n]*\n(?:- |\||\d+\. )[^\n]*", text, re.M)
     assert glued == []
+    # A blank line ends a table: what follows needs a head of its own.
+    headless = re.findall(r"(?<=\n\n)\|[^\n]*\n(?!\|[ :|-]+\|)", text)
+    assert headless == []

@@ -225,6 +225,24 @@ def test_what_a_file_says(page, kind, mode):
         assert np.abs(np.asarray(result.convert("L"), np.int16) - 90).max() <= 1
 
 
+def test_a_kind_that_the_browser_cannot_write_becomes_png(page):
+    told = page.evaluate(
+        """async () => {
+          const { writePhoto } = await import("/facemend-web/imaging/reading.js");
+          const usual = OffscreenCanvas.prototype.convertToBlob;
+          OffscreenCanvas.prototype.convertToBlob = function () { return usual.call(this, { type: "image/png" }); };
+          try {
+            const pixels = { width: 1, height: 1, data: new Uint8ClampedArray(3) };
+            const file = await writePhoto(pixels, { type: "image/webp", alpha: null, parts: [] }, true);
+            return [file.type, new Uint8Array(await file.arrayBuffer())[0]];
+          } finally {
+            OffscreenCanvas.prototype.convertToBlob = usual;
+          }
+        }"""
+    )
+    assert told == ["image/png", 0x89]
+
+
 def test_pictures_of_the_house_are_read_the_same(page):
     """The decoder of the browser and ours agree on a JPEG to a step or two."""
     found = in_page_file(page, PORTRAIT.read_bytes())

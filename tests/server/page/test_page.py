@@ -386,29 +386,3 @@ def test_strength_is_live_and_auto_is_the_size_unless_another_is_chosen(page, se
     page.reload()
     wait_done(page)
     assert page.inner_text("#strength-value") == "0 %"
-
-
-@pytest.mark.parametrize("by", ["mouse", "keys"])
-def test_a_face_that_was_missed_is_added_by_hand(page, server, by):
-    buffer = io.BytesIO()
-    Image.new("RGB", (400, 300), (120, 90, 60)).save(buffer, "png")
-    put(page, photo(buffer.getvalue(), "hard.png", "image/png"))
-    wait_done(page)
-    page.get_by_role("button", name="Add a face that was missed").click()
-    assert "Draw a box" in page.inner_text("#under")
-    box = page.locator("#frame").bounding_box()
-    with page.expect_response(lambda answer: answer.request.method == "POST") as posted:
-        if by == "mouse":
-            page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.25)
-            page.mouse.down()
-            page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.75, steps=3)
-            page.mouse.up()
-            page.get_by_role("button", name="Restore this face").click()
-        else:
-            for key in ("ArrowLeft", "Shift+ArrowRight", "Shift+ArrowDown", "Enter"):
-                page.keyboard.press(key)
-    page.get_by_text("1 face restored", exact=True).wait_for()
-    (face,) = server.client.get(f"/api/jobs/{posted.value.json()['id']}").json()["faces"]
-    assert face["box"] == pytest.approx(
-        [100, 75, 200, 225] if by == "mouse" else [147, 90, 245, 216], abs=1.5
-    )

@@ -137,5 +137,7 @@ def test_what_is_no_film_is_refused_with_a_reason(page, films):
     page.get_by_role("heading", name="This is not a film we can restore").wait_for()
     assert "MP4, MOV" in page.inner_text("#problem-fix")
     assert page.inner_text("#problem-detail").startswith("broken.mp4: ")
+    page.click("#language")
+    assert "동영상을 선택해" in page.inner_text("#problem-fix")
     assert [line for line in page.problems if "415" not in line] == []
     page.problems.clear()

@@ -120,6 +120,61 @@ def test_a_reload_keeps_the_photos(page):
     wait_done(page)
 
 
+def test_a_server_that_is_in_trouble_for_a_while_takes_no_photo_off_the_page(page):
+    """Whatever was asked for it, after a reload as well; before it, it is only late."""
+    answers = ["continue"]
+
+    def answer(route):
+        if answers[0] == "continue" or route.request.method != "GET":
+            route.continue_()
+        else:
+            answers.append(route.request.url)
+            route.fulfill(status=429 if "/before" not in route.request.url else 500, json={"detail": "later"})
+
+    page.route("**/api/jobs/**", answer)
+    put(page, EXAMPLE)
+    answers[:] = ["refuse"]
+    while len(answers) < 4:
+        page.wait_for_timeout(50)
+    assert not page.is_visible("#problem")
+    answers[0] = "continue"
+    wait_done(page)
+
+    answers[:] = ["refuse"]
+    page.reload()
+    while len(answers) < 2:
+        page.wait_for_timeout(50)
+    answers[0] = "continue"
+    wait_done(page)
+
+    page.route("**/before?*", lambda route: route.fulfill(status=500, json={"detail": "later"}))
+    page.reload()
+    wait(page, "document.querySelectorAll('.thumb[data-state=done]').length === 1")
+    page.wait_for_timeout(1000)
+    assert not page.is_visible("#problem")
+    page.unroute("**/before?*")
+    wait_done(page)
+    assert [line for line in page.problems if "429" not in line and "500" not in line] == []
+    page.problems.clear()
+
+
+def test_every_result_is_read_out(page):
+    restored(page)
+    page.evaluate(
+        """() => {
+          window.said = [];
+          const status = document.getElementById("status");
+          const hear = () => status.textContent && said.push(status.textContent);
+          new MutationObserver(hear).observe(status, {childList: true});
+        }"""
+    )
+    for size in ("2", "4"):
+        with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+            page.click(f"#upscale [value='{size}']")
+        wait_done(page)
+    assert page.evaluate("said") == ["example.jpg is done: 1 face restored."] * 2
+
+
 def test_a_private_server_asks_for_its_token(tmp_path, open_page):
     server = Server(tmp_path, {"FACEMEND_TOKEN": "open-sesame-please"}, "--store", str(tmp_path / "store"))
     try:
@@ -128,13 +183,20 @@ def test_a_private_server_asks_for_its_token(tmp_path, open_page):
         page.fill("#token", "wrong")
         page.keyboard.press("Enter")
         page.get_by_text("That is not the right token.").wait_for()
+        for _ in range(4):  # the browser itself closes a dialog at the third
+            page.keyboard.press("Escape")
+        assert page.evaluate("document.getElementById('login').open")
+        page.route("**/api/login", lambda route: route.fulfill(status=429, json={"detail": "too many"}))
+        page.keyboard.press("Enter")
+        page.get_by_text("Too many wrong tokens came from here. Wait a minute").wait_for()
+        page.unroute("**/api/login")
         page.fill("#token", "open-sesame-please")
         page.keyboard.press("Enter")
         wait_done(page)
         side = find_model(DEFAULT_MODEL).image_size
         loaded = f"image => image.complete && image.naturalWidth === {side}"
         wait(page, f"[...document.querySelectorAll('#cards img')].every({loaded})")
-        assert [line for line in page.problems if "401" not in line] == []
+        assert [line for line in page.problems if "401" not in line and "429" not in line] == []
         page.problems.clear()
     finally:
         server.close()

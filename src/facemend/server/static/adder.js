@@ -55,7 +55,11 @@ export function startAdder({ onAdd, onCancel }) {
 function move(right, down, sizes) {
   const [x1, y1, x2, y2] = box;
   if (sizes) show(x1, y1, Math.max(x1 + step, x2 + right), Math.max(y1 + step, y2 + down));
-  else show(x1 + right, y1 + down, x2 + right, y2 + down);
+  else {
+    const within = (way, low, high) => Math.min(1 - high, Math.max(-low, way)); // at the edge it keeps its size
+    const [x, y] = [within(right, x1, x2), within(down, y1, y2)];
+    show(x1 + x, y1 + y, x2 + x, y2 + y);
+  }
 }
 
 function show(...wanted) {

@@ -60,14 +60,20 @@ export const getJob = (id, signal) => json(jobPath(id), { signal });
 export const login = (token) => request("login", { method: "POST", json: { token } });
 export const deleteJob = (id) => request(jobPath(id), { method: "DELETE" });
 
-/** The restored photo for the page. `faces`: "0,2", "" for none, or null for all. */
-export async function getPreview(id, { w, strength, faces, side }, signal) {
-  return (await request(jobPath(id, "/preview"), { query: { w, strength, faces, side }, signal })).blob();
-}
+/** The restored photo for the page, as ImageBitmap. `faces`: "0,2", "" for none, or null for all. */
+export const getPreview = (id, { w, strength, faces, side }, signal) =>
+  picture(jobPath(id, "/preview"), { query: { w, strength, faces, side }, signal });
 
 /** The photo as it was, in the same shape. */
-export function getBefore(id, side, signal) {
-  return patiently(async () => (await request(jobPath(id, "/before"), { query: { side }, signal })).blob(), signal);
+export const getBefore = (id, side, signal) =>
+  patiently(() => picture(jobPath(id, "/before"), { query: { side }, signal }), signal);
+
+async function picture(path, options) {
+  const response = await request(path, options);
+  const blob = await response.blob().catch(() => {
+    throw new ApiError(0); // it broke off
+  });
+  return createImageBitmap(blob);
 }
 
 /** The restored photo or film itself and the name to save it under. */

@@ -44,6 +44,9 @@ function announce(item) {
   }
   if (told.get(item) === item.state) return;
   told.set(item, item.state);
+  // Emptied as soon as something else goes on, so that the same words are read out again.
+  write($("status"), "");
+  write($("alert"), "");
   if (item.state === "done") write($("status"), t("saidDone", { name: item.name, facts: facts(item) }));
   if (item.problem) {
     const { title, fix } = explain(item.problem, isFilm(item));

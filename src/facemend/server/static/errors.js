@@ -5,6 +5,9 @@ import { filmNames, formatNames, info } from "./server.js";
 /** Answers after which the same request is worth another try by itself. */
 export const isBusy = (error) => error.status === 429 || error.status === 503;
 
+/** Failures that say nothing of what was asked for: the server is away, busy, or in trouble of its own. */
+export const isPassing = (error) => error.status === 0 || error.status === 429 || error.status >= 500;
+
 /** {title, fix, detail}: two sentences of ours, and the server's own line; `film`: it is about a film. */
 export function explain(problem, film = false) {
   const films = film ? info.films : null;

@@ -65,8 +65,10 @@ function update(item, thumb, isCurrent) {
   if (item.state === "done" && !item.picture && thumb.painted !== item.job.id) {
     thumb.painted = item.job.id;
     getBefore(item.job.id, 4 * SIDE, item.controller.signal)
-      .then(createImageBitmap)
-      .then((picture) => paint(canvas, picture))
+      .then((picture) => {
+        paint(canvas, picture);
+        picture.close();
+      })
       .catch(() => {}); // it keeps its sign
   }
 }

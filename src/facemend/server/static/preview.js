@@ -69,7 +69,7 @@ export class Preview {
     this.#tell();
     let pause = 0;
     try {
-      const bitmap = await createImageBitmap(await getPreview(wish.id, wish.look, controller.signal));
+      const bitmap = await getPreview(wish.id, wish.look, controller.signal);
       if (controller.signal.aborted) bitmap.close();
       else this.#arrived(wish, bitmap);
     } catch (error) {

@@ -1,7 +1,7 @@
 // The photos and films of this page, from the file to the finished job: sends two at a time, asks how the jobs are, remembers
 // them over a reload. Tells `onChange(item)` whatever happens.
 import { ApiError, PAUSES, deleteJob, getJob, upload } from "./api.js";
-import { isBusy } from "./errors.js";
+import { isBusy, isPassing } from "./errors.js";
 import { info, isFilm, limitsOf } from "./server.js";
 
 const SENDING = 2;
@@ -201,7 +201,7 @@ async function lookAt(item) {
     if (!controller.signal.aborted) take(item, now);
   } catch (error) {
     if (controller.signal.aborted) return;
-    if (error.status === 0 || error.status >= 500) {
+    if (isPassing(error)) {
       item.offline = true;
       onChange(item);
     } else fail(item, error);
@@ -210,7 +210,7 @@ async function lookAt(item) {
 
 /** Keep what a reload of the page needs; no longer than this tab is open. */
 function remember() {
-  const kept = items.filter((item) => item.job && item.problem === null);
+  const kept = items.filter(({ job, state }) => job && job.status !== "failed" && state !== "expired");
   const rows = kept.map(({ job, w, strength, chosen }) => ({ id: job.id, w, strength, chosen: chosen && [...chosen] }));
   try {
     sessionStorage.setItem(KEY, JSON.stringify(rows));
@@ -227,7 +227,7 @@ export async function recall() {
   } catch {
     // nothing that can be read
   }
-  const jobs = await Promise.all(rows.map((row) => getJob(row.id).catch(() => null)));
+  const jobs = await Promise.all(rows.map((row) => recalled(row.id)));
   rows.forEach((row, index) => {
     if (jobs[index] === null) return;
     const chosen = row.chosen && new Set(row.chosen);
@@ -235,4 +235,16 @@ export async function recall() {
     const { w, strength = 1 } = jobs[index].frames === null ? row : jobs[index];
     take(newItem({ w, strength, chosen }), jobs[index]);
   });
+}
+
+/** A job of before a reload, once the server says how it is; null: it is gone. */
+async function recalled(id) {
+  for (;;) {
+    try {
+      return await getJob(id);
+    } catch (error) {
+      if (!isPassing(error)) return null;
+      await new Promise((resolve) => setTimeout(resolve, PAUSES.later));
+    }
+  }
 }

@@ -3,6 +3,7 @@ import { closeAdder, openAdder, startAdder } from "./adder.js";
 import { getBefore } from "./api.js";
 import { $, draw, isCalm, make, startSlider, write } from "./dom.js";
 import { t } from "./i18n.js";
+import { isPassing } from "./errors.js";
 import { Preview } from "./preview.js";
 import { again, change, fail } from "./queue.js";
 import { Viewport } from "./viewport.js";
@@ -11,6 +12,7 @@ import { doing, share, stillShown } from "./words.js";
 const HALF = 50;
 const MOST = 4096; // pixels a side that are asked for, and that any canvas can hold
 const MOST_BOXES = 20; // faces added by hand that the server takes
+const RETRY = 2000; // ms until the photo before is asked for again
 const SETTLE = 200; // ms without a change of the zoom before its pixels are asked for
 const HAS_KEYS = matchMedia("(hover: hover)").matches;
 const frame = $("frame");
@@ -79,6 +81,7 @@ startAdder({
     current.chosen = null; // faces may have other numbers then
     endAdding();
     again(current, { ...current.options, boxes });
+    $("film").querySelector("[aria-current]").focus(); // the panel is gone until the photo is done
   },
   onCancel: () => endAdding(),
 });
@@ -197,8 +200,8 @@ function loadBefore(item) {
   const { job, controller } = item;
   const asked = side();
   beforeSide = asked;
+  const isWanted = () => !controller.signal.aborted && item.job === job && item.state === "done";
   getBefore(job.id, asked, controller.signal)
-    .then(createImageBitmap)
     .then((picture) => {
       if (current === item && item.job === job && asked === beforeSide) {
         draw($("before"), picture);
@@ -209,7 +212,9 @@ function loadBefore(item) {
       picture.close();
     })
     .catch((error) => {
-      if (!controller.signal.aborted && item.job === job && item.state === "done") fail(item, error);
+      if (!isWanted()) return;
+      if (!isPassing(error)) fail(item, error);
+      else setTimeout(() => isWanted() && current === item && asked === beforeSide && loadBefore(item), RETRY);
     });
 }
 
@@ -306,10 +311,10 @@ function renderOutlines(item) {
     outlines.dataset.job = key;
     outlines.replaceChildren(...faces.map((face) => newOutline(item, face)));
   }
-  for (const face of faces.filter((each) => each.restored)) {
-    const outline = outlines.querySelector(`[data-index="${face.index}"]`);
-    outline.setAttribute("aria-checked", String(item.chosen.has(face.index)));
-    outline.setAttribute("aria-label", t("face", { n: face.index + 1 }));
+  for (const { index, restored, reason } of faces) {
+    const outline = outlines.querySelector(`[data-index="${index}"]`);
+    if (restored) outline.setAttribute("aria-checked", String(item.chosen.has(index)));
+    outline.setAttribute("aria-label", restored ? t("face", { n: index + 1 }) : t("faceLeft", { reason: reason ?? "" }));
   }
 }
 
@@ -318,7 +323,6 @@ function newOutline(item, face) {
     ? make("button", { type: "button", className: "outline", role: "checkbox" }, make("span", { className: "mark" }))
     : make("span", { className: "outline left", role: "img", title: face.reason ?? "" });
   if (face.restored) outline.addEventListener("click", () => toggle(item, face.index));
-  else outline.setAttribute("aria-label", t("faceLeft", { reason: face.reason ?? "" }));
   outline.dataset.index = face.index;
   const { input_width: width, input_height: height } = item.job;
   const [x0, y0, x1, y1] = face.box;

@@ -284,6 +284,7 @@ export const STRINGS = {
     en: "Files may have up to {size}, results up to {pixels} million pixels. Choose a smaller photo or size.",
     ko: "파일은 {size}, 결과는 {pixels}백만 픽셀까지 됩니다. 더 작은 사진이나 크기를 선택해 주세요.",
   },
+  errorKindFixFilm: { en: "Choose one of these: {formats}.", ko: "다음 형식의 동영상을 선택해 주세요: {formats}." },
   errorKindFilm: { en: "This is not a film we can restore", ko: "복원할 수 있는 동영상이 아닙니다" },
   errorLargeFilm: { en: "This film is too large or too long", ko: "동영상이 너무 크거나 깁니다" },
   errorLargeFixFilm: {
@@ -327,5 +328,9 @@ export const STRINGS = {
   },
   token: { en: "Token", ko: "토큰" },
   loginGo: { en: "Continue", ko: "계속" },
+  loginWait: {
+    en: "Too many wrong tokens came from here. Wait a minute, then try again.",
+    ko: "잘못된 토큰이 너무 많이 입력되었습니다. 1분 뒤에 다시 시도해 주세요.",
+  },
   loginWrong: { en: "That is not the right token.", ko: "토큰이 맞지 않습니다." },
 };

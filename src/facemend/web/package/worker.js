@@ -47,7 +47,11 @@ const commands = {
 
   async restore({ key, source, options }, tell) {
     orders.set(key, { source, options });
-    const { photo, output, faces, skipped, factor, notes, seconds } = await prepared(key, tell);
+    const ready = await prepared(key, tell).catch((error) => {
+      orders.delete(key); // nobody can ask for it again
+      throw error;
+    });
+    const { photo, output, faces, skipped, factor, notes, seconds } = ready;
     const done = faces.map(({ face, looks = null, auto = null }) => ({ face: { ...face, looks, auto }, reason: null }));
     const said = [...done, ...skipped];
     return {
@@ -133,7 +137,8 @@ async function work() {
     const [{ id, command, given }] = waiting.splice(turns.indexOf(Math.min(...turns)), 1);
     const tell = (part, share = null) => postMessage({ id, part, share });
     try {
-      postMessage({ id, result: await commands[command](given, tell) });
+      const result = await commands[command](given, tell);
+      postMessage({ id, result }, result instanceof ImageBitmap ? [result] : []);
     } catch (error) {
       postMessage({ id, problem: { status: error.status ?? "job", message: error.message } });
     }

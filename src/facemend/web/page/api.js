@@ -8,7 +8,7 @@ export { ApiError };
 /** `getJob` waits for news itself; between them the page has time to be drawn. */
 export const PAUSES = { soon: 50, later: 50 };
 
-const FORMATS = { ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".avif": "image/avif" };
+const FORMATS = { ".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".avif": "image/avif" };
 const SUFFIXES = Object.fromEntries(Object.entries(FORMATS).map(([suffix, type]) => [type, suffix]));
 const MAX_BYTES = 100e6;
 const [MAX_PIXELS, SMALL_PIXELS] = [36e6, 16e6]; // of a result; where there is little memory

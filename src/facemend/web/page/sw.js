@@ -1,6 +1,9 @@
 // Keeps the site: its pages and programs at once, the networks as they are fetched. Answers from what is kept.
-const PAGE = "facemend-page-{page}";
-const MODELS = "facemend-models-{models}";
+// An origin may hold several sites: each keeps, and clears away, what has its own path behind the name.
+const HERE = ` ${new URL(registration.scope).pathname}`;
+const PAGE = `facemend-page-{page}${HERE}`;
+const MODELS = `facemend-models-{models}${HERE}`;
+const NETWORKS = new URL("facemend-web/models/", registration.scope).href;
 const FILES = {files};
 const HEADERS = {
   "Content-Security-Policy": "{policy}",
@@ -18,7 +21,8 @@ addEventListener("install", (event) => {
 addEventListener("activate", (event) => {
   event.waitUntil(
     (async () => {
-      const old = (await caches.keys()).filter((name) => name.startsWith("facemend-") && ![PAGE, MODELS].includes(name));
+      const isOurs = (name) => name.startsWith("facemend-") && (name.endsWith(HERE) || !name.includes(" "));
+      const old = (await caches.keys()).filter((name) => isOurs(name) && ![PAGE, MODELS].includes(name));
       await Promise.all(old.map((name) => caches.delete(name)));
       await clients.claim();
     })(),
@@ -33,7 +37,7 @@ addEventListener("fetch", (event) => {
 async function answer(event) {
   const url = new URL(event.request.url);
   url.search = url.hash = "";
-  const cache = await caches.open(url.pathname.includes("/models/") ? MODELS : PAGE);
+  const cache = await caches.open(url.href.startsWith(NETWORKS) ? MODELS : PAGE);
   const kept = await cache.match(url.href);
   if (kept) return headed(kept);
   const response = await fetch(event.request);

@@ -75,5 +75,5 @@ export async function writePhoto(pixels, photo, stripMetadata) {
   canvas.getContext("2d").putImageData(imageData(pixels, alphaOf(photo, pixels)), 0, 0);
   const file = await canvas.convertToBlob({ type, quality: QUALITY });
   const parts = photo.parts.filter(({ profile }) => profile || !stripMetadata);
-  return new Blob(withParts(new Uint8Array(await file.arrayBuffer()), type, parts), { type });
+  return new Blob(withParts(new Uint8Array(await file.arrayBuffer()), file.type, parts), { type: file.type });
 }
