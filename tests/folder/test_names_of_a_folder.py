@@ -9,6 +9,7 @@ import pytest
 from facemend.errors import ConfigError, InputError, OutputError
 from facemend.files import place
 from facemend.folder.plan import plan_batch
+from facemend.folder.records import FolderStore
 from facemend.folder.run import run_batch
 from facemend.imaging import Outputs, read_picture, write_picture
 from facemend.photo.restore import Restorer
@@ -81,6 +82,19 @@ def test_a_linked_folder_is_read_once(tmp_path):
         (tmp_path / "in" / name).symlink_to(tmp_path / "album", target_is_directory=True)
     (tmp_path / "in/round").symlink_to(tmp_path / "in", target_is_directory=True)
     assert list(planned(tmp_path)) == ["b.jpg", "one/a.jpg"]
+
+
+def test_a_link_in_a_circle_is_one_files_error(tmp_path, portrait, tiny_model):
+    write_picture(tmp_path / "a.png", portrait)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "in/a.png")
+    (tmp_path / "in/loop.png").symlink_to("loop.png")
+    assert FolderStore(tmp_path / "in").stamp("loop.png") is None
+    batch = plan_batch([tmp_path / "in"], tmp_path / "out")
+    work = Restorer(model=str(tiny_model), threads=1).restore
+    good, loop = run_batch(batch, work, Outputs(batch.inputs, overwrite=False))
+    assert good.error is None
+    assert "loop.png" in loop.error
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):

@@ -78,6 +78,19 @@ def test_plans_that_would_lose_something(photos, place):
         plan_cluster(photos, place("out"))
 
 
+def test_no_photo_is_an_output_and_what_systems_leave_is_no_photo(tmp_path):
+    names = ["in/z.png", "z.png", "._z.png", "@eaDir/z.png"]
+    for name in names:
+        path = tmp_path / "out/in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"out/in/z\.png: is an input and would be overwritten"):
+        plan_cluster(str(tmp_path / "out/in"), str(tmp_path / "out"))
+    rows, ignored = plan_cluster(str(tmp_path / "out/in"), str(tmp_path / "made"))
+    assert [row["source"] for row in rows] == ["in/z.png", "z.png"]
+    assert ignored == []
+
+
 def test_folders_that_are_not_there(place):
     with pytest.raises(InputError, match="no such folder"):
         plan_cluster(place("nothing"), place("out"))

@@ -169,7 +169,7 @@ def test_a_film_is_known_by_its_content(serving, film, blank):
 )
 def test_what_is_over_a_limit_is_refused(serving, make, monkeypatch, changes, how, status, said):
     fields = {"upscale": changes.pop("upscale")} if "upscale" in changes else {}
-    monkeypatch.setattr("facemend.video.read._decoded", None)  # nothing is decoded for that
+    monkeypatch.setattr("facemend.video.read.decoded", None)  # nothing is decoded for that
     found = refused(serving(**changes), make(**how), **fields)
     assert found[0] == status
     assert found[1].startswith("a.mp4: ")

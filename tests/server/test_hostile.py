@@ -90,6 +90,14 @@ def test_names_that_are_paths_go_nowhere(client, files, blank, name):
     assert not set(job["name"]) & set("/\\\0")
 
 
+@pytest.mark.parametrize("fields", [{f"x{n}": "1" for n in range(20)}, {"x": "x" * 5000}])
+def test_fields_beside_the_file_are_few_and_short(client, blank, fields):
+    """They are held in memory."""
+    answer = client.post("/api/jobs", files={"photo": ("a.jpg", blank)}, data=fields)
+    assert answer.status_code == 400
+    assert "maximum" in answer.json()["detail"].lower()
+
+
 def test_a_small_file_claiming_10_gigapixels_is_refused_unread(client, files):
     before = files()
     answer = post(client, png_claiming(100_000, 100_000, b"x" * 10_000))

@@ -176,6 +176,16 @@ def test_a_child_ends_with_its_server(serve, slow):
     child.wait(2)
 
 
+def test_workers_end_with_the_process_that_started_them(serve):
+    server = serve("--workers", "2")
+    server.client.get("/api/health")
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.kill()
+    server.process.wait()
+    gone, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+
+
 def test_two_workers_share_the_jobs(serve, slow, jpeg, tmp_path):
     server = serve("--workers", "2", TMPDIR=str(tmp_path))
     ids = until_both_run(server, slow)

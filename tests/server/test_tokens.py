@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from server_helpers import post, wait
 
 from facemend.server.app import create_app
-from facemend.server.tokens import GUESSES, Guard
+from facemend.server.tokens import COOKIE, GUESSES, Guard
 
 TOKEN = "correct-horse-battery"
 
@@ -60,6 +60,14 @@ def test_many_clients_are_not_remembered_for_ever(monkeypatch):
     for number in range(50):
         status(guard, "x", client=str(number))
     assert list(guard._wrong) == [str(number) for number in range(40, 50)]
+
+
+@pytest.mark.parametrize("other", ['prefs={"a":1}', "prefs=a b", "prefs", "prefs[a]=1", f"{COOKIE}=old"])
+def test_cookies_of_other_programs_do_not_hide_ours(settings, other):
+    with TestClient(create_app(replace(settings, token=TOKEN))) as client:
+        cookies = [f"{other}; {COOKIE}={TOKEN}", f"{COOKIE}={TOKEN}; {other}", other]
+        answers = [client.get("/api/jobs/x", headers={"Cookie": cookie}) for cookie in cookies]
+    assert [answer.status_code for answer in answers] == [404, 404, 401]
 
 
 def test_each_way_to_show_a_token_counts(settings, caplog):

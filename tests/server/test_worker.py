@@ -365,6 +365,18 @@ def test_a_deleted_job_is_left_at_the_next_part(place):
     assert not here.is_at("a", "detect")
 
 
+def test_what_is_written_for_a_job_while_it_is_deleted_goes_too(place):
+    here = place()
+    here.begin("a")
+    here.store.remove("a")
+    here.jobs.delete("a")
+    here.store.make("a")  # as a child does that was just writing its result
+    here.restorer.gate.release(10)
+    with until() as tick:
+        while here.store.has("a"):
+            tick()
+
+
 def test_stopping_finishes_a_quick_job_and_takes_no_other(place):
     here = place(grace_seconds=20)
     here.add("a")

@@ -13,7 +13,8 @@ from facemend.video.encode import FilmCoding
 from facemend.video.kinds import VIDEO_SUFFIXES
 from facemend.video.mux import Span
 from facemend.video.pixels import add_change, output_form, stored, upright_rgb
-from facemend.video.read import Colours, FilmReader, probe
+from facemend.video.read import Colours, probe
+from facemend.video.reader import FilmReader
 from facemend.video.restore import VideoOptions, restore_video
 from film_files import TB, make_film, panning, shown, texture
 from film_parts import film_parts

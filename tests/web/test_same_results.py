@@ -230,7 +230,9 @@ def test_a_kind_that_the_browser_cannot_write_becomes_png(page):
         """async () => {
           const { writePhoto } = await import("/facemend-web/imaging/reading.js");
           const usual = OffscreenCanvas.prototype.convertToBlob;
-          OffscreenCanvas.prototype.convertToBlob = function () { return usual.call(this, { type: "image/png" }); };
+          OffscreenCanvas.prototype.convertToBlob = function () {
+            return usual.call(this, { type: "image/png" });
+          };
           try {
             const pixels = { width: 1, height: 1, data: new Uint8ClampedArray(3) };
             const file = await writePhoto(pixels, { type: "image/webp", alpha: null, parts: [] }, true);

@@ -4,6 +4,7 @@ import hashlib
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -56,6 +57,17 @@ def test_goes_on_where_it_was_cut_off(server, target):
     ]
     assert told[0][0] > 300_000  # progress counts what was there already
     assert told[-1] == (LIMIT, LIMIT)
+
+
+def test_two_at_once_fetch_one_file(server, target):
+    def fetch(_):
+        download(server.url(), SHA, target, max_bytes=LIMIT)
+        return target.read_bytes() == CONTENT
+
+    with ThreadPoolExecutor() as pool:
+        assert all(pool.map(fetch, range(4)))
+    assert len(server.asked) == 1
+    assert left(target) == ["net.pth"]
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"weak"'])

@@ -218,7 +218,7 @@ def _walk(folder: Path, leave_out: Sequence[Path], unlisted: list[Path]) -> Iter
     Nor are the records and the report of a run whose outputs are the input of this one, nor what systems put
     beside files. Folders that cannot be listed are added to `unlisted`.
     """
-    seen = {path.resolve() for path in (*leave_out, folder)}
+    seen = {os.path.realpath(path) for path in (*leave_out, folder)}
 
     def failed(error: OSError) -> None:
         if Path(error.filename) == folder:
@@ -231,13 +231,14 @@ def _walk(folder: Path, leave_out: Sequence[Path], unlisted: list[Path]) -> Iter
             files = [name for name in files if name != REPORT]
         kept = []
         for name in sorted(folders):
-            real = (Path(here) / name).resolve()
+            real = os.path.realpath(Path(here) / name)
             if name not in _SYSTEM and real not in seen:
                 seen.add(real)
                 kept.append(name)
         folders[:] = kept
-        yield from (Path(here) / name for name in sorted(files) if not _is_of_system(name))
+        yield from (Path(here) / name for name in sorted(files) if not is_of_system(name))
 
 
-def _is_of_system(name: str) -> bool:
+def is_of_system(name: str) -> bool:
+    """Whether it is a file or folder that systems put beside photos."""
     return name.startswith("._") or name in _SYSTEM

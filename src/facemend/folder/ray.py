@@ -28,7 +28,7 @@ from facemend.errors import (
     require_extra,
 )
 from facemend.files import unwritable
-from facemend.folder.plan import REPORT, output_name
+from facemend.folder.plan import REPORT, is_of_system, output_name
 from facemend.folder.records import RECORDS, Records, Stamp, digest, pixel_options
 from facemend.folder.run import (
     FileReport,
@@ -96,6 +96,8 @@ def plan_cluster(photos: str, output: str) -> tuple[list[dict[str, str]], list[s
         path = PurePosixPath(name)
         if path.parts[0] == RECORDS or name == REPORT:  # photos that an earlier run has made
             continue
+        if any(map(is_of_system, path.parts)):
+            continue
         if path.suffix.lower() not in SUFFIXES:
             ignored.append(name)
             continue
@@ -103,6 +105,11 @@ def plan_cluster(photos: str, output: str) -> tuple[list[dict[str, str]], list[s
         if made in rows:
             raise ConfigError(f"{photos}: {rows[made]} and {name} would both become {made}; rename one")
         rows[made] = name
+    inputs = {source.identity(name) for name in rows.values()}
+    if clash := next((made for made in rows if target.identity(made) in inputs), None):
+        raise ConfigError(
+            f"{target.full_url(clash)}: is an input and would be overwritten; choose another output"
+        )
     return [{"source": name, "output": made} for made, name in rows.items()], ignored
 
 

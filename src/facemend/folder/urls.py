@@ -55,6 +55,10 @@ class UrlStore:
         """Of a file in it."""
         return f"{self._url}/{path}"
 
+    def identity(self, path: str) -> str:
+        """The same for a file in it, whatever the folder was called."""
+        return str(self._files.unstrip_protocol(self._full(path)))
+
     def names(self) -> list[str]:
         """All files below, sorted.
 

@@ -32,13 +32,13 @@ class Outputs:
 
     def __init__(self, inputs: Iterable[Path], *, overwrite: bool) -> None:
         self.overwrite = overwrite
-        self._inputs = {path.resolve() for path in inputs}
-        self._claimed: set[Path] = set()
+        self._inputs = {os.path.realpath(path) for path in inputs}  # a link in a circle is no error there
+        self._claimed: set[str] = set()
         self._lock = threading.Lock()
 
     def is_input(self, path: Path) -> bool:
         """Whether it is one of the files that are never written to."""
-        return path.resolve() in self._inputs
+        return os.path.realpath(path) in self._inputs
 
     def claim(self, path: Path, *, done: bool = False) -> None:
         """Take a path for one output of this run.
@@ -50,7 +50,7 @@ class Outputs:
         Raises:
             OutputError: it is an input, another output has it, or it exists and may not be replaced.
         """
-        real = path.resolve()
+        real = os.path.realpath(path)
         if self.is_input(path):
             raise OutputError(f"{path}: is an input and would be overwritten; choose another output")
         with self._lock:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -98,7 +102,15 @@ def app_from_env() -> FastAPI:
     """The application of a worker process, as FACEMEND_* variables say."""
     settings = ServerSettings.from_env()
     configure(settings.log_format)
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(parent,), name="facemend-parent", daemon=True).start()
     return create_app(settings)
+
+
+def _end_with(parent: Any) -> None:
+    """End in good order once the process is gone that started this one: it answers to nobody else's signals."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _add_page(app: FastAPI) -> None:

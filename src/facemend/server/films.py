@@ -20,7 +20,8 @@ from facemend.server.store import JobStore
 from facemend.video.encode import FilmCoding
 from facemend.video.mux import ContainerError
 from facemend.video.pixels import output_form, upright_rgb
-from facemend.video.read import FilmInfo, FilmReader, measure, probe
+from facemend.video.read import FilmInfo, measure, probe
+from facemend.video.reader import FilmReader
 from facemend.video.restore import OnFrame, VideoOptions, VideoResult, restore_video
 
 logger = logging.getLogger(__name__)

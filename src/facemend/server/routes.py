@@ -28,6 +28,7 @@ from facemend.photo.options import (
 )
 from facemend.server.clients import client_name
 from facemend.server.films import MEDIA
+from facemend.server.forms import SmallForms
 from facemend.server.metrics import CONTENT_TYPE, exposition
 from facemend.server.orders import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.problems import GoneError
@@ -59,7 +60,7 @@ _TOKEN = _errors(401, 429)
 _JOB = {**_TOKEN, **_errors(404, 422)}
 _LOOK = {**_JOB, **_errors(409, 503)}
 
-router = APIRouter(prefix="/api", responses=_errors(408, 413, 421, 503))
+router = APIRouter(prefix="/api", responses=_errors(408, 413, 421, 503), route_class=SmallForms)
 operations = APIRouter()
 JobId = Annotated[str, Path(max_length=100, description="As `POST /api/jobs` gave it.")]
 Weight = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]

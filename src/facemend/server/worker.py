@@ -180,6 +180,8 @@ class Worker:
         finally:
             self._looks.job_had(run.pause())
             self._running.remove(run)
+        if self._jobs.get(job.id) is None:  # deleted meanwhile, and its files perhaps written after that
+            self._store.remove(job.id)
 
     def _limit(self, job: Job) -> float:
         """Most seconds that a job may take."""

@@ -34,6 +34,7 @@ _OF_PLAYING = ("language", "filename", "mimetype")
 """Tags of streams that players need, with which fonts are found: they stay where all others are left out."""
 _MP4 = (".mp4", ".m4v", ".mov")
 _TRIED = 64  # packets of sound and subtitles that the trial before the work takes
+_BACK = 1  # seconds; lesser steps back are those of old films, packet by packet
 _SLACK = 30  # seconds by which streams may be stored apart in the source
 
 
@@ -221,6 +222,7 @@ def join(
                     if stream is pictures:
                         raise
                     damaged += 1
+            damaged += sum(track.damaged for track in kept.values() if isinstance(track, Recoder))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise failed(output, error) from error
     return (f"{damaged} damaged packets of sound or subtitles were left out",) if damaged else ()
@@ -324,6 +326,7 @@ def _copied(
     low = None if span.start is None else info.start + span.start
     high = None if span.end is None else info.start + span.end
     last: dict[int, int] = {}
+    clock = _Clock()
     try:
         if low is not None:
             source.seek(int(low * 1_000_000))
@@ -331,7 +334,8 @@ def _copied(
             time = packet.pts if packet.pts is not None else packet.dts
             if time is None or not packet.size:
                 continue
-            seconds = time * packet.time_base
+            lag = clock.lag(packet, time * packet.time_base)
+            seconds = time * packet.time_base + lag
             if high is not None and seconds > high + _SLACK:
                 break
             if (low is not None and seconds < low) or (high is not None and seconds >= high):
@@ -340,7 +344,7 @@ def _copied(
             if isinstance(track, Recoder):
                 yield from ((made, track.stream) for made in track.take(packet, origin))
                 continue
-            index, shift = packet.stream_index, round(origin / packet.time_base)
+            index, shift = packet.stream_index, round((origin - lag) / packet.time_base)
             dts = (packet.dts if packet.dts is not None else time) - shift
             dts = max(dts, last.get(index, dts - 1) + 1)  # old films have times that step back
             last[index] = dts
@@ -351,6 +355,28 @@ def _copied(
                 yield from ((made, track.stream) for made in track.take(None, origin))
     except (av.FFmpegError, OSError) as error:
         raise InputError(f"{info.path}: its sound cannot be read to the end ({one_line(error)})") from error
+
+
+class _Clock:
+    """For films whose clock begins anew on the way, as those that were put together: it is to run on.
+
+    The pictures do so by themselves (`FilmReader`); other streams keep step with the one that is there first.
+    """
+
+    def __init__(self) -> None:
+        self._lags = [Fraction(0)]  # of each beginning, seconds
+        self._now: dict[int, tuple[int, Fraction]] = {}  # stream -> which beginning, its last time
+
+    def lag(self, packet: Packet, time: Fraction) -> Fraction:
+        """What is to be added to the times of a packet, seconds."""
+        which, last = self._now.get(packet.stream_index, (len(self._lags) - 1, time))
+        if time < last - _BACK:
+            which += 1
+            if which == len(self._lags):
+                length = (packet.duration or 0) * packet.time_base
+                self._lags.append(self._lags[-1] + last + length - time)
+        self._now[packet.stream_index] = which, time
+        return self._lags[which]
 
 
 def _merged(

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from facemend.errors import InputError, TooLargeError, one_line
 from facemend.video.kinds import ANIMATIONS
@@ -16,6 +16,7 @@ from facemend.video.kinds import ANIMATIONS
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet as AnyPacket
+    from av.stream import Stream
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -69,6 +70,7 @@ class FilmInfo:
         start: time at which it begins, seconds; often 0.
         frames: how many there seem to be.
         seconds: where its last frame is, from the beginning.
+        ends: where the last of what is in it ends, pictures and sound.
         stated: how long it says it is, seconds; None where it does not.
         notes: what the user should know.
         interlaced: its frames are two fields each.
@@ -88,24 +90,10 @@ class FilmInfo:
     start: Fraction
     frames: int
     seconds: float
+    ends: float
     stated: float | None
     notes: tuple[str, ...] = ()
     interlaced: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class FilmFrame:
-    """A decoded frame.
-
-    Attributes:
-        pts: when it is shown, in units of the film's time base; rises from frame to frame.
-        duration: for how long, in the same unit; 0 where the film does not say.
-        pixels: as the decoder gave them. They may be shared with the decoder: never to be changed.
-    """
-
-    pts: int
-    duration: int
-    pixels: VideoFrame
 
 
 def open_file(path: Path) -> InputContainer:
@@ -159,15 +147,15 @@ def measure(path: Path) -> FilmSize:
         TooLargeError: a frame has too many pixels.
     """
     with closing(open_file(path)) as container:
-        stream = _video(path, container)
+        stream = video_stream(path, container)
         start = Fraction(container.start_time or 0, 1_000_000)
-        frames, last = _scanned(path)
+        scan = _scanned(path)
         return FilmSize(
             format=container.format.name.split(",")[0],
             width=stream.codec_context.width,
             height=stream.codec_context.height,
-            frames=frames,
-            seconds=max(float(last * (stream.time_base or 0) - start), _stated(container, stream) or 0.0),
+            frames=scan.frames,
+            seconds=max(float(scan.last - start), _stated(container, stream) or 0.0),
         )
 
 
@@ -179,15 +167,15 @@ def probe(path: Path) -> FilmInfo:
         TooLargeError: a frame has too many pixels.
     """
     with closing(open_file(path)) as container:
-        stream = _video(path, container)
-        first = next((frame for _, frame in _decoded(path, container, stream)), None)
+        stream = video_stream(path, container)
+        first = next((frame for _, frame in decoded(path, container, stream)), None)
         if first is None:
             raise InputError(f"{path}: no frame can be decoded; the film is damaged")
         # As fractions: those of av 19 can neither be divided without a rest nor rounded.
         rate = Fraction(stream.guessed_rate or stream.average_rate or _USUAL_RATE)
         time_base = Fraction(stream.time_base or Fraction(1, 90_000))
         start = Fraction(container.start_time or 0, 1_000_000)
-        frames, last = _scanned(path)
+        scan = _scanned(path)
         display = _display(first)
         return FilmInfo(
             path=path,
@@ -202,24 +190,39 @@ def probe(path: Path) -> FilmInfo:
             rate=rate if _RATES[0] <= rate <= _RATES[1] else _USUAL_RATE,
             time_base=time_base,
             start=start,
-            frames=frames,
-            seconds=float(last * time_base - start),
+            frames=scan.frames,
+            seconds=float(scan.last - start),
+            ends=float(scan.end - start),
             stated=_stated(container, stream),
             notes=_checked(path, first),
             interlaced=bool(first.interlaced_frame),
         )
 
 
-def _scanned(path: Path) -> tuple[int, int]:
-    """How many packets the pictures have, and the last time among them; decodes nothing."""
+class _Scan(NamedTuple):
+    """Times of packets, seconds."""
+
+    frames: int
+    last: Fraction  # picture
+    end: Fraction  # of all streams: a last picture may stand still while the sound goes on
+
+
+def _scanned(path: Path) -> _Scan:
+    """How many packets the pictures have, and where all end; decodes nothing."""
+    scan = _Scan(0, Fraction(0), Fraction(0))
     with closing(open_file(path)) as container:
-        stream = _video(path, container)
-        count = last = 0
-        for packet in _packets(path, container, stream):
+        stream = video_stream(path, container)
+        for packet in _packets(path, container, *container.streams):
             time = packet.pts if packet.pts is not None else packet.dts
-            if packet.size and time is not None:
-                count, last = count + 1, max(last, time)
-    return count, last
+            if not packet.size or time is None:
+                continue
+            begin, end = (
+                Fraction(units * packet.time_base) for units in (time, time + (packet.duration or 0))
+            )
+            scan = scan._replace(end=max(scan.end, end))
+            if packet.stream_index == stream.index:
+                scan = scan._replace(frames=scan.frames + 1, last=max(scan.last, begin))
+    return scan
 
 
 def _stated(container: InputContainer, stream: VideoStream) -> float | None:
@@ -228,7 +231,13 @@ def _stated(container: InputContainer, stream: VideoStream) -> float | None:
     return container.duration / 1e6 if container.duration and container.duration > 0 else None
 
 
-def _video(path: Path, container: InputContainer) -> VideoStream:
+def video_stream(path: Path, container: InputContainer) -> VideoStream:
+    """The pictures of a film; covers do not count.
+
+    Raises:
+        InputError: there are none, or none that can be decoded.
+        TooLargeError: a frame has too many pixels.
+    """
     from av.stream import Disposition
 
     films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -273,93 +282,7 @@ def _checked(path: Path, frame: VideoFrame) -> tuple[str, ...]:
     return tuple(notes)
 
 
-class FilmReader:
-    """Decodes a film, as often as wanted: always the same frames for the same arguments.
-
-    Args:
-        info: the film.
-
-    Attributes:
-        notes: what turned up while decoding.
-    """
-
-    def __init__(self, info: FilmInfo) -> None:
-        self._info = info
-        self.notes: tuple[str, ...] = ()
-
-    def frames(self, start: Fraction | None = None, end: Fraction | None = None) -> Iterator[FilmFrame]:
-        """The frames in the order in which they are shown; none but the current one is held.
-
-        Packets that cannot be decoded are left out, and said in `notes`.
-
-        Args:
-            start: time in the film, seconds: frames before are left out.
-            end: time in the film, seconds: frames from there on are left out.
-
-        Raises:
-            InputError: the file cannot be read on, most of it is damaged, or the frames change their form.
-        """
-        low = None if start is None else self._pts(start)
-        high = None if end is None else self._pts(end)
-        for frame in self._from(low):
-            if high is not None and frame.pts >= high:
-                return
-            yield frame
-
-    def _pts(self, seconds: Fraction) -> int:
-        """The first pts that is not before a time in the film."""
-        return int(-(-(self._info.start + seconds) // self._info.time_base))
-
-    def _from(self, low: int | None) -> Iterator[FilmFrame]:
-        if low is None:
-            yield from self._all(None)
-            return
-        frames = self._all(low)
-        first = next(frames, None)
-        if first is None or first.pts > low:  # the index led too far: the whole way, then
-            frames = self._all(None)
-            first = next(frames, None)
-        while first is not None:
-            if first.pts >= low:
-                yield first
-            first = next(frames, None)
-
-    def _all(self, seek: int | None) -> Iterator[FilmFrame]:
-        """All frames, or those from the key frame before `seek` on."""
-        import av
-
-        info = self._info
-        step = max(1, round(1 / (info.rate * info.time_base)))
-        last: int | None = None
-        with closing(open_file(info.path)) as container:
-            stream = _video(info.path, container)
-            if seek is not None:
-                try:
-                    container.seek(seek, stream=stream)
-                except av.FFmpegError:
-                    return
-            damaged = 0
-            for so_far, frame in _decoded(info.path, container, stream):
-                damaged = so_far
-                self._check_alike(frame)
-                pts = frame.pts if frame.pts is not None else frame.dts
-                if pts is None or (last is not None and pts <= last):
-                    pts = 0 if last is None else last + step
-                last = pts
-                yield FilmFrame(pts, int(frame.duration or 0), frame)
-        self.notes = (f"{damaged} damaged packets were left out",) if damaged else ()
-
-    def _check_alike(self, frame: VideoFrame) -> None:
-        now = frame.width, frame.height, frame.format.name
-        was = self._info.width, self._info.height, self._info.pixel_format
-        if now != was:
-            raise InputError(
-                f"{self._info.path}: the frames change from {was[0]}x{was[1]} {was[2]} to {now[0]}x{now[1]} "
-                f"{now[2]} at {float(frame.time or 0):.1f} s: restore the parts with --start and --end"
-            )
-
-
-def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[tuple[int, VideoFrame]]:
+def decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[tuple[int, VideoFrame]]:
     """Decode; each frame comes with the number of damaged packets before it."""
     import av
 
@@ -377,12 +300,12 @@ def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iter
         raise InputError(f"{path}: {damaged} of {packets} packets are damaged: find a better copy")
 
 
-def _packets(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+def _packets(path: Path, container: InputContainer, *streams: Stream) -> Iterator[Any]:
     import av
 
     seconds = 0.0
     try:
-        for packet in container.demux(stream):
+        for packet in container.demux(*streams):
             seconds = float(packet.dts * packet.time_base) if packet.dts is not None else seconds
             yield packet
     except (av.FFmpegError, OSError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +23,8 @@ from facemend.video.frames import FilmState, FrameRestorer, Seen
 from facemend.video.mux import Segment, Span, check_output, container_of, join
 from facemend.video.overlap import ahead, side_by_side
 from facemend.video.pixels import Form, add_change, output_form, stored, upright_rgb
-from facemend.video.read import MAX_PIXELS, FilmFrame, FilmInfo, FilmReader, probe
+from facemend.video.read import MAX_PIXELS, FilmInfo, probe
+from facemend.video.reader import FilmFrame, FilmReader
 from facemend.video.segments import Done, WorkFolder
 from facemend.video.tracking import Scene
 from facemend.weights.models import ModelInfo
@@ -129,6 +131,7 @@ def restore_video(
     notes = (*info.notes, *notes, *check_output(output, info, form, video.coding, strip=strip))
     work = WorkFolder(output, _run(info, options, video, segment, networks), overwrite=video.overwrite)
     run = _Run(info, form, options, video, work, segment, on_frame)
+    done: list[Done] = []
     try:
         done, resumed, found = run.segments(networks)
         file = work.new_file(output.suffix)
@@ -136,7 +139,10 @@ def restore_video(
         found += join(file, output, segments, info, video.span, strip=strip)
         work.publish(file, output, overwrite=video.overwrite)
     except InputError:
-        work.remove()  # what is wrong with the source does not go away
+        # What is wrong with the pictures does not go away. A drive that is gone comes back, though, and what
+        # has been drawn of all of them is kept.
+        if info.path.is_file() and not done:
+            work.remove()
         raise
     return VideoResult(
         output,
@@ -183,13 +189,13 @@ def _check_span(span: Span) -> None:
 
 def _check_whole(info: FilmInfo, span: Span) -> None:
     """Refuse a film whose end is missing, before any work is done on it."""
-    stated, there = info.stated or 0.0, info.seconds
+    stated, there = info.stated or 0.0, info.ends
     if stated - there <= max(_SHORT, _SHORT_SHARE * there):
         return
     if span.end is None or span.end > there + 1:
         raise InputError(
-            f"{info.path}: says it is {stated:.1f} s long, but its pictures end at {there:.1f} s: it is cut "
-            f"off or damaged; use --end {there + 0.5:.0f} for what is there"
+            f"{info.path}: says it is {stated:.1f} s long, but ends at {there:.1f} s: it is cut "
+            f"off or damaged; use --end {math.floor(there) + 1} for what is there"
         )
 
 

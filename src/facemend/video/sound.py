@@ -15,6 +15,7 @@ CODECS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 _OPUS_RATE = 48_000
 _BITS_A_CHANNEL = 96_000
+_GAP, _BACK = 0.1, 1  # seconds by which times lead or go back where more than rounding is behind it
 
 
 def name_layout(stream: Any) -> None:
@@ -31,6 +32,9 @@ class Recoder:
     Args:
         target: the container; not started yet.
         source: the stream of the film.
+
+    Attributes:
+        damaged: packets that could not be decoded and were left out.
 
     Raises:
         ValueError: the container takes no sound that can be made here.
@@ -49,6 +53,8 @@ class Recoder:
         self.note = f"its sound ({context.name}) is encoded anew as {codec.removeprefix('lib')}"
         self._resampler: Any = None
         self._next: int | None = None
+        self._lag = 0  # samples, of a clock that began anew on the way
+        self.damaged = 0
 
     def take(self, packet: Packet[Any] | None, begin: Fraction) -> Iterator[Packet[Any]]:
         """The packets that come of one of the source; of None: the rest.
@@ -69,12 +75,31 @@ class Recoder:
         if self._resampler is None:
             size = context.frame_size or None
             self._resampler = av.AudioResampler(context.format, context.layout, context.sample_rate, size)
-        decoded = [*self._source.decode(None), None] if packet is None else packet.decode()
-        for frame in decoded:
-            if frame is not None and self._next is None:  # from here on samples are counted
+        for frame in self._decoded(packet):
+            if frame is not None and (self._next is None or frame.pts is not None):
                 seconds = (frame.pts or 0) * (frame.time_base or 0) - begin
-                self._next = max(0, round(seconds * context.sample_rate))
+                self._go_to(round(seconds * context.sample_rate), context.sample_rate)
             for part in self._resampler.resample(frame):
                 part.pts, part.time_base = self._next, Fraction(1, context.sample_rate)
                 self._next = (self._next or 0) + part.samples
                 yield part
+
+    def _decoded(self, packet: Packet[Any] | None) -> list[Any]:
+        import av
+
+        if packet is None:
+            return [*self._source.decode(None), None]
+        try:
+            return list(packet.decode())
+        except av.error.InvalidDataError:
+            self.damaged += 1
+            return []
+
+    def _go_to(self, due: int, rate: int) -> None:
+        """Samples are counted, as times are rounded; but what is missing in the source stays silent."""
+        if self._next is None:
+            self._next = max(0, due)
+        elif due + self._lag < self._next - _BACK * rate:
+            self._lag = self._next - due
+        elif due + self._lag > self._next + _GAP * rate:
+            self._next = due + self._lag

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -102,9 +103,22 @@ def download(url: str, sha256: str, path: Path, *, max_bytes: int, progress: Pro
             download that was cut off the part stays, of a wrong one nothing.
         OSError: the file cannot be written.
     """
+    from filelock import FileLock  # few runs download anything
+
     check_request(url, sha256)
-    shown, wanted = shown_url(url), sha256.lower()
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(path.name + ".part.lock")
+    with FileLock(lock):  # two at once would write to one part
+        try:  # who has waited may find the file
+            if not path.is_file() or file_sha256(path) != sha256.lower():
+                _download(url, sha256.lower(), path, max_bytes, progress)
+        finally:
+            with suppress(OSError):  # Windows keeps a file that is held
+                lock.unlink()
+
+
+def _download(url: str, wanted: str, path: Path, max_bytes: int, progress: Progress | None) -> None:
+    shown = shown_url(url)
     part, clock = _Part(path, url), _Clock(shown)
     if part.size > max_bytes:
         part.discard()
