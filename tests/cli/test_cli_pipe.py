@@ -146,3 +146,19 @@ def test_quality_is_that_of_what_is_written_and_part_of_the_record(cli, photo, t
     assert cli(tmp_path / "in", "-o", tmp_path / "all").exit_code == 0
     again = cli(tmp_path / "in", "-o", tmp_path / "all", "--quality", "30")
     assert "quality 0, now 30" in told(again)
+
+
+def test_what_the_kind_cannot_hold_is_said(cli):
+    buffer = io.BytesIO()
+    Image.new("RGBA", (64, 48), (1, 2, 3, 90)).save(buffer, "png")
+    assert "jpeg has no transparency" in told(cli("-", "--ext", "jpg", input=buffer.getvalue()))
+
+
+@pytest.mark.parametrize(("closed", "words"), [("<&-", "stdin: is closed"), (">&-", "stdout: is closed")])
+def test_closed_pipes_are_one_line(tiny_model, photo, closed, words):
+    command = f'"{sys.executable}" -m facemend restore - -o - --model "{tiny_model}" {closed}'
+    given = None if closed == "<&-" else photo.read_bytes()
+    done = subprocess.run(command, shell=True, input=given, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert words in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()

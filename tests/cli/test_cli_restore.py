@@ -322,3 +322,35 @@ def test_a_photo_over_the_limit_is_refused_before_it_is_decoded(
     assert f"photo.jpg: {told}" in message
     assert "FACEMEND_MAX_PIXELS higher" in message
     assert not (tmp_path / "out.png").exists()
+
+
+def test_names_that_no_file_can_have_are_one_line(cli, photo, tmp_path):
+    long = "x" * 300
+    for words in ((f"{long}.jpg", "-o", tmp_path / "o.jpg"), (photo, "-o", tmp_path / f"{long}.jpg")):
+        result = cli(*words)
+        assert result.exit_code == 1
+        assert isinstance(result.exception, SystemExit)
+
+
+def test_crops_of_two_folders_stay_apart(cli, photo, tmp_path):
+    for folder in ("2019/raw", "2020/raw"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x.jpg").write_bytes(photo.read_bytes())
+    result = cli(tmp_path / "2019/raw", tmp_path / "2020/raw", "--crops", tmp_path / "crops")
+    assert result.exit_code == 0, result.output
+    made = sorted(
+        path.relative_to(tmp_path / "crops").as_posix() for path in (tmp_path / "crops").rglob("*.png")
+    )
+    sides = [f"{folder}/x_face1_{when}.png" for folder in ("raw", "raw_2") for when in ("after", "before")]
+    assert made == sides
+
+
+def test_crops_in_the_input_are_no_photos(cli, photo, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jpg").write_bytes(photo.read_bytes())
+    for _ in range(2):
+        assert (
+            cli(tmp_path / "in", "-o", tmp_path / "in/out", "--crops", tmp_path / "in/crops").exit_code == 0
+        )
+    assert sorted(path.name for path in (tmp_path / "in/out").iterdir() if path.suffix == ".jpg") == ["a.jpg"]
+    assert not (tmp_path / "in/out/crops").exists()

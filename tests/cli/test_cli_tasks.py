@@ -221,3 +221,12 @@ def test_wrong_usage_is_exit_status_2(words, colours):
     result = run(*words, *more)
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.output
+
+
+def test_a_mask_is_never_written_to(photo, mask, filler):
+    before = mask.read_bytes()
+    words = ["inpaint", "-", "--mask", str(mask), "-o", str(mask), "--overwrite", "--model", str(filler)]
+    result = CliRunner().invoke(app, words, input=photo.read_bytes())
+    assert result.exit_code == 1
+    assert "is an input" in " ".join(result.output.split())
+    assert mask.read_bytes() == before

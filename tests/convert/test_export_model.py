@@ -210,3 +210,26 @@ def test_options_are_checked_before_the_work(wrong, message):
     """model.json must hold a text for each, or the light half refuses the folder."""
     with pytest.raises(ConfigError, match=message):
         ExportOptions(**wrong)
+
+
+def test_what_lies_in_a_model_folder_stays(checkpoint, tmp_path):
+    """A checkpoint that the model is made of, a repository, a link to the folder; only the old graphs go."""
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "model.safetensors").write_bytes(checkpoint.read_bytes())
+    (real / "old.onnx").write_bytes(b"old")
+    (real / "model.json").write_text(json.dumps({"files": {"encode": {"file": "old.onnx"}}}))
+    (real / ".git").mkdir()
+    (real / ".git/HEAD").write_text("ref")
+    (tmp_path / "link").symlink_to(real)
+    export_model(real / "model.safetensors", tmp_path / "link", ExportOptions(overwrite=True))
+    assert (real / "model.safetensors").read_bytes() == checkpoint.read_bytes()
+    assert (real / ".git/HEAD").read_text() == "ref"
+    assert not (real / "old.onnx").exists()
+    read_model(tmp_path / "link").verify()
+
+
+def test_places_that_cannot_be_written_are_one_line(checkpoint, tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(OutputError, match="file/model: cannot be written"):
+        export_model(checkpoint, tmp_path / "file/model", ExportOptions())

@@ -284,3 +284,9 @@ def test_the_phone_folder_is_not_taken_for_a_model(made):
     """Its graphs take one face at a time, which `facemend restore` does not promise."""
     with pytest.raises(WeightsError, match='"files" must name the "encode" graph'):
         read_model(made("mobile"))
+
+
+def test_a_model_keeps_its_name_and_licence(tmp_path):
+    with pytest.raises(ConfigError, match="go with a checkpoint"):
+        export_for("facefusion", MODEL, tmp_path / "out", ExportOptions(licence="MIT"))
+    assert not list(tmp_path.iterdir())

@@ -214,3 +214,15 @@ def test_time_grows_with_the_length_of_xmp(grown) -> None:
         return min(times)
 
     assert fastest(65_536) < 30 * max(fastest(8_192), 1e-4)
+
+
+def test_what_a_tiff_says_of_itself_is_in_the_next():
+    said = {269: "Album", 285: "Page 3", 316: "scanner", 18246: 4, 0x9C9B: "Title".encode("utf-16le")}
+    exif = Image.Exif()
+    for tag, value in said.items():
+        exif[tag] = value
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(buffer, "tiff", exif=exif)
+    with Image.open(io.BytesIO(encode_picture(read_picture(buffer.getvalue()), "tiff"))) as image:
+        found = image.getexif()
+        assert {tag: found.get(tag) for tag in said} == said

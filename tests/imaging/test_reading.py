@@ -279,3 +279,35 @@ def test_damaged_bytes_give_a_picture_or_an_input_error(seed: bytes, damage: lis
         assert isinstance(picture, Picture)
         assert picture.width * picture.height <= 1_000_000
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(("bits", "clear"), [(2, 1), (4, 5)])
+def test_the_transparent_gray_of_few_bits(bits, clear):
+    rows = bytes([0]) + bytes([0b00011011] if bits == 2 else [0x05, 0x5F])
+    width = 4
+    header = struct.pack(">IIBBBBB", width, 1, bits, 0, 0, 0, 0)
+    parts = [
+        (b"IHDR", header),
+        (b"tRNS", struct.pack(">H", clear)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in parts
+    )
+    alpha = read_picture(data).alpha
+    values = [0, 1, 2, 3] if bits == 2 else [0, 5, 5, 15]
+    assert alpha is not None
+    assert alpha.ravel().tolist() == [0 if value == clear else 255 for value in values]
+
+
+def test_the_colours_of_an_hdr_screenshot_are_said():
+    data = encoded(Image.fromarray(RGB), "png")
+    chunk = b"cICP" + bytes([9, 16, 0, 1])
+    at = data.find(b"IDAT") - 4
+    told = data[:at] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[at:]
+    assert read_picture(told).notes == (
+        "its colours (primaries 9, transfer 16) are taken for sRGB: they may look wrong",
+    )
+    assert read_picture(data).notes == ()

@@ -10,6 +10,7 @@ from PIL import Image
 from facemend import Colorizer, Inpainter, Picture, Restorer
 from facemend.errors import InputError, OutputError, TooLargeError
 from facemend.imaging import read_picture, write_picture
+from facemend.photo.file import do_picture
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +123,60 @@ def test_errors_name_the_file(photo, tmp_path, tiny_model):
         small.restore(read_picture(photo))
     with pytest.raises(InputError, match="cannot take a int"):
         small.restore(3)
+
+
+def test_a_file_is_copied_only_while_it_is_what_was_read(restorer, tmp_path):
+    path = tmp_path / "plain.png"
+    write_picture(path, Picture(np.full((40, 50, 3), (1, 2, 3), np.uint8)))
+    untouched, overwritten = restorer.restore(path), restorer.restore(path)
+    untouched.save(tmp_path / "same.png")
+    assert (tmp_path / "same.png").read_bytes() == path.read_bytes()
+    write_picture(tmp_path / "other.png", Picture(np.full((40, 50, 3), (200, 2, 3), np.uint8)))
+    (tmp_path / "other.png").replace(path)
+    overwritten.save(tmp_path / "mine.png")
+    assert tuple(read_picture(tmp_path / "mine.png").pixels[0, 0]) == (1, 2, 3)
+
+
+def test_a_mask_is_never_taken_for_the_photo(restorer, tmp_path):
+    """The only file of a run may be that."""
+    mask = tmp_path / "mask.png"
+    write_picture(mask, Picture.from_array(np.full((40, 50), 255, np.uint8)))
+    photo = np.full((40, 50, 3), (1, 2, 3), np.uint8)
+    do_picture(lambda taken, _: restorer.restore(taken), photo, mask).save(tmp_path / "out.png")
+    assert tuple(read_picture(tmp_path / "out.png").pixels[0, 0]) == (1, 2, 3)
+
+
+def test_faces_keep_their_numbers_when_they_are_done_again(tiny_model, two_faces):
+    both = Restorer(model=str(tiny_model), threads=1)
+    result = both.restore(two_faces)
+    assert [number for number, _ in both.redo(result, 0.3, [1]).numbered()] == [2]
+    assert [number for number, _ in both.redo(result, 0.3).numbered()] == [1, 2]
+    second = Restorer(model=str(tiny_model), threads=1, faces=(1,)).restore(two_faces)
+    assert [number for number, _ in both.redo(second, 0.3, [0]).numbered()] == [2]
+
+
+@pytest.fixture
+def two_faces(photo):
+    pixels = read_picture(photo).pixels
+    return np.concatenate([pixels, pixels], axis=1)
+
+
+def test_crops_of_a_size_keep_to_the_largest_output(tiny_model, photo):
+    small = Restorer(model=str(tiny_model), threads=1, aligned=True, size=3000, max_pixels=1_000_000)
+    with pytest.raises(TooLargeError, match="at size 3000 gives 7 megapixels"):
+        small.restore(photo)
+
+
+def test_colours_of_a_cmyk_image_are_those_of_its_file(restorer, photo):
+    image = Image.open(photo).convert("CMYK")
+    file = BytesIO()
+    image.save(file, "tiff")
+    opened, read = restorer.restore(image), restorer.restore(file.getvalue())
+    assert np.abs(opened.to_array().astype(int) - read.to_array()).max() <= 1
+    assert all(any("is CMYK" in note for note in each.notes) for each in (opened, read))
+
+
+def test_what_was_done_to_a_photo_without_a_face_is_said(tiny_model):
+    noisy = np.random.default_rng(0).normal(128, 20, (96, 96, 3)).clip(0, 255).astype(np.uint8)
+    result = Restorer(model=str(tiny_model), threads=1, background="clean", upscale=1).restore(noisy)
+    assert "no face found: the photo was only cleaned" in result.notes

@@ -182,7 +182,7 @@ def test_workers_end_with_the_process_that_started_them(serve):
     children = psutil.Process(server.process.pid).children(recursive=True)
     server.process.kill()
     server.process.wait()
-    gone, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
 
 

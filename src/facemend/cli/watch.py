@@ -76,7 +76,7 @@ def watch(
     assert root is not None
     own = {"w": read_w(w), "likeness": likeness, "strength": strength, "upscale": read_upscale(upscale)}
     options = checked(RestoreOptions, **given.settings(**own))
-    plan = partial(plan_batch, [folder], root, **given.naming)
+    plan = partial(plan_batch, [folder], root, leave_out=given.crops, **given.naming)
     checked(plan)
     options, model = resolve_model(options)
     options, jobs = share_cores(options, model, MAX_JOBS, given.jobs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,33 +11,58 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facemend.errors import ExistsError, OutputError
-from facemend.files import file_sha256
-from facemend.weights.models import CARD_FILE, DESCRIPTION_FILE
+from facemend.files import file_sha256, unwritable
+from facemend.weights.models import DESCRIPTION_FILE
 
 
 @contextmanager
 def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """An empty folder beside `out` that takes its place when the block ends without an error.
 
-    A model card that lies in `out` is kept, unless the new folder has one.
+    Of a model folder that it replaces only what model.json names goes; all else that lies there is kept, such
+    as a model card or a checkpoint, unless the new folder has one of that name.
 
     Raises:
-        OutputError: `out` exists and may not be replaced, or is no model folder.
+        OutputError: `out` exists and may not be replaced, is no model folder, or cannot be written.
     """
-    if out.exists() and not overwrite:
+    if os.path.lexists(out) and not overwrite:
         raise ExistsError(out)
-    if out.exists() and not (out / DESCRIPTION_FILE).is_file():
+    there = os.path.lexists(out)
+    if there and not (out / DESCRIPTION_FILE).is_file():
         raise OutputError(f"{out}: is not a model folder, so it is not replaced; choose another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
-        folder = Path(temporary) / out.name
-        folder.mkdir()
-        yield folder
-        if (out / CARD_FILE).is_file() and not (folder / CARD_FILE).exists():
-            shutil.copyfile(out / CARD_FILE, folder / CARD_FILE)
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
+    out = Path(os.path.realpath(out))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
+            folder = Path(temporary) / out.name
+            folder.mkdir()
+            yield folder
+            if there:
+                _replace(out, folder)
+            else:
+                folder.rename(out)
+    except OSError as error:
+        raise unwritable(out, error) from error
+
+
+def _replace(out: Path, folder: Path) -> None:
+    """Bring all of the new folder into the old one, what says how the files are checked last."""
+    new = {path.name: path for path in folder.iterdir()}
+    for stale in _named(out) - new.keys():
+        (out / stale).unlink(missing_ok=True)
+    for name in sorted(new, key=lambda name: name == DESCRIPTION_FILE):
+        if (out / name).is_dir() and not (out / name).is_symlink():
+            shutil.rmtree(out / name)
+        os.replace(new[name], out / name)
+
+
+def _named(folder: Path) -> set[str]:
+    """The names of the files that model.json says the model is of, without folders."""
+    try:
+        rows = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))["files"].values()
+        return {Path(row["file"]).name for row in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()  # damaged: what it was of is not known
 
 
 def file_row(path: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from os.path import exists, isdir, isfile, realpath  # none of these raises, as those of pathlib do
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -51,6 +52,9 @@ class PhotoJob:
         mask: the file that says what is to be filled in; None where nothing is.
         label: what further outputs are named after: the name without its suffix, or with it (`IMG_1_png`)
             where pictures of one folder differ in nothing else.
+        home: the input folder that it is of, or that a named file lies in.
+        aside: a folder that keeps its further outputs apart from those of other inputs; empty where these have
+            no such names.
     """
 
     source: Path
@@ -58,6 +62,8 @@ class PhotoJob:
     relative: Path
     mask: Path | None = None
     label: str = ""
+    home: Path = Path()
+    aside: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ def plan_batch(
     ending: str = "",
     masks: Path | None = None,
     kind: FileKind = PHOTOS,
+    leave_out: Path | None = None,
 ) -> Batch:
     """Find the pictures of a run and name their outputs. Reads folders, writes nothing.
 
@@ -114,6 +121,7 @@ def plan_batch(
         masks: one mask for all pictures; or a folder, where each has its own at the same place and with the
             same name, but for the suffix.
         kind: what is looked for.
+        leave_out: another folder of outputs: where it lies in an input, nothing is read of it.
 
     Raises:
         InputError: a given folder cannot be listed, or an input is an address.
@@ -121,11 +129,11 @@ def plan_batch(
             is a file; or it has a suffix that nothing can write.
     """
     _check_names(inputs, output, kind)
-    single = len(inputs) == 1 and not inputs[0].is_dir()
-    to_file = output is not None and not output.is_dir() and output.suffix.lower() in kind.read
+    single = len(inputs) == 1 and not isdir(inputs[0])
+    to_file = output is not None and not isdir(output) and output.suffix.lower() in kind.read
     if output is not None and to_file and not single:
         raise ConfigError(f"{output}: several inputs need a folder to write to, not a file")
-    if output is not None and not to_file and output.is_file():
+    if output is not None and not to_file and isfile(output):
         raise ConfigError(f"{output}: is a file, but a folder is needed")
 
     jobs: list[PhotoJob] = []
@@ -134,29 +142,31 @@ def plan_batch(
     roots: set[Path] = set()
     places: dict[Path, None] = {}
     for path in inputs:
-        if not path.is_dir():
+        if not isdir(path):
             name = output_name(Path(path.name), extension, kind, ending)
             if output is None:
                 target = path.parent / (name if ending else f"{name.stem}{marker}{name.suffix}")
             else:
                 target = output if to_file else output / name
-            jobs.append(PhotoJob(path, target, Path(path.name)))
+            jobs.append(PhotoJob(path, target, Path(path.name), home=path.parent))
             places[target.parent] = None
             continue
-        root = output or path.resolve().with_name(f"{path.resolve().name}{marker}")
+        real = Path(realpath(path))
+        root = output or real.with_name(f"{real.name}{marker}")
         places[root] = None
-        if root.resolve() != path.resolve():
+        if realpath(root) != str(real):
             roots.add(root)
-        for file in _walk(path, [root] if masks is None else [root, masks], unlisted):
+        for file in _walk(path, [each for each in (root, masks, leave_out) if each is not None], unlisted):
             relative = file.relative_to(path)
             if file.suffix.lower() not in kind.read:
                 ignored.append(file)
                 continue
-            jobs.append(PhotoJob(file, root / output_name(relative, extension, kind, ending), relative))
+            made = root / output_name(relative, extension, kind, ending)
+            jobs.append(PhotoJob(file, made, relative, home=path))
     if masks is not None:
         jobs = [replace(job, mask=_mask(masks, job.relative)) for job in jobs]
     root_of_all = roots.pop() if len(roots) == 1 else None
-    return Batch(tuple(_apart(jobs)), tuple(ignored), root_of_all, tuple(unlisted), tuple(places))
+    return Batch(tuple(_set_aside(_apart(jobs))), tuple(ignored), root_of_all, tuple(unlisted), tuple(places))
 
 
 def _check_names(inputs: Sequence[Path], output: Path | None, kind: FileKind) -> None:
@@ -165,7 +175,7 @@ def _check_names(inputs: Sequence[Path], output: Path | None, kind: FileKind) ->
             address = path.as_posix().replace(":/", "://", 1)  # a path has no empty parts
             raise InputError(f"{address}: addresses are not fetched: download the file first")
     suffix = output.suffix.lower() if output is not None else ""
-    if output is None or not suffix or output.exists() or suffix in kind.read:
+    if output is None or not suffix or exists(output) or suffix in kind.read:
         return
     raise ConfigError(
         f"{output}: {suffix} is nothing that {kind.noun} can be written as "
@@ -195,13 +205,28 @@ def _apart(jobs: Sequence[PhotoJob]) -> list[PhotoJob]:
     return made
 
 
+def _set_aside(jobs: Sequence[PhotoJob]) -> Sequence[PhotoJob]:
+    """The same; where jobs of several inputs have one name, those of each in a folder named after it."""
+    homes = list(dict.fromkeys(job.home for job in jobs))
+    if len(homes) < 2 or len({(job.relative.parent, job.label.casefold()) for job in jobs}) == len(jobs):
+        return jobs
+    asides: dict[Path, Path] = {}
+    taken = Counter[str]()
+    for home in homes:
+        name = Path(realpath(home)).name or "root"
+        taken[name.casefold()] += 1
+        number = taken[name.casefold()]
+        asides[home] = Path(name if number == 1 else f"{name}_{number}")
+    return [replace(job, aside=asides[job.home]) for job in jobs]
+
+
 def _mask(masks: Path, relative: Path) -> Path:
     """The mask of a picture; where there is none, the path that was looked for first."""
-    if not masks.is_dir():
+    if not isdir(masks):
         return masks
     usual = masks / relative.with_suffix(".png")
     others = (masks / relative.with_suffix(suffix) for suffix in (relative.suffix, *sorted(SUFFIXES)))
-    return next((path for path in (usual, *others) if path.is_file()), usual)
+    return next((path for path in (usual, *others) if isfile(path)), usual)
 
 
 def output_name(
@@ -218,7 +243,7 @@ def _walk(folder: Path, leave_out: Sequence[Path], unlisted: list[Path]) -> Iter
     Nor are the records and the report of a run whose outputs are the input of this one, nor what systems put
     beside files. Folders that cannot be listed are added to `unlisted`.
     """
-    seen = {os.path.realpath(path) for path in (*leave_out, folder)}
+    seen = {realpath(path) for path in (*leave_out, folder)}
 
     def failed(error: OSError) -> None:
         if Path(error.filename) == folder:
@@ -231,7 +256,7 @@ def _walk(folder: Path, leave_out: Sequence[Path], unlisted: list[Path]) -> Iter
             files = [name for name in files if name != REPORT]
         kept = []
         for name in sorted(folders):
-            real = os.path.realpath(Path(here) / name)
+            real = realpath(Path(here) / name)
             if name not in _SYSTEM and real not in seen:
                 seen.add(real)
                 kept.append(name)

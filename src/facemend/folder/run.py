@@ -252,7 +252,7 @@ def _label(job: PhotoJob) -> str:
 
 
 def _crop_path(crops: Path, job: PhotoJob, number: int, name: str) -> Path:
-    return crops / job.relative.parent / f"{_label(job)}_face{number}_{name}.png"
+    return crops / job.aside / job.relative.parent / f"{_label(job)}_face{number}_{name}.png"
 
 
 def _crops(job: PhotoJob, result: PhotoResult, crops: Path) -> Iterator[tuple[Path, Picture]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 from facemend.errors import InputError, one_line
 from facemend.imaging.arrays import HasArray
 from facemend.imaging.picture import Picture
-from facemend.imaging.reading import read_picture
+from facemend.imaging.reading import CMYK_NOTE, from_cmyk, read_picture
 from facemend.imaging.writing import encode_picture
 
 AnyPath = str | os.PathLike[str]
@@ -73,8 +74,11 @@ def _from_pillow(image: Image.Image) -> Picture:
     buffer = io.BytesIO()
     kept: dict[str, Any] = {name: image.info[name] for name in ("exif", "dpi") if image.info.get(name)}
     try:
-        known = image.convert(_AS_PNG.get(image.mode, "RGB"))
+        known = from_cmyk(image) if image.mode == "CMYK" else image.convert(_AS_PNG.get(image.mode, "RGB"))
+        if image.mode == "CMYK":
+            kept["icc_profile"] = None  # is of CMYK
         known.save(buffer, "png", compress_level=1, **kept)
     except Exception as error:  # its file is read only now
         raise InputError(f"the Pillow image cannot be read ({one_line(error)})") from error
-    return read_picture(buffer.getvalue(), name="picture")
+    picture = read_picture(buffer.getvalue(), name="picture")
+    return replace(picture, notes=(*picture.notes, CMYK_NOTE)) if image.mode == "CMYK" else picture

@@ -23,7 +23,18 @@ _PIXEL_SIZE = (0xA002, 0xA003)
 _XMP, _ICC, _IPTC, _IPTC_RESOURCE = 700, 34675, 33723, 0x0404
 _X_PIXELS, _Y_PIXELS, _PIXELS_UNIT = 282, 283, 296
 # A TIFF file keeps its layout in the same directory as its EXIF: only these describe the photo.
-_TIFF_EXIF = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, _EXIF_IFD, _GPS_IFD)
+_TIFF_EXIF = (
+    *(269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249, 33432),
+    *(
+        0x9C9B,
+        0x9C9C,
+        0x9C9D,
+        0x9C9E,
+        0x9C9F,
+        _EXIF_IFD,
+        _GPS_IFD,
+    ),  # Windows' title, comment, author, keywords ...
+)
 
 
 def read_exif(image: Image.Image, name: str) -> tuple[bytes | None, int]:

@@ -44,6 +44,7 @@ SUFFIXES = frozenset(suffix for name in _ANY for suffix in FORMATS[name].suffixe
 _OPTIONAL = {"avif": "avif", "webp": "webp", "jpeg2000": "jpg_2000"}
 """Formats that Pillow may have been built without, and what it calls their decoders."""
 
+CMYK_NOTE = "is CMYK: it was converted to RGB"
 _SRGB_POINTS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue
 _SRGB_LIKE = frozenset({0, 1, 2, 4, 5, 6, 13})  # primaries, transfers (ITU-T H.273): near enough, or not told
 
@@ -297,15 +298,25 @@ def _notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
     if image.format == "PNG" and _is_odd(image):
         notes.append("its gamma and primaries (gAMA, cHRM) are left out: its colours may look different")
     if image.mode.startswith("CMYK"):
-        notes.append("is CMYK: it was converted to RGB")
+        notes.append(CMYK_NOTE)
+    codes = _cicp(data) if image.format == "PNG" else None
     if image.format == "AVIF":
-        bits, nclx = av1_bits(data), nclx_of(data)
+        bits, codes = av1_bits(data), nclx_of(data)
         if bits > 8:
             notes.append(f"has {bits} bits per channel: AVIF is read with 8")
-        if nclx and "icc_profile" not in image.info and not _SRGB_LIKE.issuperset(nclx[:2]):
-            space = f"primaries {nclx[0]}, transfer {nclx[1]}"
-            notes.append(f"its colours ({space}) are taken for sRGB: they may look wrong")
+    # In an AVIF a profile counts for more than the codes, in a PNG for less.
+    if image.format != "PNG" and "icc_profile" in image.info:
+        codes = None
+    if codes and not _SRGB_LIKE.issuperset(codes[:2]):
+        space = f"primaries {codes[0]}, transfer {codes[1]}"
+        notes.append(f"its colours ({space}) are taken for sRGB: they may look wrong")
     return tuple(notes)
+
+
+def _cicp(data: bytes) -> tuple[int, ...] | None:
+    """What a PNG says of its colours in the codes of ITU-T H.273, as HDR screenshots do."""
+    at = data.find(b"\0\0\0\4cICP", 0, data.find(b"IDAT"))
+    return tuple(data[at + 8 : at + 12]) if at > 0 else None
 
 
 def _is_odd(image: Image.Image) -> bool:
@@ -334,7 +345,7 @@ def _channels(image: Image.Image, data: bytes, name: str) -> Channels:
     """Of a picture whose pixels are loaded."""
     mode = image.mode
     if mode == "CMYK":
-        return Channels.of_pillow(_from_cmyk(image, image.info.get("icc_profile")), "RGB")
+        return Channels.of_pillow(from_cmyk(image), "RGB")
     if mode.startswith("I"):  # gray with 16 bits, or 32 that hold no more (Netpbm)
         return Channels.of_array(_deep_gray(image, name))
     if image.format == "PNG" and data[24] == 16:
@@ -345,6 +356,11 @@ def _channels(image: Image.Image, data: bytes, name: str) -> Channels:
         return Channels.of_array(deep[..., ::3] if data[25] == 4 and deep.shape[2] == 4 else deep)
     if mode in ("F", "LAB", "HSV"):
         raise InputError(f"{name}: colour mode {mode} is not supported: save it as RGB")
+    clear = image.info.get("transparency")
+    if image.format == "PNG" and data[25] == 0 and data[24] in (2, 4) and isinstance(clear, int):
+        image.info["transparency"] = (
+            clear * 255 // (2 ** data[24] - 1)
+        )  # Pillow spreads the values, not this one
     gray = mode in ("1", "L", "LA", "La")
     alpha = image.has_transparency_data
     wanted = ("LA" if alpha else "L") if gray else ("RGBA" if alpha else "RGB")
@@ -363,8 +379,9 @@ def _deep_gray(image: Image.Image, name: str) -> Pixels:
     return np.concatenate([pixels, np.where(pixels == clear, 0, 65535).astype(np.uint16)], axis=2)
 
 
-def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
-    if icc:
+def from_cmyk(image: Image.Image) -> Image.Image:
+    """RGB, by the picture's own profile if that can be used."""
+    if icc := image.info.get("icc_profile"):
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
             srgb = ImageCms.createProfile("sRGB")

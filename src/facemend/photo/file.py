@@ -13,7 +13,7 @@ from facemend.errors import FacemendError
 from facemend.imaging import AnyPicture, Picture, as_picture, read_content, read_header, read_picture
 from facemend.photo.find import check_size
 from facemend.photo.options import RestoreOptions
-from facemend.photo.result import PhotoResult
+from facemend.photo.result import PhotoResult, file_stamp
 
 Work = Callable[..., PhotoResult]
 """Done with a picture (and a mask): `Restorer.restore`, `Colorizer.colorize`, `Inpainter.inpaint`."""
@@ -22,10 +22,11 @@ Result = TypeVar("Result", bound=PhotoResult)
 
 def do_picture(work: Callable[..., Result], *given: AnyPicture) -> Result:
     """Work on a picture (and its mask) of any kind; errors name the files, and the result knows them."""
+    seen = stamp_of(given[0])  # before it is read, so that it is never too young
     pictures = [as_picture(each) for each in given]
     with errors_naming(*given):
         result = work(*pictures)
-    return from_files(result, *given)
+    return from_files(result, seen, *given)
 
 
 def do_file(
@@ -70,9 +71,14 @@ def errors_naming(*given: AnyPicture) -> Iterator[None]:
         raise
 
 
-def from_files(result: Result, *given: AnyPicture) -> Result:
-    """The result, which knows the files among these, so that it never overwrites them."""
-    return replace(result, inputs=paths(*given))
+def from_files(result: Result, seen: tuple[int, int] | None, *given: AnyPicture) -> Result:
+    """The result, which knows the files among these, so that it never overwrites them; `seen`: see there."""
+    return replace(result, inputs=paths(*given), seen=seen)
+
+
+def stamp_of(given: AnyPicture) -> tuple[int, int] | None:
+    """Of the file that it is; None if it is none."""
+    return file_stamp(given) if isinstance(given, str | os.PathLike) else None
 
 
 def paths(*given: AnyPicture) -> tuple[Path, ...]:

@@ -84,12 +84,16 @@ def check_size(picture: Picture | Header, options: RestoreOptions) -> None:
     Raises:
         TooLargeError: it would.
     """
-    upscale, limit = options.least_upscale, most_pixels(options)
-    pixels = picture.width * picture.height * upscale**2
+    limit, option, value = most_pixels(options), "upscale", options.least_upscale
+    scale = float(value)
+    if options.aligned and options.size:
+        option, value = "size", options.size
+        scale = options.size / max(picture.width, picture.height)
+    pixels = picture.width * picture.height * scale**2
     if pixels > limit:
         raise TooLargeError(
-            f"{picture.width}x{picture.height} at upscale {upscale} gives {pixels / 1e6:.0f} megapixels, "
-            f"over the limit of {limit / 1e6:.0f}: use a smaller upscale{or_raise(limit)}"
+            f"{picture.width}x{picture.height} at {option} {value} gives {pixels / 1e6:.0f} megapixels, "
+            f"over the limit of {limit / 1e6:.0f}: use a smaller {option}{or_raise(limit)}"
         )
 
 
@@ -155,7 +159,7 @@ def find_faces(
     if isinstance(options.faces, tuple):
         found_faces = found_faces.only(options.faces)
     factor = take_factor((image.shape[1], image.shape[0]), found_faces.aligned, options)
-    notes = [] if aligned else [_nothing_done(found, factor, done)]
+    notes = [] if aligned else [_nothing_done(found, factor, done, clean=options.background == "clean")]
     if blind:
         notes.append(
             f"boxes by hand in which no face was seen: {blind}; taken as upright faces that fill them"
@@ -186,9 +190,12 @@ def _choose(
     return chosen, skipped
 
 
-def _nothing_done(found: Sequence[Face], factor: int, done: str) -> str:
+def _nothing_done(found: Sequence[Face], factor: int, done: str, *, clean: bool) -> str:
     what = f"no face was {done}" if found else "no face found"
-    return f"{what}: the photo was {'only enlarged' if factor > 1 else 'left as it is'}"
+    rest = [word for word, is_so in (("enlarged", factor > 1), ("cleaned", clean)) if is_so]
+    return (
+        f"{what}: the photo was only {' and '.join(rest)}" if rest else f"{what}: the photo was left as it is"
+    )
 
 
 def whole_crop(image: AnyPixels, networks: Networks, options: RestoreOptions) -> FoundFaces:

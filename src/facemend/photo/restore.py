@@ -28,7 +28,7 @@ from facemend.imaging import (
     to_float,
 )
 from facemend.photo.auto import Choice, choose
-from facemend.photo.file import do_picture, errors_naming, from_files
+from facemend.photo.file import do_picture, errors_naming, from_files, stamp_of
 from facemend.photo.find import check_size, is_monochrome
 from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions, RestoreSettings, make_options
@@ -123,12 +123,13 @@ class Restorer(PhotoTask):
         Raises:
             InputError, BackendError: as from `restore`, for any of them.
         """
+        seen = [stamp_of(each) for each in pictures]
         taken = [as_picture(each) for each in pictures]
         for given, picture in zip(pictures, taken, strict=True):
             with errors_naming(given):
                 check_size(picture, self.options)
         results = self._restore(taken, [Clock() for _ in taken], whole=self.options.aligned)
-        return [from_files(result, given) for result, given in zip(results, pictures, strict=True)]
+        return [from_files(*each) for each in zip(results, seen, pictures, strict=True)]
 
     def redo(
         self,
@@ -153,10 +154,16 @@ class Restorer(PhotoTask):
             ConfigError: `w` or `strength` is out of range, or there is no such face.
         """
         options = make_options(self.options, {"w": w} if strength is None else {"w": w, "strength": strength})
+        wanted = None if faces is None else sorted(set(faces))
         prepared = result if isinstance(result, Prepared) else result.prepared
-        chosen = prepared if faces is None else prepared.only(faces)
-        inputs = () if isinstance(result, Prepared) else result.inputs
-        return replace(self._finish([chosen], options, [Clock()])[0], prepared=prepared, inputs=inputs)
+        taken = prepared if wanted is None else prepared.only(wanted)
+        again = replace(self._finish([taken], options, [Clock()])[0], prepared=prepared)
+        if isinstance(result, Prepared):
+            return replace(again, chosen=None if wanted is None else tuple(wanted))
+        numbers = result.chosen
+        if wanted is not None:
+            numbers = tuple(index if numbers is None else numbers[index] for index in wanted)
+        return replace(again, chosen=numbers, inputs=result.inputs, seen=result.seen)
 
     def _one(self, picture: AnyPicture, on_part: OnPart, *, whole: bool) -> RestoreResult:
         return do_picture(lambda taken: self._restore([taken], [Clock(on_part)], whole=whole)[0], picture)

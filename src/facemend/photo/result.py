@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -61,6 +62,7 @@ class PhotoResult:
         chosen: indices of the faces among those that there were to choose from; None: all were taken.
         inputs: files that it was made from, the photo first.
         untouched: nothing of the photo was to be changed or left out.
+        seen: size in bytes and time of change (ns) of the photo's file as it was read; None: it was none.
         factor: how many times as large as the input the photo was made; an aligned crop may come out larger.
     """
 
@@ -75,6 +77,7 @@ class PhotoResult:
     chosen: tuple[int, ...] | None = field(default=None, kw_only=True)
     inputs: tuple[Path, ...] = field(default=(), kw_only=True)
     untouched: bool = field(default=False, kw_only=True)
+    seen: tuple[int, int] | None = field(default=None, kw_only=True)
 
     def numbered(self) -> Iterator[tuple[int, RestoredFace]]:
         """The faces with their numbers, 1 the leftmost; a choice of some of them does not change these."""
@@ -106,7 +109,8 @@ class PhotoResult:
         format = format_of(path)
         outputs = Outputs(self.inputs, overwrite=overwrite)
         outputs.claim(path)
-        if self.untouched and self.inputs and format == self.picture.format:
+        same = self.seen is not None and file_stamp(self.inputs[0]) == self.seen
+        if self.untouched and same and format == self.picture.format:
             outputs.save_content(path, read_content(self.inputs[0]))
         else:
             outputs.save(path, self.picture)
@@ -127,6 +131,15 @@ class PhotoResult:
             type: (H, W) gray, (H, W, 2) gray + alpha, (H, W, 3) RGB, (H, W, 4) RGBA.
         """
         return self.picture.to_array()
+
+
+def file_stamp(path: AnyPath) -> tuple[int, int] | None:
+    """Size in bytes and time of change (ns) of a file, by which another one is known; None: there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 class Clock:

@@ -108,7 +108,7 @@ def app_from_env() -> FastAPI:
 
 
 def _end_with(parent: Any) -> None:
-    """End in good order once the process is gone that started this one: it answers to nobody else's signals."""
+    """End in good order once the process is gone that started this one, and that others would tell to end."""
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
 

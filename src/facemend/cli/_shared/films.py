@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from functools import partial
+from os.path import isdir  # as that of pathlib, but does not raise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
     from facemend.weights.models import ModelInfo
 
 _TIME = re.compile(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d+)?)")
-_PHOTOS_ONLY = ("compare", "crops", "report", "jobs", "aligned", "ext", "suffix", "quality")
+_PHOTOS_ONLY = (
+    *("compare", "crops", "report", "jobs", "aligned", "ext", "suffix", "quality", "size", "max_faces"),
+)
 
 
 def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
@@ -55,7 +58,7 @@ def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
     films = [path for path in inputs if _is_film(path, animations=to_film)]
     if films and len(films) < len(inputs):
         raise typer.BadParameter("films and photos do not go together: use a command for each")
-    unfit = [f"--{name}" for name in _PHOTOS_ONLY if getattr(given, name)]
+    unfit = [f"--{name.replace('_', '-')}" for name in _PHOTOS_ONLY if getattr(given, name)]
     if films and unfit:
         raise typer.BadParameter(f"{', '.join(unfit)}: goes with photos only")
     return bool(films)
@@ -64,7 +67,7 @@ def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
 def _is_film(path: Path, *, animations: bool) -> bool:
     from facemend.video.kinds import ANIMATIONS, is_film
 
-    return not path.is_dir() and (is_film(path) or (animations and path.suffix.lower() in ANIMATIONS))
+    return not isdir(path) and (is_film(path) or (animations and path.suffix.lower() in ANIMATIONS))
 
 
 def film_options(given: PhotoOptions) -> FilmOptions:
@@ -90,7 +93,7 @@ def run_films(inputs: Sequence[Path], given: FilmOptions, own: Mapping[str, Any]
 
     if is_piped(inputs, given.output):
         raise typer.BadParameter("- is for one photo: films are files, as they are read and written in parts")
-    named = [path for path in inputs if not path.is_dir()]
+    named = [path for path in inputs if not isdir(path)]
     if photos := [shown(path) for path in named if not _is_film(path, animations=True)]:
         raise typer.BadParameter(f"{photos[0]}: is no film by its name; photos go with `facemend restore`")
     if given.indices:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
+from os.path import isdir  # as that of pathlib, but does not raise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -169,7 +170,7 @@ class PhotoOptions(SharedOptions):
             raise typer.BadParameter(f"--ext {self.ext}: use one of {' '.join(WRITABLE)}")
         if self.suffix and Path(f"a{self.suffix}").name != f"a{self.suffix}":
             raise typer.BadParameter(f"--suffix {self.suffix}: is a part of a name, without folders")
-        to_file = self.output is not None and not self.output.is_dir() and self.output.suffix
+        to_file = self.output is not None and not isdir(self.output) and self.output.suffix
         if to_file and (extension or self.suffix):
             raise typer.BadParameter(f"-o {self.output}: names the file, so leave out --ext and --suffix")
         return {"extension": extension, "ending": self.suffix or ""}

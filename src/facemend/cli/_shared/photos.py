@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from os.path import isdir  # as that of pathlib, but does not raise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def run_photos(
     from facemend.photo.networks import share_cores, task_options
 
     naming |= given.naming
-    into_folder = len(photos) > 1 or photos[0].is_dir()
+    into_folder = len(photos) > 1 or isdir(photos[0])
     if given.indices and into_folder:
         raise typer.BadParameter(f"--faces {given.faces}: numbers go with one photo, as each has its own")
     options = checked(task_options, task, None, given.settings(**own or {}))
@@ -95,7 +96,7 @@ def run_photos(
 def _planned(photos: Sequence[Path], given: PhotoOptions, naming: Mapping[str, Any]) -> Batch:
     from facemend.folder.plan import plan_batch
 
-    batch: Batch = checked(plan_batch, photos, given.output, **naming)
+    batch: Batch = checked(plan_batch, photos, given.output, leave_out=given.crops, **naming)
     return batch
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from os.path import isdir  # as that of pathlib, but does not raise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def run_piped(
         own: further fields of `RestoreOptions`, which only this command has.
         mask: file of what is to be filled in.
     """
-    from facemend.imaging import Outputs, encode_for, format_of, read_content, suffix_of
+    from facemend.imaging import Outputs, encode_for, format_of, left_out, read_content, suffix_of
     from facemend.photo.file import do_file
     from facemend.photo.networks import task_options
 
@@ -55,7 +56,7 @@ def run_piped(
     options = checked(task_options, task.task, None, given.settings(**own or {}))
     options, model = resolve_model(options, task.task)
     source = _STDIN if photos[0] == PIPE else photos[0]
-    outputs = Outputs([source], overwrite=given.overwrite)
+    outputs = Outputs([source, *([mask] if mask else [])], overwrite=given.overwrite)
     target = None if given.output in (None, PIPE) else given.output
     if target is not None:
         outputs.claim(target)
@@ -67,6 +68,8 @@ def run_piped(
     name = target or Path("stdout").with_suffix(extension or suffix_of(picture.format))
     untouched = result.picture is picture and format_of(name) == picture.format
     data = content if untouched else encode_for(name, result.picture)
+    for note in () if untouched else left_out(result.picture, format_of(name)):
+        warn(f"{source}: {note}")
     if target is not None:
         outputs.save_content(target, data)
         return
@@ -82,10 +85,12 @@ def _check(photos: Sequence[Path], given: PhotoOptions) -> None:
     named = ("compare", "crops", "report", "suffix", "jobs")
     if unfit := [f"--{name}" for name in named if getattr(given, name)]:
         raise typer.BadParameter(f"{', '.join(unfit)}: not with stdin or stdout (-)")
-    if len(photos) != 1 or photos[0].is_dir():
+    if len(photos) != 1 or isdir(photos[0]):
         raise typer.BadParameter("- is one photo: give no others, and no folder")
-    if given.output not in (None, PIPE) and (given.output.is_dir() or not given.output.suffix):
+    if given.output not in (None, PIPE) and (isdir(given.output) or not given.output.suffix):
         raise typer.BadParameter(f"-o {given.output}: a photo from stdin has no name: name the file")
+    if given.output in (None, PIPE) and sys.stdout is None:
+        raise OutputError("stdout: is closed: use -o FILE")
     if given.output in (None, PIPE) and sys.stdout.isatty():
         raise typer.BadParameter(
             "a photo is not written to a terminal: redirect it (> new.jpg), or use -o FILE"
@@ -96,6 +101,8 @@ def _read_stdin() -> bytes:
     from facemend.imaging import largest_file
 
     limit = largest_file()
+    if sys.stdin is None:
+        raise InputError("stdin: is closed: pipe a photo into it (< old.jpg)")
     content = sys.stdin.buffer.read(limit + 1)
     if not content:
         raise InputError("stdin: nothing came: pipe a photo into it (< old.jpg)")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from os.path import isfile  # as that of pathlib, but does not raise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,7 +46,7 @@ def resolve_model(
     from facemend.photo.networks import find_named
     from facemend.weights.models import is_named
 
-    if not options.checkpoint and Path(options.model).is_file() and not is_named(options.model):
+    if not options.checkpoint and isfile(options.model) and not is_named(options.model):
         options = replace(options, model=import_file(Path(options.model), usual_task=task).name)
     model = find_named(options, task)
     if model and model.w == "fixed" and task != "colorization":  # there it is for all

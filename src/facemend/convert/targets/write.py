@@ -46,7 +46,8 @@ def export_for(
         w: default fidelity weight in [0, 1], which a program without a dial always uses; None: the model's.
 
     Raises:
-        ConfigError: there is no such target, w is out of range, or the model does not suit it.
+        ConfigError: there is no such target, w is out of range, the model does not suit it, or it is no
+            checkpoint and options go with these alone.
         ModelNotFoundError: no model of that name.
         WeightsError: the checkpoint or the model is damaged.
         OutputError: `out` exists and may not be replaced.
@@ -64,6 +65,11 @@ def _model(source: str, options: ExportOptions, card: Path | None) -> Iterator[M
     """The model of that name or folder; of a checkpoint, one that lasts as long as the block."""
     checkpoint = Path(source)
     if not (checkpoint.suffix == ".safetensors" and checkpoint.is_file()):
+        if dataclasses.replace(options, overwrite=False) != ExportOptions() or card is not None:
+            raise ConfigError(
+                f"{source}: name, precision, adain, card, description and licence go with a checkpoint "
+                "(.safetensors): a model has its own"
+            )
         yield find_model(source)
         return
     with tempfile.TemporaryDirectory() as temporary:
