@@ -6,8 +6,10 @@ import pytest
 from numpy.typing import NDArray
 
 from facemend.degradations.damage import dust, folds, scratches
+from facemend.degradations.jpeg import jpeg
 from facemend.degradations.parts import Damage, Dust, Folds, Scratches
 from facemend.degradations.plan import Plan, apply
+from facemend.errors import InputError
 
 Floats = NDArray[np.float32]
 SIDE = 256
@@ -152,3 +154,8 @@ def test_damage_lies_in_the_same_places_at_another_size():
         small = draw(gray(), half)  # type: ignore[operator]
         averaged = large.reshape(SIDE, 2, SIDE, 2).mean(axis=(1, 3))
         assert np.corrcoef(averaged.ravel(), small.ravel())[0, 1] > 0.8, type(how)
+
+
+def test_a_picture_that_no_jpeg_can_hold_is_an_error_in_one_line():
+    with pytest.raises(InputError, match="at most 65535 pixels a side"):
+        jpeg(np.zeros((1, 65_536), np.float32), 90)

@@ -9,7 +9,10 @@ import numpy as np
 
 from facemend.degradations.parts import JpegGeneration
 from facemend.degradations.resample import bilinear, shrunk_size
+from facemend.errors import InputError
 from facemend.types import FloatImage
+
+_MOST = 65_535
 
 
 def jpeg(image: FloatImage, quality: int) -> FloatImage:
@@ -21,7 +24,12 @@ def jpeg(image: FloatImage, quality: int) -> FloatImage:
 
     Returns:
         The shape of `image`, float32 in [0, 1].
+
+    Raises:
+        InputError: no JPEG can be as long.
     """
+    if max(image.shape) > _MOST:
+        raise InputError(f"a JPEG has at most {_MOST} pixels a side: cut the picture into parts")
     gray = image.ndim == 2
     pixels = cv2.convertScaleAbs(image, alpha=255)
     if not gray:

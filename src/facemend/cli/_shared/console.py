@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from os.path import realpath
 from pathlib import Path
 
 import typer
@@ -74,6 +75,6 @@ def shown(path: Path | str) -> str:
     if isinstance(path, str):
         return path
     try:
-        return str(path.resolve().relative_to(Path.cwd())) or "."
+        return str(Path(realpath(path)).relative_to(Path.cwd())) or "."
     except ValueError:
         return str(path)
