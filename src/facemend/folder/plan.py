@@ -53,8 +53,8 @@ class PhotoJob:
         label: what further outputs are named after: the name without its suffix, or with it (`IMG_1_png`)
             where pictures of one folder differ in nothing else.
         home: the input folder that it is of, or that a named file lies in.
-        aside: a folder that keeps its further outputs apart from those of other inputs; empty where these have
-            no such names.
+        aside: a folder that keeps its further outputs apart from those of other inputs; empty where these
+            have no such names.
     """
 
     source: Path
