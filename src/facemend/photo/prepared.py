@@ -34,6 +34,7 @@ class Prepared:
         factor: how many times as large the output shall be.
         whole: the picture is one aligned crop.
         background: the photo as it lies around the faces, cleaned or enlarged by a network; None: as it is.
+        chosen: which of the faces that there were to choose from they are, by index; None: all.
     """
 
     picture: Picture
@@ -45,6 +46,7 @@ class Prepared:
     factor: int = 1
     whole: bool = False
     background: Picture | None = None
+    chosen: tuple[int, ...] | None = None
 
     def diagnoses(self, size: int) -> list[Diagnosis | None]:
         """What the model says of each face; None where it says nothing.
@@ -90,6 +92,7 @@ class Prepared:
             encoded=EncodedFaces(outputs) if chosen else None,
             monochrome=tuple(self.monochrome[i] for i in chosen),
             skipped=(*self.skipped, *left),
+            chosen=tuple(chosen if self.chosen is None else (self.chosen[i] for i in chosen)),
         )
 
     def onto(self, picture: Picture) -> Prepared:

@@ -154,16 +154,12 @@ class Restorer(PhotoTask):
             ConfigError: `w` or `strength` is out of range, or there is no such face.
         """
         options = make_options(self.options, {"w": w} if strength is None else {"w": w, "strength": strength})
-        wanted = None if faces is None else sorted(set(faces))
         prepared = result if isinstance(result, Prepared) else result.prepared
-        taken = prepared if wanted is None else prepared.only(wanted)
+        taken = prepared if faces is None else prepared.only(faces)
         again = replace(self._finish([taken], options, [Clock()])[0], prepared=prepared)
-        if isinstance(result, Prepared):
-            return replace(again, chosen=None if wanted is None else tuple(wanted))
-        numbers = result.chosen
-        if wanted is not None:
-            numbers = tuple(index if numbers is None else numbers[index] for index in wanted)
-        return replace(again, chosen=numbers, inputs=result.inputs, seen=result.seen)
+        return (
+            again if isinstance(result, Prepared) else replace(again, inputs=result.inputs, seen=result.seen)
+        )
 
     def _one(self, picture: AnyPicture, on_part: OnPart, *, whole: bool) -> RestoreResult:
         return do_picture(lambda taken: self._restore([taken], [Clock(on_part)], whole=whole)[0], picture)
@@ -179,12 +175,17 @@ class Restorer(PhotoTask):
         ]
         prepared = [
             Prepared(
-                picture, each.aligned, skipped=each.skipped, notes=each.notes, factor=each.factor, whole=whole
+                picture,
+                each.aligned,
+                skipped=each.skipped,
+                notes=each.notes,
+                factor=each.factor,
+                whole=whole,
+                chosen=each.chosen,
             )
             for picture, each in zip(pictures, found, strict=True)
         ]
-        results = self._finish(self._encoded(prepared, clocks), self.options, clocks)
-        return [replace(result, chosen=item.chosen) for result, item in zip(results, found, strict=True)]
+        return self._finish(self._encoded(prepared, clocks), self.options, clocks)
 
     def _encoded(self, prepared: Sequence[Prepared], clocks: Sequence[Clock]) -> list[Prepared]:
         """With what the network's heavy half says of the faces."""
@@ -283,6 +284,7 @@ class Restorer(PhotoTask):
             model=self.options.model,
             w=options.w,
             factor=prepared.factor,
+            chosen=prepared.chosen,
             prepared=prepared,
             untouched=output is prepared.picture,
         )

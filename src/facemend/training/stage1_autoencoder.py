@@ -5,7 +5,7 @@ Losses: L1, LPIPS, code, and from a phase on the hinge adversarial loss with ada
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
             with run.autocast():
                 out = net(hq, quantize)
                 losses.add_to(back, out.image, hq, generator, fine, phase.adversary)
-                _add_code_losses(back, out, config.codebook, quantize)
+                _add_code_losses(back, out, config.codebook, net.config.grids, quantize)
             back.run(config.accumulate)
             codebooks.take(out)
             total.add(back.metrics)
@@ -100,10 +100,12 @@ def _needs_start(config: Stage1Config) -> bool:
     return config.codebook.kmeans and (config.init is None or "codebook." in config.fresh)
 
 
-def _add_code_losses(back: Backward, out: Reconstruction, config: CodebookConfig, quantize: bool) -> None:
+def _add_code_losses(
+    back: Backward, out: Reconstruction, config: CodebookConfig, sides: Sequence[int], quantize: bool
+) -> None:
     scales = out.quantized.scales
     losses = [code_loss(scale.latent, scale.vectors, config.beta, config.form) for scale in scales]
-    by_name = by_scale("code", losses, [scale.latent.shape[-1] for scale in scales])
+    by_name = by_scale("code", losses, sides)
     back.metrics |= {name: value.detach() for name, value in by_name.items()}
     if quantize:
         back.add(by_name["code"] * config.weight, {})

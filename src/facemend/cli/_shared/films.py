@@ -58,7 +58,8 @@ def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
     films = [path for path in inputs if _is_film(path, animations=to_film)]
     if films and len(films) < len(inputs):
         raise typer.BadParameter("films and photos do not go together: use a command for each")
-    unfit = [f"--{name.replace('_', '-')}" for name in _PHOTOS_ONLY if getattr(given, name)]
+    usual = {field.name: field.default for field in fields(given)}
+    unfit = [f"--{name.replace('_', '-')}" for name in _PHOTOS_ONLY if getattr(given, name) != usual[name]]
     if films and unfit:
         raise typer.BadParameter(f"{', '.join(unfit)}: goes with photos only")
     return bool(films)
