@@ -20,7 +20,7 @@ function ask() {
   return new Promise((resolve) => {
     // There is nothing to do here without the token: Escape does not close it, or where the browser insists, not for long.
     const stay = (event) => event.preventDefault();
-    const reopen = () => dialog.showModal();
+    const reopened = new MutationObserver(() => dialog.open || dialog.showModal());
     const send = async (event) => {
       event.preventDefault();
       write($("login-wrong"), "");
@@ -33,15 +33,15 @@ function ask() {
       }
       $("login-form").removeEventListener("submit", send);
       dialog.removeEventListener("cancel", stay);
-      dialog.removeEventListener("close", reopen);
+      reopened.disconnect();
       field.value = "";
       dialog.close();
       resolve();
     };
     $("login-form").addEventListener("submit", send);
     dialog.addEventListener("cancel", stay);
-    dialog.addEventListener("close", reopen);
     dialog.showModal();
+    reopened.observe(dialog, { attributeFilter: ["open"] });
     field.focus();
   });
 }
