@@ -111,6 +111,15 @@ def whole_file(
         part.unlink(missing_ok=True)
 
 
+def file_stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Size in bytes and time of change (ns) of a file, by which another is known; None: it cannot be seen."""
+    try:
+        status = os.stat(path)
+    except OSError:  # a link in a circle, a share that is gone: whoever reads it says why
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 def unwritable(path: Path | str, error: Exception, fix: str = "") -> OutputError:
     """The error for what could not be written."""
     return OutputError(f"{path}: cannot be written ({one_line(error)}){fix and '; '}{fix}")

@@ -25,9 +25,9 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     Raises:
         OutputError: `out` exists and may not be replaced, is no model folder, or cannot be written.
     """
-    if os.path.lexists(out) and not overwrite:
-        raise ExistsError(out)
     there = os.path.lexists(out)
+    if there and not overwrite:
+        raise ExistsError(out)
     if there and not (out / DESCRIPTION_FILE).is_file():
         raise OutputError(f"{out}: is not a model folder, so it is not replaced; choose another folder")
     out = Path(os.path.realpath(out))

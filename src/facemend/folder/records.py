@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from facemend.errors import OutputError
-from facemend.files import file_sha256, place
+from facemend.files import file_sha256, file_stamp, place
 from facemend.photo.options import RestoreOptions
 from facemend.weights.models import ModelInfo
 
@@ -94,11 +94,8 @@ class FolderStore:
 
     def stamp(self, path: str) -> Stamp | None:
         """See `FileStore`."""
-        try:
-            status = (self.root / path).stat()
-        except OSError:  # a link in a circle, a share that is gone: whoever reads it says why
-            return None
-        return Stamp(status.st_size, str(status.st_mtime_ns))
+        found = file_stamp(self.root / path)
+        return None if found is None else Stamp(found[0], str(found[1]))
 
     def read(self, path: str, limit: int) -> bytes:
         """See `FileStore`."""

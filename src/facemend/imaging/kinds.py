@@ -73,12 +73,13 @@ def _from_pillow(image: Image.Image) -> Picture:
         raise InputError(f"a Pillow image of {image.width}x{image.height} has no pixels")
     buffer = io.BytesIO()
     kept: dict[str, Any] = {name: image.info[name] for name in ("exif", "dpi") if image.info.get(name)}
+    is_cmyk = image.mode == "CMYK"
+    if is_cmyk:
+        kept["icc_profile"] = None  # its profile is of CMYK, and used up
     try:
-        known = from_cmyk(image) if image.mode == "CMYK" else image.convert(_AS_PNG.get(image.mode, "RGB"))
-        if image.mode == "CMYK":
-            kept["icc_profile"] = None  # is of CMYK
+        known = from_cmyk(image) if is_cmyk else image.convert(_AS_PNG.get(image.mode, "RGB"))
         known.save(buffer, "png", compress_level=1, **kept)
     except Exception as error:  # its file is read only now
         raise InputError(f"the Pillow image cannot be read ({one_line(error)})") from error
     picture = read_picture(buffer.getvalue(), name="picture")
-    return replace(picture, notes=(*picture.notes, CMYK_NOTE)) if image.mode == "CMYK" else picture
+    return replace(picture, notes=(*picture.notes, CMYK_NOTE)) if is_cmyk else picture

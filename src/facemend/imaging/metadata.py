@@ -22,18 +22,11 @@ _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _PIXEL_SIZE = (0xA002, 0xA003)
 _XMP, _ICC, _IPTC, _IPTC_RESOURCE = 700, 34675, 33723, 0x0404
 _X_PIXELS, _Y_PIXELS, _PIXELS_UNIT = 282, 283, 296
+_WINDOWS = range(0x9C9B, 0x9CA0)  # title, comment, author, keywords, subject
 # A TIFF file keeps its layout in the same directory as its EXIF: only these describe the photo.
 _TIFF_EXIF = (
     *(269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249, 33432),
-    *(
-        0x9C9B,
-        0x9C9C,
-        0x9C9D,
-        0x9C9E,
-        0x9C9F,
-        _EXIF_IFD,
-        _GPS_IFD,
-    ),  # Windows' title, comment, author, keywords ...
+    *(*_WINDOWS, _EXIF_IFD, _GPS_IFD),
 )
 
 

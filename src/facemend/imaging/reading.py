@@ -358,9 +358,8 @@ def _channels(image: Image.Image, data: bytes, name: str) -> Channels:
         raise InputError(f"{name}: colour mode {mode} is not supported: save it as RGB")
     clear = image.info.get("transparency")
     if image.format == "PNG" and data[25] == 0 and data[24] in (2, 4) and isinstance(clear, int):
-        image.info["transparency"] = (
-            clear * 255 // (2 ** data[24] - 1)
-        )  # Pillow spreads the values, not this one
+        # Pillow spreads the values over 8 bits, but not this one.
+        image.info["transparency"] = clear * 255 // (2 ** data[24] - 1)
     gray = mode in ("1", "L", "LA", "La")
     alpha = image.has_transparency_data
     wanted = ("LA" if alpha else "L") if gray else ("RGBA" if alpha else "RGB")

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from facemend.errors import FacemendError
+from facemend.files import file_stamp
 from facemend.imaging import AnyPicture, Picture, as_picture, read_content, read_header, read_picture
 from facemend.photo.find import check_size
 from facemend.photo.options import RestoreOptions
-from facemend.photo.result import PhotoResult, file_stamp
+from facemend.photo.result import PhotoResult
 
 Work = Callable[..., PhotoResult]
 """Done with a picture (and a mask): `Restorer.restore`, `Colorizer.colorize`, `Inpainter.inpaint`."""
@@ -77,8 +78,8 @@ def from_files(result: Result, seen: tuple[int, int] | None, *given: AnyPicture)
 
 
 def stamp_of(given: AnyPicture) -> tuple[int, int] | None:
-    """Of the file that it is; None if it is none."""
-    return file_stamp(given) if isinstance(given, str | os.PathLike) else None
+    """`file_stamp` of the file that it is; None if it is none."""
+    return next(map(file_stamp, paths(given)), None)
 
 
 def paths(*given: AnyPicture) -> tuple[Path, ...]:

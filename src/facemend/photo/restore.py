@@ -157,9 +157,9 @@ class Restorer(PhotoTask):
         prepared = result if isinstance(result, Prepared) else result.prepared
         taken = prepared if faces is None else prepared.only(faces)
         again = replace(self._finish([taken], options, [Clock()])[0], prepared=prepared)
-        return (
-            again if isinstance(result, Prepared) else replace(again, inputs=result.inputs, seen=result.seen)
-        )
+        if isinstance(result, Prepared):
+            return again
+        return replace(again, inputs=result.inputs, seen=result.seen)
 
     def _one(self, picture: AnyPicture, on_part: OnPart, *, whole: bool) -> RestoreResult:
         return do_picture(lambda taken: self._restore([taken], [Clock(on_part)], whole=whole)[0], picture)

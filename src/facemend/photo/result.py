@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -12,6 +11,7 @@ from typing import Literal
 
 from PIL import Image
 
+from facemend.files import file_stamp
 from facemend.imaging import AnyPath, Outputs, Picture, Pixels, format_of, read_content, to_pillow
 from facemend.photo.auto import Choice
 from facemend.photo.prepared import SkippedFace
@@ -131,15 +131,6 @@ class PhotoResult:
             type: (H, W) gray, (H, W, 2) gray + alpha, (H, W, 3) RGB, (H, W, 4) RGBA.
         """
         return self.picture.to_array()
-
-
-def file_stamp(path: AnyPath) -> tuple[int, int] | None:
-    """Size in bytes and time of change (ns) of a file, by which another one is known; None: there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
 
 
 class Clock:

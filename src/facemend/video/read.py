@@ -209,20 +209,21 @@ class _Scan(NamedTuple):
 
 def _scanned(path: Path) -> _Scan:
     """How many packets the pictures have, and where all end; decodes nothing."""
-    scan = _Scan(0, Fraction(0), Fraction(0))
+    frames = last = 0
+    ends: dict[int, int] = {}  # by stream, in its own units: fractions for each packet would take long
     with closing(open_file(path)) as container:
         stream = video_stream(path, container)
         for packet in _packets(path, container, *container.streams):
             time = packet.pts if packet.pts is not None else packet.dts
             if not packet.size or time is None:
                 continue
-            begin, end = (
-                Fraction(units * packet.time_base) for units in (time, time + (packet.duration or 0))
-            )
-            scan = scan._replace(end=max(scan.end, end))
-            if packet.stream_index == stream.index:
-                scan = scan._replace(frames=scan.frames + 1, last=max(scan.last, begin))
-    return scan
+            index = packet.stream_index
+            ends[index] = max(ends.get(index, 0), time + (packet.duration or 0))
+            if index == stream.index:
+                frames, last = frames + 1, max(last, time)
+        units = {each.index: Fraction(each.time_base or 0) for each in container.streams}
+        end = max((ends[index] * units[index] for index in ends), default=Fraction(0))
+        return _Scan(frames, last * units[stream.index], end)
 
 
 def _stated(container: InputContainer, stream: VideoStream) -> float | None:

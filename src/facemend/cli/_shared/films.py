@@ -41,9 +41,8 @@ if TYPE_CHECKING:
     from facemend.weights.models import ModelInfo
 
 _TIME = re.compile(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d+)?)")
-_PHOTOS_ONLY = (
-    *("compare", "crops", "report", "jobs", "aligned", "ext", "suffix", "quality", "size", "max_faces"),
-)
+_FILES_OF_PHOTOS = ("compare", "crops", "report", "ext", "suffix", "quality")
+_PHOTOS_ONLY = (*_FILES_OF_PHOTOS, "jobs", "aligned", "size", "max_faces")
 
 
 def films_among(inputs: Sequence[Path], given: PhotoOptions) -> bool:
