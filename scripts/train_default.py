@@ -153,7 +153,8 @@ def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, flo
     held["config"] = config.model_dump(mode="json")
     plan.save()
     if recipe.minutes:
-        config = budget.changed(config, minutes=max(1.0, ends[stage] - plan.spent - ending) / 60)
+        left = max(1.0, ends[stage] - plan.spent - ending)
+        config = budget.changed(config, minutes=(seconds_done(config.out) + left) / 60)
     chosen = {name: getattr(config, name) for name in ("precision", "channels_last", "compile", "minutes")}
     chosen |= {"lr": config.optim.lr, "workers": config.data.workers}
     plan.note(f"begin {stage}", steps_and_batches=[(p.steps, p.batch) for p in config.phases], **chosen)
@@ -173,6 +174,12 @@ def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, flo
     plan.note(f"end {stage}")
     milestone.write(0)
     return product
+
+
+def seconds_done(folder: Path) -> float:
+    """How long the run there had been going on when it was last saved."""
+    state = folder / "state.pt"
+    return float(torch.load(state, mmap=True, weights_only=True)["seconds"]) if state.exists() else 0.0
 
 
 def export(recipe: Recipe, plan: Plan, product: Path, network: str) -> None:
@@ -211,9 +218,10 @@ def evaluate(recipe: Recipe, plan: Plan) -> None:
         if recipe.end - plan.spent < budget.LEAST_STAGE:
             raise OutOfTimeError("no time is left for it")
         began, count = plan.spent, len(faces)
-        each = score(recipe, plan, faces[:2])
+        each = plan.values.get("face_seconds") or score(recipe, plan, faces[:2])
+        plan.save(face_seconds=each)
         if recipe.minutes:
-            fixed = plan.spent - began - 2 * each
+            fixed = max(0.0, plan.spent - began - 2 * each)
             count = min(count, int((0.9 * (recipe.end - plan.spent) - fixed) / (1.2 * each)))
         if count > 2 and not recipe.attempt:
             score(recipe, plan, faces[:count])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -174,6 +175,24 @@ def faces_of(folder: Path, count: int) -> list[Path]:
     return [files[number % len(files)] for number in range(count)]
 
 
+def claim(out: Path, model: ModelInfo, files: Sequence[Path], size: int) -> None:
+    """Note what the labels in a folder are of.
+
+    Raises:
+        ConfigError: they are of another model, or of other faces.
+    """
+    made_of = {
+        "model": dict(model.sha256),
+        "faces": hashlib.sha256("/".join(sorted({file.name for file in files})).encode()).hexdigest(),
+        "size": size,
+    }
+    record = out / "labels.json"
+    before = json.loads(record.read_text()) if record.exists() else None
+    if before != made_of and any(out.glob("labels-*.npz")):
+        raise ConfigError(f"{out}: holds labels of another model, or of other faces; choose another --out")
+    record.write_text(json.dumps(made_of, indent=1))
+
+
 def make_labels(labeller: Labeller, faces: Sequence[Path], size: int, out: Path, seconds: float) -> bool:
     """Write the labels that are missing, part by part; whether all are there."""
     began = time.monotonic()
@@ -314,6 +333,7 @@ def train(recipe: argparse.Namespace) -> None:
     faces = faces_of(recipe.faces, recipe.count)
     recipe.out.mkdir(parents=True, exist_ok=True)
     side = config.autoencoder.image_size
+    claim(recipe.out, model, faces, side)
     if not make_labels(Labeller(model, net.eval()), faces, side, recipe.out, 60 * recipe.minutes):
         return
     seen, labels, held_out = read_labels(recipe.out)

@@ -24,6 +24,7 @@ from facemend.errors import WeightsError
 from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import PRESETS, CodeFormerConfig
+from facemend.networks.codeformer.diagnosis import without_head
 
 DEFAULT_W = 0.5
 """Fidelity weight where none is given: spandrel calls a network with the picture alone."""
@@ -88,10 +89,10 @@ def sizes(state: Mapping[str, Tensor]) -> CodeFormerConfig:
     Raises:
         WeightsError: none has.
     """
-    shapes = {name: value.shape for name, value in state.items()}
     for config in PRESETS.values():
         with torch.device("meta"):
             own = CodeFormer(config).state_dict()
+        shapes = {name: value.shape for name, value in without_head(state, own).items()}
         if {name: value.shape for name, value in own.items()} == shapes:
             return config
     raise WeightsError(

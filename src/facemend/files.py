@@ -8,15 +8,18 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from facemend.errors import InputError, OutputError, one_line
 
 MAX_TABLE_BYTES = 1 << 26
+_ABANDONED_S = 24 * 3600
 _begun: set[Path] = set()
 _beginning = threading.Lock()
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
@@ -109,6 +112,14 @@ def whole_file(
         raise unwritable(path, error, fix) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def tidy(folder: Path, prefix: str) -> None:
+    """Remove folders of that beginning which nobody has touched for a day: what a kill has left behind."""
+    for left in folder.glob(f"{prefix}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S and left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def file_stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:

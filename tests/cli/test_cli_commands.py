@@ -106,6 +106,13 @@ def test_degrade_draws_the_kth_picture_with_seed_plus_k_and_its_plan_replays(pic
         assert np.array_equal(read_picture(tmp_path / name).pixels, expected)
 
 
+def test_degrade_with_a_plan_draws_nothing(pictures, tmp_path):
+    for words in (["--preset", "light"], ["--seed", 3]):
+        refused = run("degrade", pictures, "-o", tmp_path / "o", "--plan", tmp_path / "p.json", *words)
+        assert refused.exit_code == 2
+        assert "would change nothing beside it" in " ".join(refused.stderr.replace("│", " ").split())
+
+
 def test_degrade_goes_on_after_a_failure(pictures, tmp_path):
     (pictures / "bad.png").write_text("x")
     result = run("degrade", pictures, "-o", tmp_path / "out")

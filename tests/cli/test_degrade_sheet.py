@@ -5,7 +5,8 @@ import pytest
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
-from facemend.degradations import degrade
+from facemend.cli.degrade import degraded
+from facemend.degradations import degrade, preset
 from facemend.degradations.sheet import LABEL, MOST
 from facemend.imaging import Picture, read_picture, write_picture
 
@@ -93,3 +94,13 @@ def test_a_sheet_of_no_known_kind(faces, tmp_path):
     assert result.exit_code == 1
     assert "sheet.xyz" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_gray_picture_is_toned_as_its_plan_says(tmp_path):
+    gray = np.repeat(np.random.default_rng(0).integers(0, 256, (40, 40, 1), dtype=np.uint8), 3, 2)
+    for seed in range(12):
+        result, plan = degraded(Picture(gray, gray=True), preset("scan"), seed)
+        wanted, _ = degrade(gray, plan)
+        np.testing.assert_array_equal(result.pixels, wanted)
+        assert result.gray == bool((wanted == wanted[..., :1]).all())
+    assert run("degrade", tmp_path / "none.png", "--sheet", tmp_path / "s.png").exit_code != 0

@@ -100,13 +100,13 @@ def test_every_option_arrives(faces, asked, tmp_path, monkeypatch):
         "facemend.cli._shared.weights.resolve_model",
         lambda options: (replace(options, model=f"found {options.model}"), None),
     )
-    words = "--model a --model b -w 0.25 --w 1 --peer unsharp --preset medium --seed 3 --lq lq"
+    words = "--model a --model b -w 0.25 --w 1 --peer unsharp --preset medium --seed 3"
     words += " --restored Theirs=x/y --restored z/ours --size 128 --table t.csv --every 4 --full"
     words += " --device cuda:1 --no-speed --incomplete"
     said = evaluate(faces, "-o", tmp_path / "o", *words.split())
     assert said.exit_code == 0, said.output
     (options,) = asked
-    assert (options.faces, options.out, options.lq) == (faces, tmp_path / "o", Path("lq"))
+    assert (options.faces, options.out, options.lq) == (faces, tmp_path / "o", None)
     assert (options.models, options.ws, options.peers) == (("found a", "found b"), (0.25, 1.0), ("unsharp",))
     assert options.restored == {"Theirs": Path("x/y"), "ours": Path("z/ours")}
     assert (options.preset, options.seed, options.size, options.every) == ("medium", 3, 128, 4)
@@ -125,6 +125,25 @@ def test_without_options_the_shipped_model_is_measured(faces, asked, tmp_path, m
     assert asked[1].models == ()
     evaluate(faces, "-o", tmp_path, "--no-reference")
     assert asked[2].reference is False
+    evaluate(faces, "-o", tmp_path, "--lq", "lq")
+    assert asked[3].lq == Path("lq")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--protocol facemend-small --no-reference", "--no-reference would change nothing beside --protocol"),
+        ("--protocol CelebA-Test --lq mine", "--lq would change nothing beside --protocol"),
+        ("--no-reference --preset medium --lq mine", "--lq and --preset would change nothing beside"),
+        ("--lq mine --seed 5", "--seed would change nothing beside --lq"),
+        ("--restored mine -w 0.3", "--w would change nothing beside --restored without --model"),
+    ],
+)
+def test_options_that_leave_each_other_nothing_to_do(faces, asked, tmp_path, words, message):
+    said = evaluate(faces, "-o", tmp_path / "o", *words.split())
+    assert said.exit_code == 2
+    assert message in " ".join(said.stderr.replace("│", " ").split())
+    assert not asked
 
 
 def test_wrong_usage(faces, tmp_path):

@@ -1,9 +1,12 @@
 """`facemend models` and `--model`: bring weights, list, use and remove them."""
 
 import hashlib
+import json
+import shutil
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from subprocess import CompletedProcess
 
 import pytest
 from typer.testing import CliRunner
@@ -11,11 +14,12 @@ from typer.testing import CliRunner
 import facemend
 from facemend.cli._shared import weights
 from facemend.cli.app import app
+from facemend.convert import import_file as imports
 from facemend.convert import import_onnx as foreign
-from facemend.errors import ConfigError, install_line
+from facemend.errors import ConfigError, OutputError, install_line
 from facemend.photo.options import DEFAULT_MODEL, RestoreOptions
 from facemend.weights.catalog import Published
-from facemend.weights.models import cached_models, models_dir
+from facemend.weights.models import cached_models, find_model, models_dir
 from facemend.weights.published import accept_licence, licence_accepted
 
 
@@ -34,13 +38,13 @@ def problem(result):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """An empty cache; graphs are probed in this process, which is quicker."""
-    import json
-
     monkeypatch.setenv("FACEMEND_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("FACEMEND_MIRROR", raising=False)
     monkeypatch.delenv("FACEMEND_OFFLINE", raising=False)
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(foreign, "_run_apart", lambda path: json.dumps(foreign._answer(path)))
+    monkeypatch.setattr(
+        foreign, "_run_apart", lambda path: CompletedProcess("", 0, json.dumps(foreign._answer(path)), "")
+    )
     return tmp_path / "cache"
 
 
@@ -362,3 +366,46 @@ def test_a_taken_name_is_refused_before_the_download(graph, server, cache, tmp_p
     words = ["models", "get", "--url", server.url("/net.onnx"), "--sha256", digest, "--licence", "x"]
     assert "there is a model of that name" in problem(run(*words, "--name", "mine"))
     assert server.asked == []
+
+
+def test_options_that_would_change_nothing_are_refused(graph, cache):
+    assert "precision goes with weights" in problem(run("models", "import", graph, "--precision", "fp16"))
+    assert "licence must not be empty" in problem(run("models", "import", graph, "--licence", " "))
+    assert left_over(cache) == []
+    assert run("models", "import", graph).exit_code == 0
+    again = problem(run("models", "import", graph, "--licence", "CC0-1.0"))
+    assert "net: is" in again
+    assert "already, with the licence not stated; remove it first (`facemend models remove net`)" in again
+    assert run("models", "import", graph, "--licence", "not stated").exit_code == 0
+
+
+def test_two_first_uses_at_once(graph, monkeypatch):
+    """The other process is quicker: its model is taken."""
+    original = imports._import
+
+    def fails(*arguments):
+        raise OutputError("net: cannot be written (Directory not empty)")
+
+    def late(*arguments):
+        original(*arguments)
+        fails()
+
+    monkeypatch.setattr(imports, "_import", late)
+    assert weights.import_file(graph).name == "net"
+    monkeypatch.setattr(imports, "_import", fails)
+    other = graph.with_name("net2.onnx")
+    other.write_bytes(graph.read_bytes())
+    with pytest.raises(OutputError, match="cannot be written"):
+        weights.import_file(other, name="mine")
+
+
+def test_a_source_that_is_no_table(cache):
+    folder = cache / "models/odd"
+    shutil.copytree(find_model(DEFAULT_MODEL).folder, folder)
+    said = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**said, "name": "odd", "source": "a web address"}))
+    assert run("models").exit_code == 0
+
+
+def test_paths_that_cannot_be_looked_at(photo, tmp_path):
+    assert "no model" in problem(run("restore", photo, "-o", tmp_path / "a.png", "--model", "a" * 300))

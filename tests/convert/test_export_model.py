@@ -1,15 +1,19 @@
 """What an exported model folder holds, and what it does in the light half."""
 
 import json
+import os
 import stat
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
+from facemend.convert import export as exporting
 from facemend.convert.export import ExportOptions, export_model
-from facemend.errors import ConfigError, OutputError, WeightsError
+from facemend.convert.parity import Parity
+from facemend.errors import ConfigError, InputError, OutputError, WeightsError
 from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime.onnx import OnnxRunner
@@ -233,3 +237,33 @@ def test_places_that_cannot_be_written_are_one_line(checkpoint, tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(OutputError, match="file/model: cannot be written"):
         export_model(checkpoint, tmp_path / "file/model", ExportOptions())
+
+
+def test_a_card_that_is_not_there_is_said_before_the_work(checkpoint, tmp_path):
+    with pytest.raises(InputError, match=r"none\.md: the model card cannot be read"):
+        export_model(checkpoint, tmp_path / "out", ExportOptions(), tmp_path / "none.md")
+    assert not list(tmp_path.iterdir())
+
+
+def test_graphs_that_do_not_agree_and_a_w_that_does_nothing_are_told_apart(tmp_path):
+    good = Parity(codes=1.0, largest=0.0, mean=0.0, w_effect=0.0)
+    options = {"name": "a", "adain": True, "description": "a", "licence": "MIT", "default_w": 0.5, "more": {}}
+    for precision in ("fp16", "fp32"):
+        settled = exporting._Settled(**options, precision=precision, task="restoration")
+        with pytest.raises(WeightsError, match="w changes nothing in this network"):
+            exporting._require(good, settled, tmp_path)
+        with pytest.raises(WeightsError, match="do not agree") as told:
+            exporting._require(replace(good, codes=0.1, w_effect=0.1), settled, tmp_path)
+        assert ("try --precision fp32" in str(told.value)) == (precision == "fp16")
+    exporting._require(good, replace(settled, task="colorization"), tmp_path)
+
+
+def test_what_a_kill_left_behind_is_tidied(checkpoint, tmp_path):
+    old, new, other = (tmp_path / name for name in (".export-old", ".export-new", ".export"))
+    for folder in (old, new, other):
+        (folder / "deep").mkdir(parents=True)
+    for folder in (old, other):
+        os.utime(folder, (1, 1))
+    with pytest.raises(WeightsError):
+        export_model(tmp_path / "none.safetensors", tmp_path / "out", ExportOptions())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".export", ".export-new"]

@@ -31,7 +31,11 @@ def cache(tmp_path, monkeypatch):
 def apart(monkeypatch):
     """The first run in this process, where the process apart is not what a test is about."""
 
-    monkeypatch.setattr(foreign, "_run_apart", lambda path: json.dumps(foreign._answer(path)))
+    monkeypatch.setattr(
+        foreign,
+        "_run_apart",
+        lambda path: subprocess.CompletedProcess("", 0, json.dumps(foreign._answer(path)), ""),
+    )
 
 
 def crops(count):
@@ -225,7 +229,31 @@ def test_a_graph_that_takes_for_ever(tmp_path, monkeypatch, whole_graph):
 
 def test_a_runtime_that_crashes(tmp_path, monkeypatch, whole_graph):
     monkeypatch.setattr(foreign, "_CHILD", "import os; os.abort()")
-    refuse(whole_graph(tmp_path / "net.onnx"), "its first run crashed")
+    refuse(whole_graph(tmp_path / "net.onnx"), "its first run crashed or .*\\(it ended with -6\\)")
+    monkeypatch.setattr(foreign, "_CHILD", "import nowhere")
+    refuse(tmp_path / "net.onnx", r"\(ModuleNotFoundError: No module named 'nowhere'\)")
+
+
+def test_the_process_apart_finds_what_this_one_has(tmp_path, monkeypatch, whole_graph):
+    """Its own `-P` leaves out the folder that a run from source was started in."""
+    monkeypatch.setattr(foreign, "_CHILD", "import beside; " + foreign._CHILD)
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/beside.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    assert foreign.probe(whole_graph(tmp_path / "net.onnx"), "net").size == SIZE
+
+
+def test_a_name_of_odd_bytes(tmp_path, whole_graph, apart):
+    file = whole_graph(tmp_path / "net.onnx").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.onnx"))
+    info = import_onnx(file)
+    assert info.details["source"]["file"] == "caf\ufffd.onnx"
+    assert FaceRestorer.open(find_model(info.name)).decode is not None
+
+
+def test_what_cannot_be_described_leaves_nothing(tmp_path, whole_graph, apart, cache):
+    with pytest.raises(WeightsError, match="licence"):
+        import_onnx(whole_graph(tmp_path / "net.onnx"), licence=" ")
+    assert not list((cache / "models").iterdir())
 
 
 def test_other_kinds_of_file(tmp_path):

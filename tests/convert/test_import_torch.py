@@ -10,7 +10,9 @@ import torch
 from layouts import COLOUR, INPAINT, SMALL, network, official
 from safetensors.torch import load_file, save_file
 
+from facemend.convert import export as exporting
 from facemend.convert import import_torch as importing
+from facemend.convert.export import ExportOptions
 from facemend.convert.import_torch import ImportOptions, import_weights
 from facemend.errors import ConfigError, OutputError, WeightsError
 from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
@@ -207,11 +209,11 @@ def own(path, config, tensors=None, info=None):
     ("config", "message"),
     [
         ("{", "its header lacks usable sizes"),
-        ("[]", "does not fit the sizes in its header"),
+        ("[]", "does not fit the network: missing"),
         ({"surprise": 1}, "its header lacks usable sizes"),
         ({"layers": 10**9}, "layers is 1000000000, a usable network has 1 to 64"),
         ({"layers": "many"}, "layers is 'many'"),
-        ({"fuse_sizes": [32], "layers": 1}, "does not fit the sizes in its header"),
+        ({"fuse_sizes": [32], "layers": 1}, "does not fit the network"),
         ({"autoencoder": {"image_size": 2**30}}, "lacks usable sizes|image_size is"),
         ({"autoencoder": {"codebook_size": 10**15}}, "codebook_size is"),
         ({"autoencoder": {"widths": [32] * 6, "attention_sizes": "x"}}, "no network has|does not fit|lacks"),
@@ -247,3 +249,23 @@ def test_an_exporter_that_fails_leaves_nothing(tmp_path, state, monkeypatch):
 
     monkeypatch.setattr(importing, "export_model", export)
     refuse(put(tmp_path / "net.pth", state), "no")
+
+
+def test_what_holds_for_the_weights_goes_with_them(tmp_path, quick):
+    """Licence and task of published weights stay with the checkpoint that is made of them."""
+    file = put(tmp_path / "codeformer_inpainting.pth", {"params_ema": official(INPAINT)})
+    first = import_weights(file, ImportOptions(licence="S-Lab License 1.0"))
+    checkpoint = first.folder / "model.safetensors"
+    again = import_weights(checkpoint, ImportOptions(name="again"))
+    assert (again.licence, again.task) == (first.licence, first.task) == ("S-Lab License 1.0", "inpainting")
+    found = load_checkpoint(checkpoint)
+    settled = exporting._settled(ExportOptions(), found, checkpoint, tmp_path / "back")
+    assert (settled.licence, settled.task, settled.adain, settled.default_w) == (
+        "S-Lab License 1.0", "inpainting", False, 1.0
+    )  # fmt: skip
+    assert settled.description != exporting.OWN
+    mine = exporting._settled(ExportOptions(licence="MIT", default_w=0.3), found, checkpoint, tmp_path)
+    assert (mine.licence, mine.default_w) == ("MIT", 0.3)
+    silent = dataclasses.replace(found, info={"stage": "stage3", "source": found.info["source"]})
+    with pytest.raises(ConfigError, match=r"say no licence: give it \(--licence\)"):
+        exporting._settled(ExportOptions(), silent, checkpoint, tmp_path)

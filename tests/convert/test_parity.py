@@ -99,6 +99,6 @@ def test_graphs_that_do_not_agree_are_not_written(checkpoint, full, tmp_path, mo
 
     monkeypatch.setattr(export_room, "export_graphs", exported)
     monkeypatch.setattr(export_room, "measure_parity", lambda *arguments: bad)
-    with pytest.raises(WeightsError, match="do not agree"):
+    with pytest.raises(WeightsError, match=r"do not agree|w changes nothing"):
         export_model(checkpoint, tmp_path / "out", ExportOptions(precision="fp32"))
     assert list(tmp_path.iterdir()) == []

@@ -129,6 +129,7 @@ def test_it_needs_no_torch():
 
 def test_the_command_gives_the_same_bytes_from_the_same_faces(half, faces, small, tmp_path, monkeypatch):
     monkeypatch.setattr(int8, "LEAST_CODES", 0.0)
+    (faces / "._0.png").write_bytes(b"what a system puts beside pictures")
     words = ["quantize", faces, "-o", tmp_path / "q", "--model", half.folder, "--name", "q"]
     result = CliRunner().invoke(app, [str(word) for word in words])
     assert result.exit_code == 0, result.output

@@ -6,9 +6,12 @@ import shutil
 import pytest
 import torch
 
-from facemend.convert.recover import recover_checkpoint
+from facemend.convert import recover as module
+from facemend.convert.recover import model_checkpoint, recover_checkpoint
 from facemend.errors import WeightsError
+from facemend.files import file_sha256
 from facemend.networks.codeformer.checkpoint import load_checkpoint
+from facemend.weights.models import read_model
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,32 @@ def test_weights_come_back(checkpoint, half, full, precision):
         assert exact or torch.equal(recovered.state[name], value.half().float()), name
         rounded += not exact
     assert (rounded > 0) == (precision == "fp16")
+
+
+def test_another_models_checkpoint_is_not_taken(checkpoint, full, tmp_path, monkeypatch):
+    """It lies there since the folder was written over, say."""
+    monkeypatch.setattr(module, "recover_checkpoint", lambda folder: load_checkpoint(checkpoint))
+    monkeypatch.setenv("FACEMEND_CACHE", str(tmp_path / "cache"))
+    folder = shutil.copytree(full[0], tmp_path / "model")
+    stale = folder / "model.safetensors"
+    stale.write_bytes(b"of another model")
+    assert model_checkpoint(read_model(folder)).parent == tmp_path / "cache/recovered"
+    said = json.loads((folder / "model.json").read_text())
+    row = {"file": stale.name, "sha256": file_sha256(checkpoint)}
+    (folder / "model.json").write_text(json.dumps({**said, "weights": row}))
+    assert model_checkpoint(read_model(folder)).parent == tmp_path / "cache/recovered"
+    shutil.copyfile(checkpoint, stale)
+    assert model_checkpoint(read_model(folder)) == stale
+
+
+def test_sizes_that_the_graphs_cannot_hold(full, tmp_path):
+    folder = shutil.copytree(full[0], tmp_path / "model")
+    said = json.loads((folder / "model.json").read_text())
+    for layers, message in ((64, "its graphs hold less"), (10**9, "layers is")):
+        said["config"]["layers"] = layers
+        (folder / "model.json").write_text(json.dumps(said))
+        with pytest.raises(WeightsError, match=message):
+            recover_checkpoint(folder)
 
 
 LONG = pytest.param("other graphs", marks=pytest.mark.long)  # another export

@@ -21,9 +21,11 @@ from typer.testing import CliRunner
 from facemend.cli.app import app
 from facemend.cli.export import Target
 from facemend.convert.export import ExportOptions
+from facemend.convert.recover import model_checkpoint
 from facemend.convert.targets import facefusion, hub, reactor
 from facemend.convert.targets.write import TARGETS, export_for
 from facemend.errors import ConfigError, MissingExtraError, OutputError, WeightsError
+from facemend.files import file_sha256
 from facemend.imaging import BROAD, match_broad_colours, read_picture
 from facemend.photo.options import DEFAULT_MODEL
 from facemend.photo.restore import Restorer
@@ -164,13 +166,21 @@ def test_the_graphs_for_phones_give_the_same(made, rng):
     assert len((folder / "README.md").read_text().splitlines()) <= 35
 
 
+def with_checkpoint(folder, checkpoint):
+    """The model with its checkpoint, which model.json names."""
+    shutil.copyfile(checkpoint, folder / WEIGHTS_FILE)
+    said = json.loads((folder / "model.json").read_text())
+    row = {"file": WEIGHTS_FILE, "sha256": file_sha256(checkpoint)}
+    (folder / "model.json").write_text(json.dumps({**said, "weights": row}))
+
+
 def test_the_hub_folder(half, tmp_path):
     """Of a model whose checkpoint lies beside it: what the Hub reads, and a model folder."""
     from huggingface_hub import ModelCard
 
     source, out = tmp_path / "mine", tmp_path / "out"
     shutil.copytree(half.folder, source)
-    shutil.copyfile(half.folder.parents[1] / WEIGHTS_FILE, source / WEIGHTS_FILE)
+    with_checkpoint(source, half.folder.parents[1] / WEIGHTS_FILE)
     export_for("hub", str(source), out, ExportOptions())
     card = ModelCard.load(out / "README.md")
     assert card.data.to_dict() == {
@@ -184,6 +194,7 @@ def test_the_hub_folder(half, tmp_path):
     info.verify()
     assert json.loads((out / "config.json").read_text()) == info.details["config"]
     assert (out / WEIGHTS_FILE).read_bytes() == (source / WEIGHTS_FILE).read_bytes()
+    assert model_checkpoint(info) == out / WEIGHTS_FILE
     preview = read_picture(out / hub.PREVIEW)
     assert (preview.height, preview.width) == (info.image_size, 4 * info.image_size)
 
@@ -213,7 +224,7 @@ def test_converted(half, tmp_path, target):
     pytest.importorskip({"litert": "litert_torch", "coreml": "coremltools"}[target])
     source = tmp_path / "mine"
     shutil.copytree(half.folder, source)
-    shutil.copyfile(half.folder.parents[1] / WEIGHTS_FILE, source / WEIGHTS_FILE)
+    with_checkpoint(source, half.folder.parents[1] / WEIGHTS_FILE)
     export_for(target, str(source), tmp_path / "out", ExportOptions())
     said = json.loads((tmp_path / "out/model.json").read_text())
     if target == "litert":
@@ -269,7 +280,7 @@ def test_what_cannot_be_exported(tmp_path):
 def test_a_single_graph_of_somebody_else(made, tmp_path):
     """Such as those that were written here."""
     for target, kind in {"reactor": ConfigError, "mobile": ConfigError, "hub": WeightsError}.items():
-        with pytest.raises(kind, match=rf"{MODEL}: (is one graph already|torch cannot run)"):
+        with pytest.raises(kind, match=rf"{MODEL}: (is one graph already|is one graph of somebody else)"):
             export_for(target, str(made("facefusion")), tmp_path / "out", ExportOptions())
     assert not list(tmp_path.iterdir())
 
@@ -286,7 +297,16 @@ def test_the_phone_folder_is_not_taken_for_a_model(made):
         read_model(made("mobile"))
 
 
+def test_a_card_goes_with_the_hub_alone(checkpoint, tmp_path):
+    (tmp_path / "card.md").write_text("# Mine")
+    with pytest.raises(ConfigError, match="a model card goes with hub alone"):
+        export_for("reactor", str(checkpoint), tmp_path / "out", ExportOptions(), card=tmp_path / "card.md")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_keeps_its_name_and_licence(tmp_path):
+    with pytest.raises(ConfigError, match="go with a checkpoint"):
+        export_for("mobile", MODEL, tmp_path / "out", ExportOptions(precision="fp16"))
     with pytest.raises(ConfigError, match="go with a checkpoint"):
         export_for("facefusion", MODEL, tmp_path / "out", ExportOptions(licence="MIT"))
     assert not list(tmp_path.iterdir())

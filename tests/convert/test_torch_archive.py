@@ -135,3 +135,35 @@ def test_a_table_of_contents_that_claims_more(file, tmp_path, what):
     state = read_official(path)
     assert state["b"].shape == (7,)
     assert state["b"].untyped_storage().nbytes() <= path.stat().st_size
+
+
+class Room:
+    """Unpickled, it makes room for many bytes of nothing; torch lets it pass."""
+
+    def __reduce__(self):
+        return bytearray, (1 << 40,)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_table_of_contents_that_makes_room(tmp_path, protocol):
+    path = tmp_path / "bomb.pth"
+    torch.save({"params_ema": {"a": Room()}}, path, pickle_protocol=protocol)
+    assert path.stat().st_size < 2000
+    refuse(path, "its table of contents names")
+
+
+def test_kinds_of_numbers_pass(tmp_path):
+    path = tmp_path / "net.pth"
+    kinds = (torch.float16, torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool)
+    tensors = {str(kind): torch.ones(3, dtype=kind) for kind in kinds}
+    torch.save(
+        {**tensors, "p": torch.nn.Parameter(torch.ones(2)), "size": torch.Size([1]), "kinds": kinds}, path
+    )
+    check_archive(path)
+
+
+def test_a_damaged_table_of_contents(tmp_path):
+    path = tmp_path / "bad.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/data.pkl", b"\x80\x02}q\x00X\xff\xff\xff\x7f")
+    refuse(path, "damaged")

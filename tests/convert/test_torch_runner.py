@@ -1,11 +1,15 @@
 """The torch backend gives the graphs' numbers."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from facemend.errors import BackendError, ConfigError, MissingExtraError, WeightsError
 from facemend.networks.codeformer.checkpoint import load_checkpoint
+from facemend.networks.codeformer.config import preset
 from facemend.photo.networks import Networks, load_network
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer
@@ -138,6 +142,19 @@ def test_models_that_torch_cannot_run(half, tmp_path, monkeypatch):
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match=r"bad\.safetensors"):
         open_network(tmp_path / "bad.safetensors")
+    sizes = json.loads(json.dumps(preset("tiny").to_dict()))
+    for number in (10**7, 10**13):  # there is no room made for them
+        sizes["autoencoder"]["codebook_size"] = number
+        header = {"config": json.dumps(sizes), "info": "{}"}
+        save_file({"a": torch.zeros(1)}, tmp_path / "big.safetensors", metadata=header)
+        with pytest.raises(WeightsError, match=r"big\.safetensors: codebook_size is"):
+            open_network(tmp_path / "big.safetensors")
+    sizes["autoencoder"]["codebook_size"] = 60_000
+    for info, message in (("{}", "does not fit the network"), ("[]", "its record is no table")):
+        header = {"config": json.dumps(sizes), "info": info}
+        save_file({"a": torch.zeros(1)}, tmp_path / "bad.safetensors", metadata=header)
+        with pytest.raises(WeightsError, match=message):
+            open_network(tmp_path / "bad.safetensors")
     monkeypatch.setattr("facemend.errors.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"backend torch needs extra packages: .*\[export\]"):
         Networks.load(RestoreOptions(model=str(half.folder), backend="torch"))

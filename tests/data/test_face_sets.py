@@ -176,7 +176,7 @@ def test_split_goes_by_name_not_by_order(face_set):
     shuffled = faces.part(range(19, -1, -1))
     assert split(faces, 6)[1].names == split(shuffled, 6)[1].names
     # Where all are fine it is the hash alone.
-    by_hash = sorted(faces.names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    by_hash = sorted(faces.names, key=lambda name: hashlib.sha256(Path(name).stem.encode()).hexdigest())
     assert split(faces, 6)[1].names == tuple(by_hash[:6])
     with pytest.raises(ConfigError, match=r"data\.holdout = 20"):
         split(faces, 20)
@@ -194,11 +194,29 @@ def test_fine_faces_are_held_out_as_long_as_there_are_enough(face_set):
     assert fine < set(split(mixed, 9)[1].names)
 
 
-def test_no_training_face_becomes_held_out_when_faces_are_added(face_set):
-    faces = face_set(20)
-    more = face_set(40)
-    assert set(more.names) > set(faces.names)
-    assert not set(split(faces, 6)[0].names) & set(split(more, 6)[1].names)
+def test_what_one_run_is_measured_on_no_other_is_trained_on(face_set):
+    """Faces taken away, other ones, another size, another folder: still none is seen in training."""
+    large = face_set(400, size=6)
+    apart = {name for name in large.names if hashlib.sha256(Path(name).stem.encode()).digest()[0] < 16}
+    assert 15 < len(apart) < 35
+    held = set(split(large, 15)[1].names)
+    rng = np.random.default_rng(3)
+    for count in (390, 300, 200):
+        some = large.part(sorted(rng.choice(400, count, replace=False)))
+        train, measured = split(some, 5)
+        assert not held & set(train.names)
+        assert len(train) > 0.9 * count - 5
+        half = replace(some, names=tuple(f"half/{Path(name).stem}.webp" for name in some.names))
+        both = replace(
+            half.part(range(len(half))),
+            names=some.names + half.names,
+            files=some.files + half.files,
+            sides=np.concatenate([some.sides, half.sides // 2]),
+            weights=np.concatenate([some.weights, half.weights]),
+        )
+        stems = {Path(name).stem for name in measured.names}
+        assert split(both, 5)[1].names == measured.names
+        assert not stems & {Path(name).stem for name in split(both, 5)[0].names}
 
 
 def test_digest_sees_names_and_files(face_set):

@@ -246,3 +246,25 @@ def test_names_are_safe():
 def test_prepare_needs_no_torch():
     code = "import sys, facemend.data.prepare; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_photo_in_two_folders_leaves_one_face(detector, tmp_path):
+    for name in ("a/x.jpg", "b/x.jpg", "a b.jpg", "a_b.jpg"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PORTRAIT, tmp_path / "photos" / name)
+    for _ in range(2):  # again, and it stays so
+        summary, _ = run(tmp_path / "photos", tmp_path / "out", detector)
+        assert (summary.kept, summary.rejected) == (1, {"duplicate": 3})
+        (kept,) = table(tmp_path / "out/manifest.csv")
+        assert [path.name for path in (tmp_path / "out/faces").iterdir()] == [kept["file"]]
+        assert len(list((tmp_path / "out/duplicates").iterdir())) == 3
+
+
+def test_training_faces_are_srgb(detector, tmp_path):
+    (tmp_path / "photos").mkdir()
+    shutil.copyfile(Path(__file__).parents[1] / "data/cases/adobergb.jpg", tmp_path / "photos/wide.jpg")
+    options = PrepareOptions(size=128, gates=Gates(min_native=1, min_sharpness=0, min_score=0))
+    run(tmp_path / "photos", tmp_path / "out", detector, options)
+    (face,) = (tmp_path / "out/faces").iterdir()
+    colour = read_picture(face).pixels.mean((0, 1))
+    np.testing.assert_allclose(colour, (159.5, 140.1, 119.3), atol=2)  # 154.1, 140.0, 121.1 as stored

@@ -1,14 +1,16 @@
 """Size and pixels alone: what `read_picture` and Pillow say of the same file."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from facemend.errors import InputError
-from facemend.imaging import bare, read_picture, read_rgb, read_size
+from facemend.imaging import bare, in_srgb, read_picture, read_rgb, read_size, write_picture
 
 TURNED = Image.Exif()
 TURNED[0x0112] = 6  # orientation: a quarter turn
@@ -118,3 +120,23 @@ def test_what_is_no_file(tmp_path):
             read(tmp_path / "gone.webp")
         with pytest.raises(InputError, match="is a folder"):
             read(tmp_path)
+
+
+def test_pixels_without_a_profile_are_srgb(tmp_path):
+    """Adobe RGB by Pillow's own conversion; that of a JPEG and of 16 bits; a damaged profile is left out."""
+    wide = Path(__file__).parents[1] / "data/cases/adobergb.jpg"
+    with Image.open(wide) as opened:
+        profile = opened.info["icc_profile"]
+        given, own = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        expected = np.asarray(ImageCms.profileToProfile(opened, given, own))
+        stored = np.asarray(opened)
+    assert np.abs(stored.astype(int) - expected).max() > 20
+    np.testing.assert_array_equal(read_rgb(wide), expected)
+    picture = read_picture(wide)
+    write_picture(tmp_path / "deep.png", replace(picture, pixels=picture.pixels.astype(np.uint16) * 257))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "deep.png"), expected)
+    srgb = ImageCms.ImageCmsProfile(own).tobytes()
+    for icc in (srgb, b"nonsense" * 20, None):
+        kept = in_srgb(replace(picture, icc=icc))
+        assert kept.icc is None
+        np.testing.assert_array_equal(kept.pixels, stored)

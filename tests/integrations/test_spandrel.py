@@ -76,3 +76,12 @@ def test_other_sizes_need_the_header(ours, tmp_path):
 def test_other_networks_are_not_taken_for_ours(ours):
     module, _ = ours
     assert not module.FacemendArch().detect({"conv.weight": torch.zeros(1, 3, 3, 3)})
+
+
+def test_the_default_model_has_a_head_besides(ours):
+    """Which spandrel has no use for: the file is known all the same."""
+    module, _ = ours
+    with torch.device("meta"):
+        state = CodeFormer(dataclasses.replace(preset("compact-512"), diagnosis=96)).state_dict()
+    assert any(name.startswith("diagnosis.") for name in state)
+    assert module.sizes(state) == preset("compact-512")

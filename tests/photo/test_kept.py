@@ -122,6 +122,13 @@ def test_some_faces_only(restorer, result, family):
     assert len(restorer.redo(middle, 0.5, faces=[2, 0, 2]).faces) == 2
 
 
+def test_chosen_faces_keep_their_numbers_on_disk(family, tmp_path):
+    last = Restorer(threads=1, min_face=30, upscale=1, faces=(2,)).restore(family)
+    keep.save(last.prepared, tmp_path / "kept.npz")
+    again = keep.load(tmp_path / "kept.npz", last.prepared.picture)
+    assert again.chosen == last.prepared.chosen == (2,)
+
+
 @pytest.mark.parametrize("index", [3, -1, 99])
 def test_a_face_that_is_not_there(restorer, result, index):
     with pytest.raises(ConfigError, match=f"no face {index} was found: there are faces 0 to 2"):

@@ -257,6 +257,17 @@ def test_a_sharp_aligned_crop_larger_than_the_model_keeps_its_detail(change):
     assert fine(result.picture) > 0.9 * fine(picture)
 
 
+@pytest.mark.parametrize("factor", [1.5, 4])
+def test_an_aligned_crop_larger_than_the_model_is_restored_to_its_edge(factor):
+    picture = Picture(np.full((int(factor * 64),) * 2 + (3,), 128, np.uint8))
+    stripes = np.where(np.arange(64) % 8 < 4, 0.5, -0.5).astype(np.float32)[:, None]
+    pixels = restored(picture, change=lambda z: 0 * z + stripes, size=64, aligned=True).picture.pixels.astype(
+        int
+    )
+    assert pixels[:, len(pixels) // 2].std() > 30
+    assert np.abs(pixels - pixels[:, len(pixels) // 2, None]).max() <= 1
+
+
 def test_too_large_an_output_is_refused_before_any_work(rng):
     picture = noise_picture(rng, 100, 100)
     network = Network()

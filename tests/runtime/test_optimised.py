@@ -9,11 +9,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from facemend.errors import WeightsError
+from facemend.errors import OutputError, WeightsError
 from facemend.files import file_sha256
 from facemend.photo.options import DEFAULT_MODEL
 from facemend.runtime import optimised
 from facemend.runtime.onnx import OnnxRunner
+from facemend.weights.cache import cache_dir
 from facemend.weights.models import GraphFile, find_model
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="no owners and modes of files")
@@ -176,9 +177,16 @@ def test_a_damaged_file_is_refused_also_where_its_form_was_kept(cache, graph):
 
 
 def test_all_together_is_bounded(cache, graph, monkeypatch):
-    monkeypatch.setattr(optimised, "MOST_BYTES", 0)
+    # Room for the graph twice, and for less than that in its form and another's.
+    monkeypatch.setattr(optimised, "MOST_BYTES", 2 * graph.path.stat().st_size + 1)
     run(graph)
-    assert list(cache.iterdir()) == []
+    first = only(cache)
+    first.rename(first.with_name("0" * len(first.name)))
+    os.utime(cache / ("0" * len(first.name)), (1, 1))
+    (cache / ("0" * len(first.name)) / "more").write_bytes(bytes(optimised.MOST_BYTES))
+    run(graph)
+    assert only(cache) == first
+    first.rename(cache.parent / "elsewhere")
     abandoned = cache / ".abandoned"
     abandoned.mkdir()
     os.utime(abandoned, (0, 0))
@@ -202,3 +210,26 @@ def test_processes_at_the_same_time_do_not_disturb_each_other(cache, graph):
     assert [process.communicate()[1] for process in crowd] == [""] * 3
     assert [process.returncode for process in crowd] == [0] * 3
     assert optimised.kept_form(graph) == only(cache) / "graph.onnx"
+
+
+def test_without_a_home_folder_there_is_no_form_and_no_error(graph, monkeypatch):
+    for name in ("FACEMEND_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    with pytest.raises(OutputError, match="there is no home folder; set FACEMEND_CACHE"):
+        cache_dir()
+    assert optimised.kept_form(graph) is None
+    assert not optimised.can_keep(graph)
+    monkeypatch.setenv("FACEMEND_CACHE", "~nobody-of-that-name/cache")
+    with pytest.raises(OutputError, match="there is no home folder"):
+        cache_dir()
+
+
+def test_graphs_of_which_two_do_not_fit_are_not_kept(cache, graph, monkeypatch):
+    assert optimised.can_keep(graph)
+    monkeypatch.setattr(optimised, "MOST_BYTES", graph.path.stat().st_size)
+    assert not optimised.can_keep(graph)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 
 from facemend.errors import BackendError
+from facemend.photo.options import DEFAULT_MODEL
 from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import Device
 from facemend.runtime.onnx import OnnxRunner
 from facemend.runtime.runner import FakeRunner, Runner
 from facemend.weights.catalog import asset_path
+from facemend.weights.models import find_model
 
 IMAGE = np.zeros((1, 3, 24, 24), np.float32)
 
@@ -100,3 +103,9 @@ def test_fake_runner() -> None:
         fake.run({"z": np.array(3)})
     with pytest.raises(BackendError):
         FakeRunner(lambda arrays: {}, ["x"], ["y"]).run({"x": np.array(3)})
+
+
+def test_a_path_of_odd_bytes(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/mod\xe8le.onnx"))
+    shutil.copyfile(find_model(DEFAULT_MODEL).decode, odd)
+    assert OnnxRunner(odd).input_names == OnnxRunner(find_model(DEFAULT_MODEL).decode).input_names

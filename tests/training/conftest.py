@@ -46,8 +46,8 @@ def _face(rng: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of six made-up pictures, 64 px. Its name decides which are held out: always the same."""
-    folder = tmp_path_factory.mktemp("training") / "faces0"
+    """Folder of six made-up pictures, 64 px. Their names decide which are held out: always the same."""
+    folder = tmp_path_factory.mktemp("training") / "faces"
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(6):

@@ -125,3 +125,16 @@ def test_only_faces_without_colours_are_taken_as_gray():
     assert torch.equal(seen[1, 0], seen[1, 2])
     expected = torch.from_numpy(luma((faces[1].permute(1, 2, 0).numpy() + 1) / 2)) * 2 - 1
     torch.testing.assert_close(seen[1, 1], expected, rtol=0, atol=1e-5)
+
+
+def test_what_is_drawn_afterwards_does_not_depend_on_the_faces():
+    """Of two processes one may have fine faces alone: the discriminators' draws must stay the same."""
+    losses = ImageLosses(1.0, (PerceptualConfig(net="alex", window=64, focus=0.5),))
+    image, target = torch.rand(2, 2, 3, 128, 128) * 2 - 1
+    after = []
+    for fine in ([True, True], [True, False], [False, False]):
+        generator = torch.Generator().manual_seed(7)
+        losses(image, target, generator, None, torch.tensor(fine))
+        after.append(torch.rand(3, generator=generator))
+    assert torch.equal(after[0], after[1])
+    assert torch.equal(after[0], after[2])

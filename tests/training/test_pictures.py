@@ -93,3 +93,21 @@ def test_a_run_whose_pictures_vanish_ends_with_the_name_of_one(make, two_sizes, 
     with pytest.raises(InputError, match=r"^\S+/faces/\d\.webp: no such file$"):
         train(config, take_away)
     assert 1 <= len(reached) < 20
+
+
+def test_each_stage_and_seed_draws_its_own_but_is_measured_on_the_same(settings, two_sizes, tmp_path):
+    drawn, probes = [], []
+    for stage, seed in (("stage2", 0), ("stage3", 0), ("stage2", 1), ("stage2", 0)):
+        values = {"folders": [{"path": two_sizes / "large"}], "holdout": 2}
+        before = {"stage1": tmp_path / "1"} | ({"stage2": tmp_path / "2"} if stage == "stage3" else {})
+        phase = {"steps": 1, "batch": 3, "degradation": "heavy"} | (
+            {"w": [0, 1]} if "stage2" in before else {}
+        )
+        config = settings(stage, tmp_path, data=values, seed=seed, phases=[phase], **before)
+        pictures = open_faces(config, SIDE, "heavy", Engine())
+        drawn.append(torch.cat([batch["lq"] for batch in pictures.batches(SIDE, 3, "heavy", 0, 2)]))
+        probes.append(pictures.probe["lq"])
+    assert all(torch.equal(probe, probes[0]) for probe in probes)
+    assert torch.equal(drawn[0], drawn[3])
+    for other in drawn[1:3]:
+        assert not any(torch.equal(one, two) for one in drawn[0] for two in other)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 import facemend
 import facemend.training.run as module
 from conftest import contents, read_log
-from facemend.errors import ConfigError, FacemendError, OutputError
+from facemend.errors import ConfigError, FacemendError, InputError, OutputError
 from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.training import stage1_autoencoder, train
 from facemend.training.engine import Engine
@@ -36,7 +37,9 @@ def tensors(value: Any, path: str = "") -> dict[str, Tensor]:
 
 
 def load(config) -> dict[str, Tensor]:
-    return tensors(torch.load(config.out / "state.pt", weights_only=True))
+    state = torch.load(config.out / "state.pt", weights_only=True)
+    assert state.pop("seconds") > 0
+    return tensors(state)
 
 
 def assert_same_state(config, other) -> None:
@@ -406,3 +409,54 @@ def test_a_run_of_some_minutes_ends_in_time_with_the_rate_fallen(short, monkeypa
     train(config, jump)
     assert load_checkpoint(config.out / "model.safetensors").info["step"] == 3
     assert list(dict.fromkeys(round(rate / 1e-3, 3) for rate in rates)) == [1.0, 0.5, 0.006]
+
+
+def test_a_run_of_some_minutes_counts_those_before_a_stop(short, monkeypatch):
+    """Stopped, it goes on with the time that is left; when it is over, the same command does nothing."""
+    config = short(1000, minutes=1.0, save_every=1)
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    def stop(report) -> None:
+        now[0] += 21.0
+        if report.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, stop)  # saved after two steps, at 42 s
+    seen = []
+
+    def jump(report) -> None:
+        now[0] += 10.0
+        seen.append(report.step)
+
+    now[0] = 1000.0
+    train(config, jump)
+    assert seen == [3, 4]
+    product = (config.out / "model.safetensors").read_bytes()
+    train(config, jump)
+    assert seen == [3, 4]
+    assert product == (config.out / "model.safetensors").read_bytes()
+
+
+def test_a_run_goes_on_with_the_pictures_that_it_began_with(short, faces, tmp_path):
+    shutil.copytree(faces, tmp_path / "faces")
+    config = short(4, save_every=1, data={"folders": [{"path": tmp_path / "faces"}], "holdout": 2})
+    stop_at(config, 3)
+    gone = next(file for file in sorted((tmp_path / "faces").iterdir()))
+    moved = gone.rename(tmp_path / gone.name)
+    with pytest.raises(
+        InputError, match=r"run: began with other pictures \(\d+ faces; now \d+\); put them back"
+    ):
+        train(config)
+    moved.rename(gone)
+    assert steps_of(config) == [3, 4]
+
+
+def test_what_is_left_of_some_minutes_is_no_more_than_these(short, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    run = Run(config := short(1000, minutes=1.0), config.phases)
+    now[0] += 42
+    assert run._left(1e9) == pytest.approx(18.0)
+    assert run._left(3.0) == 3.0

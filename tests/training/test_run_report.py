@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from facemend.charts.plots import over_steps
 from facemend.cli.app import app
-from facemend.errors import InputError
+from facemend.errors import ExistsError, InputError
 from facemend.training.report import read_log, write_report
 from html_page import Page
 
@@ -179,3 +179,14 @@ def test_a_logarithmic_axis_needs_a_decade():
 def test_one_point_and_values_that_are_all_the_same():
     assert over_steps({"a": [(7, 0.0)]}, [], ident="x", title="t").startswith("<svg")
     assert "NaN" not in over_steps({"a": [(1, 2.0), (2, 2.0)]}, [], ident="x", title="t", log=True)
+
+
+def test_only_the_runs_own_page_is_replaced_unasked(run, tmp_path):
+    assert write_report(run) == write_report(run) == run / "report.html"
+    other = tmp_path / "notes.html"
+    other.write_text("precious")
+    with pytest.raises(ExistsError, match=r"notes\.html: exists already; use --overwrite"):
+        write_report(run, other)
+    assert other.read_text() == "precious"
+    write_report(run, other, overwrite=True)
+    assert "<html" in other.read_text()

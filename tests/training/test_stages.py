@@ -113,12 +113,13 @@ def test_ema_codebook_moves_without_the_optimiser(start):
     torch.testing.assert_close(net["codebook.vectors"], expected)
 
 
-def test_a_part_can_start_fresh(start, stage1):
+@pytest.mark.parametrize("fresh", ["codebook.", "codebook", "codebook.vectors"])
+def test_a_part_can_start_fresh(start, stage1, fresh):
     """A codebook of another shape, which k-means then starts; all else is taken from the file."""
     changes = {"sizes": {"autoencoder": {"codes_per_position": 2}}, "init": stage1.path}
     with pytest.raises(WeightsError, match="does not fit"):
         start("stage1", **changes)
-    run = start("stage1", fresh=["codebook."], **changes)
+    run = start("stage1", fresh=[fresh], **changes)
     given = stage1.checkpoint.state
     for name, value in run.start.items():
         assert (name == "codebook.vectors") != torch.equal(value, given.get(name, torch.empty(0))), name
@@ -146,6 +147,11 @@ def test_token_loss_falls(stage2):
     assert token[2] > 0.7 * math.log(CODES)  # near chance
     assert token[50] < 0.75 * token[2]
     assert stage2.metrics("top1")[50] > 2 * stage2.metrics("top1")[2]
+
+
+def test_weights_of_other_heads_are_no_start(start, stage2):
+    with pytest.raises(ConfigError, match="was trained with other heads or attention"):
+        start("stage2", init=stage2.path, sizes={"heads": 1})
 
 
 def test_log_and_previews_of_stage2(stage1, stage2):

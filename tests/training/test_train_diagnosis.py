@@ -2,12 +2,14 @@
 
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from facemend.errors import ConfigError
 from facemend.networks.codeformer.config import preset
 from facemend.networks.codeformer.diagnosis import DiagnosisHead, statistics_count
 from facemend.types import Diagnosis
@@ -89,3 +91,14 @@ def test_a_head_learns_what_can_be_known_and_takes_the_statistics_as_they_are(sc
     error = np.nanmedian(np.abs(said - labels[500:]) / labels[500:], 0)
     spread = np.nanmedian(np.abs(labels[500:] / np.nanmean(labels[:500], 0) - 1), 0)
     assert (error < 0.5 * spread).all()
+
+
+def test_labels_of_another_model_or_of_other_faces_are_not_taken(tmp_path, script, faces):
+    models = [SimpleNamespace(sha256={"encode": mark}) for mark in "ab"]
+    script.claim(tmp_path, models[0], faces, 64)
+    script.claim(tmp_path, models[1], faces, 64)  # nothing lies there yet
+    (tmp_path / "labels-000000.npz").touch()
+    script.claim(tmp_path, models[1], faces[:30], 64)  # fewer draws of the same
+    for model, some, size in ((models[0], faces, 64), (models[1], faces[:3], 64), (models[1], faces, 128)):
+        with pytest.raises(ConfigError, match="labels of another model, or of other faces"):
+            script.claim(tmp_path, model, some, size)

@@ -30,9 +30,12 @@ def degrade(
         Path | None, typer.Option("-o", "--output", help="File or folder to write. Not needed with --sheet.")
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="Recipe to draw from, such as heavy, medium, mixed or scan.")
-    ] = "heavy",
-    seed: Annotated[int, typer.Option(min=0, help="Seed; the k-th picture is drawn with seed + k.")] = 0,
+        str | None,
+        typer.Option(help="Recipe to draw from, such as heavy, medium, mixed or scan. Default: heavy."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed; the k-th picture is drawn with seed + k. Default: 0.")
+    ] = None,
     plan: Annotated[Path | None, typer.Option(help="Replay this saved plan instead of drawing one.")] = None,
     save_plan: Annotated[
         bool, typer.Option("--save-plan", help="Write each plan beside its picture (NAME.plan.json).")
@@ -55,10 +58,14 @@ def degrade(
         raise typer.BadParameter("say where to write: -o FILE or FOLDER, --sheet FILE, or both")
     if sheet is not None and plan is not None:
         raise typer.BadParameter("a sheet shows draws: it does not go with --plan")
+    if plan is not None and (preset, seed) != (None, None):
+        raise typer.BadParameter(
+            "a plan is what was drawn: --preset and --seed would change nothing beside it"
+        )
     if output is None and save_plan:
         raise typer.BadParameter("--save-plan writes beside pictures: it needs -o")
     try:
-        recipe = find_preset(preset)
+        recipe = find_preset(preset or "heavy")
         batch = plan_batch(photos, output, extension=".png")
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
@@ -69,9 +76,9 @@ def degrade(
         raise typer.Exit(1)
     failed = 0
     if sheet is not None:
-        failed += _write_sheet(batch, recipe, seed, outputs, sheet)
+        failed += _write_sheet(batch, recipe, seed or 0, outputs, sheet)
     if output is not None:
-        failed += _write_pictures(batch, how, seed, outputs, save_plan)
+        failed += _write_pictures(batch, how, seed or 0, outputs, save_plan)
         if len(batch.jobs) > 1:
             say(f"{plural(len(batch.jobs) - failed, 'picture')} degraded, {failed} failed -> {shown(output)}")
     if failed:
@@ -133,7 +140,8 @@ def degraded(picture: Picture, how: Recipe | Plan, seed: int = 0) -> tuple[Pictu
     from facemend.imaging import to_float
 
     pixels, plan = degrade(_eight_bits(picture), how, seed)
-    return picture.with_pixels(to_float(pixels)), plan
+    toned = picture.gray and bool((pixels != pixels[..., :1]).any())
+    return (picture.in_rgb() if toned else picture).with_pixels(to_float(pixels)), plan
 
 
 def _eight_bits(picture: Picture) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,6 +98,12 @@ def evaluate(
         return
     if faces is None:
         raise typer.BadParameter("give the folder of faces")
+    degraded_by = {"--preset": preset, "--seed": seed}
+    _refuse("--protocol", protocol, {"--lq": lq, "--no-reference": no_reference or None})
+    _refuse("--no-reference", no_reference or None, {"--lq": lq, **degraded_by})
+    _refuse("--lq", lq, degraded_by)
+    if restored and not model:
+        _refuse("--restored without --model", restored, {"--w": w or None})
     require_extra("evaluation", "eval")
     from facemend.cli._shared.weights import resolve_model
     from facemend.evaluation.options import EvaluationOptions
@@ -138,6 +145,15 @@ def evaluate(
     for line in _table(results):
         say(line)
     say(f"-> {shown(output / REPORT)}, {shown(output / RESULTS)}")
+
+
+def _refuse(option: str, given: object, others: Mapping[str, object]) -> None:
+    """Say of options that another one leaves nothing to do, before they are passed over in silence."""
+    useless = [name for name, value in others.items() if value is not None]
+    if given is not None and useless:
+        raise typer.BadParameter(
+            f"{' and '.join(useless)} would change nothing beside {option}: leave one of them out"
+        )
 
 
 def _run(run: Any, options: EvaluationOptions, overwrite: bool) -> dict[str, Any]:

@@ -35,13 +35,18 @@ def export(
         str | None,
         typer.Option(help="Name of the model; default: the folder's, with --for the checkpoint's."),
     ] = None,
-    precision: Annotated[str, typer.Option(help="How weights are stored: fp32 or fp16.")] = "fp16",
-    adain: Annotated[bool, typer.Option(help="Give codes the statistics of the LQ features.")] = True,
+    precision: Annotated[
+        str | None, typer.Option(help="How weights are stored: fp32 or fp16. Default: fp16.")
+    ] = None,
+    adain: Annotated[
+        bool | None, typer.Option(help="Give codes the statistics of the LQ features. Default: to restore.")
+    ] = None,
     card: Annotated[Path | None, typer.Option(help="Model card (Markdown) to put beside it.")] = None,
-    description: Annotated[
-        str, typer.Option(help="One line about the model.")
-    ] = "CodeFormer, facemend's own weights",
-    licence: Annotated[str, typer.Option(help="Licence of the weights (SPDX).")] = "Apache-2.0",
+    description: Annotated[str | None, typer.Option(help="One line about the model.")] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(help="Licence of the weights (SPDX). Default: what they say themselves, or Apache-2.0."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model folder.")] = False,
 ) -> None:
     """Export ONNX graphs with live w, and check them against the network.

@@ -38,7 +38,7 @@ def models(ctx: typer.Context) -> None:
     if ctx.invoked_subcommand is not None:
         return
     from facemend.weights.catalog import PUBLISHED
-    from facemend.weights.models import cached_models
+    from facemend.weights.models import cached_models, imported_as
     from facemend.weights.models import models as shipped
 
     for model in shipped():
@@ -49,7 +49,7 @@ def models(ctx: typer.Context) -> None:
     for error in broken:
         warn(f"facemend: {error}")
     for item in PUBLISHED.values():
-        if item.sha256 not in [model.details.get("source", {}).get("sha256") for model in found]:
+        if imported_as(item.sha256) is None:
             say(f"{item.name}: {item.notes}")
             say(
                 f"  {item.task}, {item.bytes / 1e6:.1f} MB, {item.licence}; "

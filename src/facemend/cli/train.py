@@ -54,11 +54,12 @@ def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Page [RUN/report.html].")] = None,
     title: Annotated[str | None, typer.Option(help="Heading [the folder's name].")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing page at -o.")] = False,
 ) -> None:
     """Show a run as one HTML page: warnings, curves, pictures, settings."""
     from facemend.training.report import write_report
 
-    say(str(write_report(run, output, title)))
+    say(str(write_report(run, output, title, overwrite=overwrite)))
 
 
 @app.command()

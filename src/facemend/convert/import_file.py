@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from facemend.errors import ConfigError, WeightsError, require_extra
+from facemend.errors import ConfigError, OutputError, WeightsError, require_extra
 from facemend.files import file_sha256
 from facemend.weights.catalog import Published, published_as
 from facemend.weights.models import TASKS, ModelInfo, imported_as
@@ -75,6 +75,8 @@ def import_file(
         on_begin: told that the file was not imported before and is now.
     """
     check_choices(task, precision)
+    if licence is not None and not licence.strip():
+        raise ConfigError("the licence must not be empty: leave it out where it is not known")
     kind = weight_kind(file)
     try:
         digest = file_sha256(file)
@@ -84,18 +86,45 @@ def import_file(
         digest, task=task, precision=precision
     )
     if held and name in (None, held.name):
+        if licence not in (None, held.licence):
+            raise ConfigError(
+                f"{held.name}: is {file} already, with the licence {held.licence}; remove it first "
+                f"(`facemend models remove {held.name}`), or give another name"
+            )
         return held
     if kind != "onnx":
         require_extra(f"importing {file}", "export")
     known = published_as(digest)
     if known is not None:
         _check_licence(known, consent)
-    licence = licence or (known.licence if known else "not stated")
+    licence = licence or (known.licence if known else None)
     description = known.notes if known else ""
     on_begin()
+    try:
+        return _import(file, kind, name, task, usual_task, precision, licence, description)
+    except OutputError:
+        held = imported_as(digest, task=task, precision=precision)
+        if held and name in (None, held.name):  # by somebody else, meanwhile
+            return held
+        raise
+
+
+def _import(
+    file: Path,
+    kind: str,
+    name: str | None,
+    task: str | None,
+    usual_task: str | None,
+    precision: str | None,
+    licence: str | None,
+    description: str,
+) -> ModelInfo:
     if kind == "onnx":
         from facemend.convert.import_onnx import import_onnx
 
+        if precision is not None:
+            raise ConfigError(f"{file}: a graph is kept as it is, precision goes with weights")
+        licence = licence or "not stated"
         return import_onnx(file, name=name, task=task or usual_task, licence=licence, description=description)
     from facemend.convert import import_torch as torch_files
 

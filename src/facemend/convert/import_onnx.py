@@ -7,6 +7,7 @@ memory, never ends or crashes the runtime costs that process only.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from facemend.errors import ConfigError, FacemendError, WeightsError
+from facemend.errors import ConfigError, FacemendError, WeightsError, one_line
 from facemend.files import file_sha256
 from facemend.predictors.single_graph import WholeGraph
 from facemend.runtime.onnx import OnnxRunner
@@ -30,7 +31,7 @@ from facemend.weights.models import (
     models_dir,
     read_model,
 )
-from facemend.weights.store import model_name, new_model
+from facemend.weights.store import model_name, new_model, source_of
 from facemend.weights.weight_files import check_onnx, weight_kind
 
 GRAPH_FILE = "model.onnx"
@@ -87,7 +88,7 @@ def import_onnx(
     if weight_kind(file) != "onnx":
         raise WeightsError(f"{file}: not an ONNX file")
     digest = file_sha256(file)
-    name = model_name(name, file, digest)
+    name, source = model_name(name, file, digest), source_of(file, digest)
     with new_model(name) as folder:
         graph = folder / GRAPH_FILE
         shutil.copyfile(file, graph)
@@ -96,13 +97,14 @@ def import_onnx(
         check_onnx(graph, file)
         text = {
             "name": name,
-            "description": description or f"imported from {file.name}",
+            "description": description or f"imported from {source['file']}",
             "licence": licence,
             "task": task,
-            "source": {"file": file.name, "sha256": digest, "bytes": file.stat().st_size},
+            "source": source,
             **_facts(probe(graph, file), task, digest),
         }
         (folder / DESCRIPTION_FILE).write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+        read_model(folder)
     return read_model(models_dir() / name)
 
 
@@ -129,12 +131,14 @@ def probe(path: Path, origin: Path | str) -> Probe:
         WeightsError: it cannot be loaded or run, takes or gives something else, or more than is allowed.
     """
     try:
-        answer = json.loads(_run_apart(path).splitlines()[-1])
+        done = _run_apart(path)
+        answer = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         raise WeightsError(f"{origin}: one face takes longer than {SECONDS} s; not used") from None
     except (IndexError, ValueError):
+        said = one_line((done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1])
         raise WeightsError(
-            f"{origin}: its first run crashed or needed more than {MEMORY_BYTES >> 30} GiB; not used"
+            f"{origin}: its first run crashed or needed more than {MEMORY_BYTES >> 30} GiB ({said}); not used"
         ) from None
     if "error" in answer:
         problem = str(answer["error"]).replace(f"{path}: ", "").replace(str(path), str(origin))
@@ -142,11 +146,13 @@ def probe(path: Path, origin: Path | str) -> Probe:
     return Probe(GraphIO(**answer["io"]), answer["size"], answer["live"])
 
 
-def _run_apart(path: Path) -> str:
-    """What `main` prints in a process of its own."""
+def _run_apart(path: Path) -> subprocess.CompletedProcess[str]:
+    """`main` in a process of its own, which finds facemend where this one does."""
     command = [sys.executable, "-P", "-c", _CHILD, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    return done.stdout
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False, env=here
+    )
 
 
 def main(path: str) -> None:

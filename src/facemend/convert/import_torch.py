@@ -8,12 +8,12 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from facemend.convert.export import ExportOptions, export_model
-from facemend.convert.infer_sizes import check_sizes, infer_config
-from facemend.convert.published_layout import from_official, network_shapes, read_official
+from facemend.convert.infer_sizes import infer_config
+from facemend.convert.published_layout import from_official, read_official
 from facemend.convert.quiet import quiet
 from facemend.errors import ConfigError, WeightsError, one_line
 from facemend.files import file_sha256
-from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from facemend.networks.codeformer.checkpoint import Checkpoint, check_fit, load_checkpoint, save_checkpoint
 from facemend.networks.codeformer.config import CodeFormerConfig
 from facemend.weights.models import (
     DEFAULT_W,
@@ -25,7 +25,7 @@ from facemend.weights.models import (
     read_model,
     uses_adain,
 )
-from facemend.weights.store import model_name, new_model
+from facemend.weights.store import model_name, new_model, source_of
 from facemend.weights.weight_files import weight_kind
 
 _LACKS = {
@@ -44,7 +44,7 @@ class ImportOptions:
         name: of the model; None: after the file.
         task: restoration, colorization or inpainting; None: read from the file where it tells.
         precision: how the graphs store weights, "fp32" or "fp16".
-        licence: of the weights.
+        licence: of the weights; None: what the file says, or "not stated".
         description: one line; empty: says which file it was.
         usual_task: the task where none is given and the file does not tell; None: ask for it.
     """
@@ -52,7 +52,7 @@ class ImportOptions:
     name: str | None = None
     task: str | None = None
     precision: str = "fp32"
-    licence: str = "not stated"
+    licence: str | None = None
     description: str = ""
     usual_task: str | None = None
 
@@ -80,19 +80,20 @@ def import_weights(file: Path, options: ImportOptions) -> ModelInfo:
     digest = file_sha256(file)
     task = options.task or _task(loaded, file, options.usual_task)
     name = model_name(options.name, file, digest)
-    source = {"file": file.name, "sha256": digest, "bytes": file.stat().st_size}
+    source = source_of(file, digest)
+    licence = options.licence or loaded.said("licence") or "not stated"
+    # With what holds for the weights, wherever they go from here.
+    record = {**loaded.info, "stage": "stage3", "source": source, "task": task, "licence": licence}
     with new_model(name) as folder:
         weights = folder.parent / WEIGHTS_FILE
-        save_checkpoint(
-            weights, loaded.state, loaded.config, {**loaded.info, "stage": "stage3", "source": source}
-        )
+        save_checkpoint(weights, loaded.state, loaded.config, record)
         del loaded  # the exporter reads them again, and needs the memory
         export = ExportOptions(
             name=name,
             precision=options.precision,
             adain=uses_adain(task),
-            description=options.description or f"imported from {file.name}",
-            licence=options.licence,
+            description=options.description or f"imported from {source['file']}",
+            licence=licence,
             task=task,
             default_w=DEFAULT_W[task],
             more={"source": source, "weights": {"file": WEIGHTS_FILE, "sha256": file_sha256(weights)}},
@@ -105,6 +106,7 @@ def import_weights(file: Path, options: ImportOptions) -> ModelInfo:
             raise WeightsError(str(error).replace(str(weights), str(file))) from error
         weights.rename(folder / WEIGHTS_FILE)
         (folder / WEIGHTS_FILE).chmod((folder / DESCRIPTION_FILE).stat().st_mode)
+        read_model(folder)
     return read_model(models_dir() / name)
 
 
@@ -126,24 +128,15 @@ def _is_ours(file: Path) -> bool:
 
 def _checkpoint(file: Path) -> Checkpoint:
     loaded = load_checkpoint(file)
-    check_sizes(loaded.config, file)
-    info = loaded.info if isinstance(loaded.info, dict) else {}
-    stage = info.get("stage")
+    stage = loaded.info.get("stage")
     if stage in _LACKS:
         raise WeightsError(
             f"{file}: a checkpoint of {stage}: to restore it lacks {_LACKS[stage]}; import one of stage3"
         )
-    try:
-        expected = network_shapes(loaded.config)
-    except (ConfigError, ValueError, TypeError, RuntimeError) as error:
-        raise WeightsError(f"{file}: no network has the sizes in its header ({str(error)[:100]})") from None
-    given = {name: tuple(value.shape) for name, value in loaded.state.items()}
-    wrong = [name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name)]
-    if wrong:
-        raise WeightsError(
-            f"{file}: does not fit the sizes in its header: {min(wrong)[:80]} ({len(wrong)} tensors in all)"
-        )
-    return Checkpoint(loaded.config, {k: v.float() for k, v in loaded.state.items()}, info, loaded.sha256)
+    check_fit(loaded, file)
+    return Checkpoint(
+        loaded.config, {k: v.float() for k, v in loaded.state.items()}, loaded.info, loaded.sha256
+    )
 
 
 def _published(file: Path) -> Checkpoint:

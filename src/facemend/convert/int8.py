@@ -133,7 +133,9 @@ def _calibration_faces(
     folder: Path, side: int, count: int, degradation: str, seed: int
 ) -> list[NDArray[np.float32]]:
     """(1, 3, S, S) float32 in [-1, 1] each, degraded."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    # Hidden ones are what systems put beside pictures.
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in found if not path.name.startswith("."))
     if len(files) < 2:
         raise InputError(f"{folder}: int8 needs a folder with at least 2 aligned faces to calibrate on")
     places = np.unique(np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int))

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facemend.errors import ExistsError, OutputError
-from facemend.files import file_sha256, unwritable
+from facemend.files import file_sha256, tidy, unwritable
 from facemend.weights.models import DESCRIPTION_FILE
+
+_ASIDE = ".export-"
 
 
 @contextmanager
@@ -33,7 +35,8 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     out = Path(os.path.realpath(out))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
+        tidy(out.parent, _ASIDE)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=_ASIDE) as temporary:
             folder = Path(temporary) / out.name
             folder.mkdir()
             yield folder

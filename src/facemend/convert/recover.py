@@ -23,9 +23,11 @@ from onnx import numpy_helper
 from facemend.convert.skip import graphs
 from facemend.convert.to_onnx import export_graphs
 from facemend.errors import OutputError, WeightsError
+from facemend.files import file_sha256
 from facemend.networks.codeformer.checkpoint import Checkpoint, save_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import CodeFormerConfig
+from facemend.networks.codeformer.limits import check_sizes
 from facemend.weights.cache import cache_dir
 from facemend.weights.models import GRAPHS, WEIGHTS_FILE, ModelInfo, read_model
 
@@ -53,7 +55,12 @@ def recover_checkpoint(folder: Path) -> Checkpoint:
         info = read_model(folder)
         info.verify()
         config = CodeFormerConfig.from_dict(info.details["config"])
+        check_sizes(config, folder)
         held = _tensors(info.graphs)
+        with torch.device("meta"):
+            wanted = sum(value.numel() for value in CodeFormer(config).state_dict().values())
+        if wanted > sum(value.size for value in held.values()):
+            raise WeightsError("its graphs hold less than a network of these sizes has")
     except Exception as error:  # protobuf has its own kinds
         raise WeightsError(f"{folder}: not a model folder of facemend ({error})") from error
     torch.manual_seed(0)
@@ -107,9 +114,13 @@ def model_checkpoint(info: ModelInfo) -> Path:
         OutputError: the cache cannot be written.
     """
     if info.io is not None:
-        raise WeightsError(f"{info.name}: torch cannot run a graph of somebody else; use --backend onnx")
+        raise WeightsError(
+            f"{info.name}: is one graph of somebody else, which torch cannot run; only the onnx backend can"
+        )
     path = info.folder / WEIGHTS_FILE
-    if path.is_file():
+    # Another model's may lie there: the folder was written over, or somebody put it there.
+    named = info.details.get("weights")
+    if isinstance(named, dict) and path.is_file() and file_sha256(path) == named.get("sha256"):
         return path
     digest = hashlib.sha256("".join(info.sha256[name] for name in sorted(info.sha256)).encode()).hexdigest()
     path = cache_dir() / "recovered" / f"{digest[:32]}.safetensors"
@@ -117,7 +128,7 @@ def model_checkpoint(info: ModelInfo) -> Path:
         logger.info("%s: recovering its weights from the graphs, once, into %s", info.name, path)
         found = recover_checkpoint(info.folder)
         try:
-            save_checkpoint(path, found.state, found.config, found.info)
+            save_checkpoint(path, found.state, found.config, found.info, shared=True)
         except OSError as error:
             raise OutputError(
                 f"{path}: cannot be written ({error.strerror}); set FACEMEND_CACHE to another folder"

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import mmap
+import pickletools
+import re
 import zipfile
 from pathlib import Path
 
-from facemend.errors import WeightsError
+from facemend.errors import WeightsError, one_line
 
 MAX_ENTRIES = 20_000
 """Most files in the archive; the published network has 518."""
 MAX_PICKLE = 32 << 20
 """Largest table of contents, bytes; that of the published network has 80 thousand."""
+CALLED = {
+    "collections OrderedDict",
+    "torch Size",
+    "torch device",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+}
+"""What the table of contents may name, besides kinds of numbers and of storage. What else torch lets pass can
+be told to make room for any number of bytes."""
+_KIND = re.compile(r"torch(\.storage)? (\w+Storage|u?int\d+|b?float\d+|double|half|bool|long|short)")
 _ENTRY = b"PK\x01\x02"
 _LOCAL_HEADER = 30
 
@@ -44,6 +56,21 @@ def check_archive(path: Path) -> None:
     tables = [entry for entry in entries if entry.filename.rpartition("/")[2] == "data.pkl"]
     _require(len(tables) == 1, path, "no table of contents (data.pkl) in it, or several")
     _require(tables[0].file_size <= MAX_PICKLE, path, "its table of contents is too large")
+    odd = _odd_name(path, tables[0])
+    _require(odd is None, path, f"its table of contents names {odd!r:.60}")
+
+
+def _odd_name(path: Path, table: zipfile.ZipInfo) -> str | None:
+    """The first name in the table of contents that weights have no need of; nothing is run."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(table) as content:
+            for code, name, _ in pickletools.genops(content):
+                plain = code.name == "GLOBAL" and (name in CALLED or _KIND.fullmatch(str(name)))
+                if not plain and code.name in ("GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"):
+                    return str(name or code.name)
+    except Exception as error:  # a damaged pickle can raise anything
+        raise WeightsError(f"{path}: damaged or cut off ({one_line(error, 100)}); fetch it again") from None
+    return None
 
 
 def _count_entries(path: Path) -> int:

@@ -31,6 +31,8 @@ from facemend.imaging import SUFFIXES, read_size
 
 # Batches kept ready.
 AHEAD = 4
+# Names whose hash lies below this, one in 16, are kept for measuring.
+RESERVED = bytes([256 // 16])
 # Smallest side of a picture as a share of the network's: 192 px for 512.
 SMALLEST = 3 / 8
 
@@ -175,20 +177,24 @@ def _side(file: Path, size: int) -> int:
 
 
 def split(faces: FaceSet, holdout: int) -> tuple[FaceSet, FaceSet]:
-    """Training part and a fixed held-out part, chosen by the hash of the file name; coarse faces come last.
+    """Training part and a fixed held-out part, by the hash of the names; coarse faces are held out last.
 
-    The choice does not move when other pictures are added, so figures of different runs compare.
+    Networks grow from one another, and what one is measured on none before may have been trained on. So
+    one name in 16 is never trained on, and the held-out faces come from those while there are enough fine
+    ones. The folder is no part of the name: a face stored in two sizes is one face.
     """
+    place = [hashlib.sha256(Path(name).stem.encode()).digest() for name in faces.names]
     coarse = ~faces.fine
-    order = sorted(
-        range(len(faces)), key=lambda i: (coarse[i], hashlib.sha256(faces.names[i].encode()).digest())
-    )
-    if holdout >= len(faces):
+    order = sorted(range(len(faces)), key=lambda i: (coarse[i], place[i]))
+    chosen = order[:holdout]
+    seen = {place[i] for i in chosen}
+    left = [i for i in range(len(faces)) if place[i] >= RESERVED and place[i] not in seen]
+    if not left:
         raise ConfigError(
             f"data.holdout = {holdout} leaves no training faces: there are {len(faces)}; bring more, or give "
             f"--set data.holdout={max(1, len(faces) // 8)}"
         )
-    return faces.part(sorted(order[holdout:])), faces.part(order[:holdout])
+    return faces.part(left), faces.part(chosen)
 
 
 class FaceStream:

@@ -23,7 +23,7 @@ from facemend.data.quality import PRINT_BYTES, Gates, as_row, duplicates, finger
 from facemend.errors import ConfigError, FacemendError, InputError, one_line
 from facemend.faces.align import align
 from facemend.files import json_lines, read_table, whole_file
-from facemend.imaging import SUFFIXES, Picture, from_float, read_picture, resize, write_picture
+from facemend.imaging import SUFFIXES, Picture, from_float, in_srgb, read_picture, resize, write_picture
 from facemend.predictors.detector import FaceDetector
 from facemend.types import Box
 
@@ -160,10 +160,12 @@ def _claim(out: Path, options: PrepareOptions) -> set[tuple[str, str]]:
 def _faces(
     photo: Photo, sha: str, out: Path, options: PrepareOptions, detector: FaceDetector
 ) -> list[dict[str, Any]]:
-    image = read_picture(photo.path).pixels
+    image = in_srgb(read_picture(photo.path)).pixels
     height, width = image.shape[:2]
     found = sorted(detector.detect(image), key=lambda face: -_area(face.box))
     rows: list[dict[str, Any]] = []
+    # Photos of one name in two folders stay apart, and copies of one photo.
+    mark = hashlib.sha256(f"{photo.name} {sha}".encode()).hexdigest()[:8]
     for number, face in enumerate(found[:1] if options.largest else found):
         try:
             aligned = align(image, face, options.size)
@@ -172,8 +174,7 @@ def _faces(
             continue
         measures = measure(aligned, width, height)
         row = {**as_row(measures), "print": fingerprint(aligned.crop).tobytes().hex()}
-        # Of the content, so that photos of one name in two folders stay apart.
-        name = f"{_plain(photo.path.stem)}-{sha[:8]}-{number}.{options.format}"
+        name = f"{_plain(photo.path.stem)}-{mark}-{number}.{options.format}"
         fault = options.gates.fault(measures)
         crop = from_float(aligned.crop)
         if fault is None:

@@ -36,6 +36,7 @@ from facemend.imaging.reading import (
 )
 from facemend.imaging.resize import ResizeKind, resize, shrink
 from facemend.imaging.rows import bands, by_bands
+from facemend.imaging.srgb import in_srgb
 from facemend.imaging.writing import encode_for, encode_picture, format_of, write_picture
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "format_of",
     "from_float",
     "gaussian_blur",
+    "in_srgb",
     "is_gray",
     "is_toned",
     "keep_chroma",

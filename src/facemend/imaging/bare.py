@@ -13,6 +13,7 @@ from PIL import Image
 
 from facemend.imaging.color import from_float
 from facemend.imaging.reading import READABLE, read_content, read_header, read_picture
+from facemend.imaging.srgb import in_srgb
 
 _WEBP_HEAD = 30  # bytes that hold the size of a WebP of any kind (RFC 9649)
 
@@ -39,7 +40,7 @@ def read_size(file: Path) -> tuple[int, int]:
 
 
 def read_rgb(file: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of a picture file, upright: the pixels of `read_picture`, 16 bits rounded to 8.
+    """(H, W, 3) uint8 sRGB of a picture file, upright: the pixels of `read_picture`, 16 bits rounded to 8.
 
     WebP without metadata is decoded by OpenCV: the same pixels, and other threads go on meanwhile, which
     Pillow does not let them for this format.
@@ -52,7 +53,7 @@ def read_rgb(file: Path) -> NDArray[np.uint8]:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         if bgr is not None:
             return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    picture = read_picture(content, name=os.fspath(file))
+    picture = in_srgb(read_picture(content, name=os.fspath(file)))
     pixels = picture.pixels if picture.pixels.dtype == np.uint8 else from_float(picture.as_float())
     return pixels.astype(np.uint8, copy=False)
 

@@ -22,7 +22,7 @@ from facemend.photo.prepared import Prepared, SkippedFace
 from facemend.predictors.restorer import EncodedFaces
 from facemend.types import AlignedFace, Box, Face
 
-_VERSION = 2
+_VERSION = 3
 _ENCODED = "encoded_"
 _HALF_MAX = 60_000.0  # float16 ends at 65,504
 _Arrays = Mapping[str, NDArray[Any]]
@@ -75,6 +75,7 @@ def _arrays(prepared: Prepared) -> dict[str, NDArray[Any]]:
         "notes": list(prepared.notes),
         "factor": prepared.factor,
         "whole": prepared.whole,
+        "chosen": prepared.chosen,
     }
     arrays: dict[str, NDArray[Any]] = {
         "said": np.array(json.dumps(said)),
@@ -131,6 +132,7 @@ def _prepared(arrays: _Arrays, picture: Picture) -> Prepared:
         notes=tuple(said["notes"]),
         factor=said["factor"],
         whole=said["whole"],
+        chosen=None if said["chosen"] is None else tuple(said["chosen"]),
         background=_background(arrays, picture),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -78,7 +79,7 @@ class OnnxRunner:
         others = [] if device.name == CPU else ["CPUExecutionProvider"]
         providers = [(device.provider, device.options), *others]
         try:
-            return ort.InferenceSession(str(self.path), sess_options=options, providers=providers)
+            return ort.InferenceSession(_source(self.path), sess_options=options, providers=providers)
         except Exception as error:
             raise BackendError(f"{self.path}: onnxruntime cannot load it ({one_line(error, 300)})") from error
 
@@ -91,6 +92,15 @@ class OnnxRunner:
         except Exception as error:
             raise BackendError(f"{self.path}: the run failed ({one_line(error, 300)})") from error
         return dict(zip(self.output_names, values, strict=True))
+
+
+def _source(path: Path) -> str | bytes:
+    """A graph as onnxruntime opens it: by its path, or read where the path is none that it takes."""
+    try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return path.read_bytes()
+    return str(path)
 
 
 def _session_options(threads: int | None, device: Device, spinning: bool) -> Any:

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from facemend.errors import FacemendError
 from facemend.weights.cache import cache_dir
 from facemend.weights.models import GraphFile
 from facemend.weights.weight_files import branches
@@ -53,7 +54,7 @@ def kept_form(file: GraphFile) -> Path | None:
         if _is_private(folder.parent) and _is_private(folder) and _is_whole(folder):
             os.utime(folder)
             return folder / _GRAPH
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FacemendError, OSError, ValueError, KeyError, TypeError) as error:
         logger.debug("%s: no optimised form (%s)", file.path, error)
     return None
 
@@ -61,8 +62,9 @@ def kept_form(file: GraphFile) -> Path | None:
 def can_keep(file: GraphFile) -> bool:
     """Whether it is worth while to make the form of a graph that has none."""
     try:
-        return file.path.stat().st_size >= LEAST_BYTES and not _is_unfit(_root() / _name(file))
-    except OSError:
+        fits = LEAST_BYTES <= file.path.stat().st_size <= MOST_BYTES / 2  # there are two of a model
+        return fits and not _is_unfit(_root() / _name(file))
+    except (FacemendError, OSError):
         return False
 
 

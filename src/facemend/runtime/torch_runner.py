@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from facemend.errors import BackendError, one_line
-from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint, load_into
-from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint, network_of
 from facemend.networks.codeformer.halves import DecodeGraph, EncodeGraph, decode_names, encode_names
 from facemend.runtime.devices import AUTO, CPU, TORCH_DEVICES
 from facemend.runtime.runner import Arrays, Opened, check_names
@@ -81,8 +80,7 @@ def open_checkpoint(
         WeightsError: the weights do not fit the sizes.
         BackendError: the device is not there or does not take the network.
     """
-    net = CodeFormer(checkpoint.config)
-    load_into(net, checkpoint.state, source)
+    net = network_of(checkpoint, source)
     present = [name for name in TORCH_DEVICES if name in _PRESENT and _PRESENT[name]()]
     if device not in (AUTO, *present):
         raise BackendError(

@@ -44,7 +44,11 @@ class RunConfig(Settings):
         default={}, description="sizes that differ from the preset `network`, as in `CodeFormerConfig`"
     )
     out: Path
-    seed: int = 0
+    seed: int = Field(
+        default=0,
+        description="of all draws. Each stage sees other faces, views and degradations; to go on with a "
+        "stage's own product, give another seed",
+    )
     data: DataConfig
     optim: OptimConfig = OptimConfig()
     ema: float = Field(default=0.995, ge=0, lt=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Iterable
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -42,7 +43,9 @@ class Engine:
             self.device = torch.device(kind.type, torch.accelerator.current_device_index())
         self.processes = int(os.environ.get("WORLD_SIZE", "1"))
         if self.processes > 1 and not dist.is_initialized():
-            dist.init_process_group(dist.get_default_backend_for_device(self.device))
+            # All wait for the first to read the faces or fill a cache; torchrun ends them all when one ends.
+            patience = timedelta(days=1)
+            dist.init_process_group(dist.get_default_backend_for_device(self.device), timeout=patience)
             atexit.register(dist.destroy_process_group)
         self.rank = dist.get_rank() if self.processes > 1 else 0
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from facemend.errors import ConfigError
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
-from facemend.networks.codeformer.checkpoint import autoencoder_state, load_checkpoint, load_into
+from facemend.networks.codeformer.checkpoint import Checkpoint, autoencoder_state, load_checkpoint, load_into
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import CodeFormerConfig
 from facemend.networks.codeformer.scales import code_face, look_up
@@ -106,3 +106,15 @@ def target_entropy(codes: Tensor, codebook_size: int) -> float:
     share = torch.bincount(codes.flatten(), minlength=codebook_size).double()
     share = share / share.sum()
     return float(-(share * share.clamp(min=1e-12).log()).sum())
+
+
+def take_weights(net: CodeFormer, sizes: CodeFormerConfig, given: Checkpoint, source: Path) -> None:
+    """Start a network from a checkpoint's weights.
+
+    Raises:
+        ConfigError: they were trained with other heads or attention, of which no shape tells.
+        WeightsError: they do not fit.
+    """
+    if (given.config.heads, given.config.attention) != (sizes.heads, sizes.attention):
+        raise ConfigError(f"{source}: was trained with other heads or attention than this run's network")
+    load_into(net, given.state, source)

@@ -71,6 +71,8 @@ class ImageLosses(nn.Module):
         Returns:
             Detached losses by name, and the gradient of their weighted sum at `image`.
         """
+        # Of its own: how many places are drawn goes by the faces, and what is drawn afterwards must not.
+        places = torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=generator)))
         leaf = image.detach().float().requires_grad_()
         scale = leaf.new_ones(len(leaf)) if pixel_scale is None else pixel_scale
         total = leaf.new_zeros(())
@@ -78,9 +80,7 @@ class ImageLosses(nn.Module):
         for faces, factor in _by_size(fine):
             seen, wanted = (_averaged(x if faces is None else x[faces], factor) for x in (leaf, target))
             part = len(seen) / len(leaf)
-            loss, own = self._compare(
-                seen, wanted, scale if faces is None else scale[faces], factor, generator
-            )
+            loss, own = self._compare(seen, wanted, scale if faces is None else scale[faces], factor, places)
             total = total + part * loss
             metrics = {name: metrics.get(name, 0) + part * value for name, value in own.items()}
         if self.identity is not None:

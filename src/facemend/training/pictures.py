@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from facemend.degradations import recipe_of
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
 from facemend.training.settings import Degradation
+
+PROBE_SEED = 0  # of every run: their figures compare
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,9 @@ class TrainingFaces:
         data, engine = self.config.data, self.engine
         view = Augmentation(data.crop, data.rotate, data.shift, data.light, data.flip, data.occlude)
         how = None if degradation is None else recipe_of(degradation)
-        stream = FaceStream(self.faces, size, view, how, self.config.seed)
+        # A stage does not see again what the one before has seen.
+        entropy = hashlib.sha256(f"{self.config.stage} {self.config.seed}".encode()).digest()
+        stream = FaceStream(self.faces, size, view, how, int.from_bytes(entropy[:8]))
         stretch = batch * engine.processes
         first = first_sample * engine.processes + (engine.rank * batch if shared else 0)
         for sample in batches(stream, batch if shared else stretch, first, steps, data.workers, stretch):
@@ -114,7 +119,7 @@ def open_faces(
     if data.table is not None:
         faces = weighted(faces, data.table, data.turned, data.sources)
     faces, held_out = split(faces, data.holdout)
-    fixed = fixed_batch(held_out, size, None if degradation is None else recipe_of(degradation), config.seed)
+    fixed = fixed_batch(held_out, size, None if degradation is None else recipe_of(degradation), PROBE_SEED)
     probe: dict[str, Tensor] = {
         name: to_signed(fixed[name]).to(engine.device) for name in ("hq", "lq") if name in fixed
     }

@@ -9,8 +9,9 @@ from facemend.networks.codeformer.codeformer import CodeFormer, Encoded
 from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training.code_losses import code_accuracy, feature_loss, soft_targets, token_loss
 from facemend.training.frozen_stage1 import FrozenStage1
-from facemend.training.run import Run, Tally
+from facemend.training.run import Run
 from facemend.training.settings import CodeLossConfig
+from facemend.training.tally import Tally
 from facemend.training.validate import BATCH, by_scale, compare, save_grid
 
 
@@ -92,8 +93,8 @@ def validate(
         codes, _ = stage1.targets(hq_part)
         encoded = net.encode(lq_part)
         sides = stage1.sizes.grids
-        guesses.add(by_scale("token", token_losses(stage1, encoded.logits, codes), sides))
-        guesses.add(by_scale("top1", accuracies(stage1, encoded.logits, codes)[0], sides))
+        guesses.add(by_scale("token", token_losses(stage1, encoded.logits, codes), sides), len(lq_part))
+        guesses.add(by_scale("top1", accuracies(stage1, encoded.logits, codes)[0], sides), len(lq_part))
         for w in ws:
             image = net.decode(
                 encoded.codes, encoded.features, torch.full((len(lq_part),), w, device=lq.device)

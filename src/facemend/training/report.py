@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from PIL import Image
 
 from facemend.charts.plots import Curve, number, over_steps
 from facemend.charts.svg import MINUS
-from facemend.errors import InputError, MissingExtraError
+from facemend.errors import ExistsError, InputError, MissingExtraError
 from facemend.files import json_lines, place
 
 # Pictures on the page, and their width in pixels.
@@ -90,16 +91,20 @@ HELD_OUT = {
 }
 
 
-def write_report(folder: Path, out: Path | None = None, title: str | None = None) -> Path:
+def write_report(
+    folder: Path, out: Path | None = None, title: str | None = None, *, overwrite: bool = False
+) -> Path:
     """Write the page of a run; returns its path.
 
     Args:
         folder: of the run, finished or not.
         out: file to write; by default report.html in the folder.
         title: heading; by default the folder's name.
+        overwrite: whether `out` may be there already; the folder's own page always may.
 
     Raises:
         InputError: the folder holds no run, or nothing was logged yet.
+        OutputError: `out` is there already, or cannot be written.
         MissingExtraError: jinja2 is not installed.
     """
     try:
@@ -118,6 +123,8 @@ def write_report(folder: Path, out: Path | None = None, title: str | None = None
         settings=_flat(config),
     )
     target = out or folder / "report.html"
+    if os.path.lexists(target) and not (overwrite or out is None):
+        raise ExistsError(target)
     place(target, text.encode(), overwrite=True)
     return target
 

@@ -31,6 +31,7 @@ from facemend.networks.codeformer.checkpoint import save_checkpoint
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
 from facemend.training.health import Health
+from facemend.training.same_run import same_run
 from facemend.training.schedule import P, faces_seen, learning_rate, remaining, total_steps
 from facemend.training.settings import OptimConfig, Phase
 
@@ -99,7 +100,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         record = self.folder / "config.json"
         text = self.config.model_dump_json(indent=1)
-        if record.exists() and not _same_run(record.read_text(), self.config):
+        if record.exists() and not same_run(record.read_text(), self.config):
             raise ConfigError(
                 f"{self.folder}: holds a run with other settings; choose another 'out' or delete it"
             )
@@ -123,6 +124,23 @@ class Run:
         """Keep facts about the run as a JSON file of its folder."""
         if self.engine.main:
             (self.folder / name).write_text(json.dumps(values, indent=1))
+
+    def note_faces(self, facts: Mapping[str, Any]) -> None:
+        """Keep what is learned from in data.json, by its "digest".
+
+        Raises:
+            InputError: the run goes on, and began with other pictures.
+        """
+        record = self.folder / "data.json"
+        began = (self.folder / "state.pt").exists() and record.exists()
+        before = json.loads(record.read_text()) if began else facts
+        self.engine.wait()
+        if before["digest"] != facts["digest"]:
+            raise InputError(
+                f"{self.folder}: began with other pictures ({before['faces']} faces; now {facts['faces']}); "
+                "put them back as they were, or start a new run in another 'out'"
+            )
+        self.note(record.name, facts)
 
     def autocast(self) -> torch.autocast:
         """Half precision where the config asks for it and the device can do it."""
@@ -159,6 +177,7 @@ class Run:
         }
         for name, part in parts.items():
             part.load_state_dict(state[name])
+        self._start -= state.get("seconds", 0.0)
         logger.info("resumed %s at step %d", self.folder, state["step"])
         return int(state["step"])
 
@@ -192,6 +211,8 @@ class Run:
             batches: of a phase, from its first sample on, so many.
         """
         step = done
+        if done and self.over(done):
+            return
         for phase, first_sample, count in remaining(phases, done):
             for batch in batches(phase, first_sample, count):
                 yield step, phase, batch
@@ -224,7 +245,8 @@ class Run:
             OutputError: one cannot be written.
         """
         save_checkpoint(self.product, weights, self.config.network_sizes, self.info(step) | info)
-        state = {"step": step, **{name: part.state_dict() for name, part in parts.items()}}
+        state: dict[str, Any] = {"step": step, "seconds": time.monotonic() - self._start}
+        state |= {name: part.state_dict() for name, part in parts.items()}
         with whole_file(self.folder / "state.pt", RuntimeError) as file:  # by which torch tells a full disk
             torch.save(state, file)
 
@@ -306,8 +328,16 @@ class Run:
         self.log(step, {**means, "images_per_second": rate})
         self.warn(step, self.health.look(step, means))
         if self.on_step is not None and self.engine.main:
-            self.on_step(StepReport(step, self.steps, rate, faces * self.engine.processes / rate, means))
+            self.on_step(
+                StepReport(step, self.steps, rate, self._left(faces * self.engine.processes / rate), means)
+            )
         self._clock, self._images, self._seen = time.monotonic(), 0, {}
+
+    def _left(self, seconds: float) -> float:
+        """Seconds until the run ends, where its steps would take so many."""
+        if self.config.minutes is None:
+            return seconds
+        return max(0.0, min(seconds, self._start + 60 * self.config.minutes - time.monotonic()))
 
     def _keep(self, step: int, batch: Mapping[str, Tensor]) -> Path:
         """Write the batch of a step that went wrong, for whoever looks into it."""
@@ -336,22 +366,6 @@ class Run:
         self.board.flush()
 
 
-class Tally:
-    """Means of metrics over the parts of a step."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[Tensor]] = {}
-
-    def add(self, metrics: Mapping[str, Tensor | float]) -> None:
-        """Take in one part."""
-        for name, value in metrics.items():
-            self._values.setdefault(name, []).append(torch.as_tensor(value, dtype=torch.float32).cpu())
-
-    def means(self) -> dict[str, Tensor]:
-        """Metrics of the step."""
-        return {name: torch.stack(values).mean() for name, values in self._values.items()}
-
-
 def freeze(*modules: nn.Module) -> None:
     """Take modules out of training."""
     for module in modules:
@@ -368,32 +382,3 @@ def require(path: Path, what: str) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: {what} is not there; train the stage before, or correct the config")
     return path
-
-
-def _same_run(record: str, config: RunConfig) -> bool:
-    """Whether a recorded config is of the same run; settings that it does not know had their defaults."""
-    try:
-        values = json.loads(record)
-        # Before there was a choice.
-        values["optim"] = {"kind": "adamw"} | values.get("optim", {})
-        return _essence(type(config).model_validate(values)) == _essence(config)
-    except ValueError:  # a damaged record, or one of another stage
-        return False
-
-
-def _essence(config: RunConfig) -> dict[str, Any]:
-    """What makes two runs the same: all but reports, speed, and what may change on the way.
-
-    That is the rate and its clipping after a divergence, and how long the plan is, when time is cut.
-    """
-    values = config.model_dump()
-    values["phases"][-1].pop("steps")
-    reports, speed = (
-        ("out", "log_every", "save_every", "preview_every"),
-        ("threads", "channels_last", "compile"),
-    )
-    for name in (*reports, *speed, "minutes"):
-        values.pop(name, None)
-    for table, name in (("data", "workers"), ("data", "cache_mb"), ("optim", "lr"), ("optim", "clip")):
-        values[table].pop(name, None)
-    return values

@@ -27,9 +27,10 @@ from facemend.training.ema import EMA
 from facemend.training.optimizers import make_optimizer
 from facemend.training.picture_losses import Backward, PictureLosses
 from facemend.training.pictures import open_faces, parts
-from facemend.training.run import Batch, OnStep, Run, Stateful, Tally
+from facemend.training.run import Batch, OnStep, Run, Stateful
 from facemend.training.schedule import faces_seen
 from facemend.training.settings import CodebookConfig, Stage1Phase
+from facemend.training.tally import Tally
 from facemend.training.validate import by_scale, reconstruction, save_grid
 
 # Batches whose encoder outputs start the codebook.
@@ -40,7 +41,7 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
     """Train stage I; returns the checkpoint. A run that was stopped goes on where its state was saved."""
     run = Run(config, config.phases, on_step)
     pictures = open_faces(config, config.network_sizes.autoencoder.image_size, None, run.engine)
-    run.note("data.json", pictures.facts())
+    run.note_faces(pictures.facts())
 
     net = _network(config, run)
     losses = PictureLosses(config, run, net.decoder, net.decoder.out.weight)
@@ -97,7 +98,7 @@ def _network(config: Stage1Config, run: Run) -> VQAutoencoder:
 
 
 def _needs_start(config: Stage1Config) -> bool:
-    return config.codebook.kmeans and (config.init is None or "codebook." in config.fresh)
+    return config.codebook.kmeans and (config.init is None or "codebook.vectors".startswith(config.fresh))
 
 
 def _add_code_losses(

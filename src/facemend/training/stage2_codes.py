@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
+from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training.code_cache import CodeCache
 from facemend.training.config import Stage2Config
 from facemend.training.ema import EMA
-from facemend.training.frozen_stage1 import FrozenStage1
+from facemend.training.frozen_stage1 import FrozenStage1, take_weights
 from facemend.training.optimizers import make_optimizer
 from facemend.training.pictures import open_faces, parts
 from facemend.training.prediction import CodeLosses, validate
-from facemend.training.run import Batch, OnStep, Run, Stateful, Tally, freeze
+from facemend.training.run import Batch, OnStep, Run, Stateful, freeze
 from facemend.training.settings import Stage2Phase
+from facemend.training.tally import Tally
 
 
 def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
@@ -28,13 +29,13 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
     sizes = config.network_sizes
     size = sizes.autoencoder.image_size
     pictures = open_faces(config, size, config.phases[-1].degradation, run.engine)
-    run.note("data.json", pictures.facts())
+    run.note_faces(pictures.facts())
     probe = pictures.probe
 
     stage1 = FrozenStage1(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)
     net = run.place(CodeFormer(sizes))
     if config.init is not None:
-        load_into(net, load_checkpoint(config.init).state, config.init)
+        take_weights(net, sizes, load_checkpoint(config.init), config.init)
     stage1.start(net, encoder=config.init is None)
     freeze(net.fusion)
     code_losses = CodeLosses(config.codes, stage1)

@@ -14,19 +14,20 @@ from pathlib import Path
 from torch import Tensor
 
 from facemend.errors import ConfigError
-from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint, load_into
+from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer, Encoded
 from facemend.networks.perceptual.lpips import LPIPS
 from facemend.training.config import Stage3Config
 from facemend.training.ema import EMA
-from facemend.training.frozen_stage1 import FrozenStage1
+from facemend.training.frozen_stage1 import FrozenStage1, take_weights
 from facemend.training.image_losses import in_gray
 from facemend.training.optimizers import make_optimizer
 from facemend.training.picture_losses import Backward, PictureLosses
 from facemend.training.pictures import open_faces, parts
 from facemend.training.prediction import CodeLosses, validate
-from facemend.training.run import Batch, OnStep, Run, Stateful, Tally, freeze, logger, require
+from facemend.training.run import Batch, OnStep, Run, Stateful, freeze, logger, require
 from facemend.training.settings import Stage3Phase
+from facemend.training.tally import Tally
 
 PREVIEW_W = (0.0, 0.5, 1.0)
 
@@ -37,7 +38,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     sizes = config.network_sizes
     size = sizes.autoencoder.image_size
     pictures = open_faces(config, size, config.phases[-1].degradation, run.engine)
-    run.note("data.json", pictures.facts())
+    run.note_faces(pictures.facts())
     probe = pictures.probe
     stage1 = FrozenStage1(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)
     net, stage2 = _network(config, run, stage1)
@@ -90,11 +91,7 @@ def _network(config: Stage3Config, run: Run, stage1: FrozenStage1) -> tuple[Code
     stage2 = load_checkpoint(require(config.stage2, "the stage II checkpoint"))
     if stage2.info.get("stage1") not in (stage1.sha256, None):
         raise ConfigError(f"{config.stage2}: was trained on another stage I than {config.stage1}")
-    if (stage2.config.heads, stage2.config.attention) != (sizes.heads, sizes.attention):  # no shape tells
-        raise ConfigError(
-            f"{config.stage2}: was trained with other heads or attention than this run's network"
-        )
-    load_into(net, stage2.state, config.stage2)
+    take_weights(net, sizes, stage2, config.stage2)
     freeze(net.codebook)
     if config.freeze_decoder:
         freeze(net.decoder)

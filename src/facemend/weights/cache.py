@@ -13,7 +13,20 @@ CACHE_FIX = "set FACEMEND_CACHE to another folder"
 
 
 def cache_dir() -> Path:
-    """Folder that fetched files are kept in: `FACEMEND_CACHE`, or the platform's cache folder."""
+    """Folder that fetched files are kept in: `FACEMEND_CACHE`, or the platform's cache folder.
+
+    Raises:
+        OutputError: it lies in a home folder, and there is none.
+    """
+    try:
+        return _cache_dir()
+    except RuntimeError:  # pathlib's word for a user without one
+        raise OutputError(
+            "the cache has no place: there is no home folder; set FACEMEND_CACHE to a folder"
+        ) from None
+
+
+def _cache_dir() -> Path:
     chosen = os.environ.get("FACEMEND_CACHE")
     if chosen:
         return Path(chosen).expanduser()

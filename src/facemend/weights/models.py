@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from os.path import isfile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -357,9 +358,9 @@ def _named(name: str) -> ModelInfo | None:
 
 
 def _at(path: Path, given: str, task: str) -> ModelInfo:
-    if "\0" not in given and (path / DESCRIPTION_FILE).is_file():
+    if isfile(path / DESCRIPTION_FILE):  # as that of pathlib, but does not raise
         return read_model(path)
-    if "\0" not in given and path.is_file():
+    if isfile(path):
         found = imported_from(path, task=task) or imported_from(path)
         if found is None:
             raise ModelNotFoundError(f"{path}: not imported yet; do it with `facemend models import {path}`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facemend.errors import ModelNotFoundError, OutputError
+from facemend.files import tidy
 from facemend.weights.models import DESCRIPTION_FILE, NAME, models, models_dir
 
 _ASIDE = "."
@@ -59,6 +61,7 @@ def new_model(name: str) -> Iterator[Path]:
     root = models_dir()
     try:
         root.mkdir(parents=True, exist_ok=True)
+        tidy(root, f"{_ASIDE}import-")
         with tempfile.TemporaryDirectory(dir=root, prefix=f"{_ASIDE}import-") as temporary:
             folder = Path(temporary) / name
             folder.mkdir()
@@ -68,6 +71,12 @@ def new_model(name: str) -> Iterator[Path]:
         raise OutputError(
             f"{root / name}: cannot be written ({error}); set FACEMEND_CACHE to another folder"
         ) from error
+
+
+def source_of(file: Path, sha256: str) -> dict[str, object]:
+    """What model.json says of the file that a model was made of; a name of odd bytes is made readable."""
+    name = os.fsencode(file.name).decode(errors="replace")
+    return {"file": name, "sha256": sha256, "bytes": file.stat().st_size}
 
 
 def remove_model(name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facemend.convert.model_folder import file_row
 from facemend.convert.recover import model_checkpoint
 from facemend.convert.targets.describe import describe
 from facemend.degradations import degrade
@@ -53,7 +54,8 @@ def write(info: ModelInfo, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(info.details["config"], indent=1) + "\n", encoding="utf-8")
     write_picture(folder / PREVIEW, preview(info))
     graphs = {graph: f"{graph}.onnx" for graph in info.graphs}
-    describe(info, folder, graphs, card(info), **info.details)
+    weights = {"weights": file_row(folder / WEIGHTS_FILE)}
+    describe(info, folder, graphs, card(info), **{**info.details, **weights})
 
 
 def card(info: ModelInfo) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from facemend.convert.recover import model_checkpoint
-from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
+from facemend.networks.codeformer.checkpoint import load_checkpoint, network_of
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.weights.models import ModelInfo
 
@@ -36,8 +36,7 @@ def open_network(info: ModelInfo) -> WholeNetwork:
     """
     path: Path = model_checkpoint(info)
     found = load_checkpoint(path)
-    net = CodeFormer(found.config)
-    load_into(net, found.state, path)
+    net = network_of(found, path)
     return WholeNetwork(net, bool(info.details["adain"])).eval().requires_grad_(False)
 
 

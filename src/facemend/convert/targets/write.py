@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from facemend.convert.export import ExportOptions, export_model
 from facemend.convert.model_folder import new_folder
 from facemend.convert.targets import coreml, facefusion, hub, litert, mobile, reactor
 from facemend.errors import ConfigError
+from facemend.files import file_sha256
 from facemend.weights.models import WEIGHTS_FILE, ModelInfo, find_model, read_model
 
 TARGETS: dict[str, Callable[[ModelInfo, Path], None]] = {
@@ -54,6 +56,8 @@ def export_for(
     """
     if target not in TARGETS:
         raise ConfigError(f"export is for one of {', '.join(TARGETS)}, not {target!r}")
+    if card is not None and target != "hub":
+        raise ConfigError(f"a model card goes with hub alone: what is written for {target} has none")
     if w is not None and not 0 <= w <= 1:
         raise ConfigError(f"w must be a number from 0 to 1, got {w!r}")
     with new_folder(out, options.overwrite) as folder, _model(source, options, card) as info:
@@ -64,7 +68,7 @@ def export_for(
 def _model(source: str, options: ExportOptions, card: Path | None) -> Iterator[ModelInfo]:
     """The model of that name or folder; of a checkpoint, one that lasts as long as the block."""
     checkpoint = Path(source)
-    if not (checkpoint.suffix == ".safetensors" and checkpoint.is_file()):
+    if not (checkpoint.suffix == ".safetensors" and os.path.isfile(checkpoint)):
         if dataclasses.replace(options, overwrite=False) != ExportOptions() or card is not None:
             raise ConfigError(
                 f"{source}: name, precision, adain, card, description and licence go with a checkpoint "
@@ -74,6 +78,7 @@ def _model(source: str, options: ExportOptions, card: Path | None) -> Iterator[M
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / checkpoint.stem  # its name, unless another is asked for
-        export_model(checkpoint, folder, options, card)
+        weights = {"weights": {"file": WEIGHTS_FILE, "sha256": file_sha256(checkpoint)}}
+        export_model(checkpoint, folder, dataclasses.replace(options, more={**options.more, **weights}), card)
         shutil.copyfile(checkpoint, folder / WEIGHTS_FILE)
         yield read_model(folder)

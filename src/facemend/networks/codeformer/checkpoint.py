@@ -17,10 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from facemend.errors import WeightsError
+from facemend.errors import ConfigError, WeightsError
 from facemend.files import file_sha256, whole_file
+from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import CodeFormerConfig
 from facemend.networks.codeformer.diagnosis import without_head
+from facemend.networks.codeformer.limits import check_sizes
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,28 @@ class Checkpoint:
     info: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
 
+    def said(self, key: str) -> str | None:
+        """A word of the record, such as the licence; None: there is none."""
+        word = self.info.get(key)
+        return word if isinstance(word, str) and word.strip() and len(word) <= 200 else None
+
 
 def save_checkpoint(
-    path: Path, state: Mapping[str, Tensor], config: CodeFormerConfig, info: Mapping[str, Any]
+    path: Path,
+    state: Mapping[str, Tensor],
+    config: CodeFormerConfig,
+    info: Mapping[str, Any],
+    *,
+    shared: bool = False,
 ) -> None:
-    """Write a checkpoint atomically; the folder is made if needed.
+    """Write a checkpoint atomically; the folder is made if needed. `shared`: several may write it at once.
 
     Raises:
         OutputError: it cannot be written, for instance because the disk is full; an older file stays.
     """
     header = {"config": json.dumps(config.to_dict()), "info": json.dumps(dict(info))}
     tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-    with whole_file(path, SafetensorError) as part:
+    with whole_file(path, SafetensorError, shared=shared) as part:
         save_file(tensors, part, metadata=header)
 
 
@@ -71,14 +83,39 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         config = CodeFormerConfig.from_dict(json.loads(header["config"]))
         info = json.loads(header.get("info", "{}"))
+        if not isinstance(info, dict):
+            raise TypeError("its record is no table")
     except Exception as error:  # a foreign header can be wrong in any way
         raise WeightsError(
             f"{path}: not a facemend checkpoint, its header lacks usable sizes ({str(error)[:200]})"
         ) from None
+    check_sizes(config, path)
     bad = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if bad:
         raise WeightsError(f"{path}: {bad[0]} holds NaN or infinite values; use an earlier checkpoint")
     return Checkpoint(config, state, info, file_sha256(path))
+
+
+def network_of(found: Checkpoint, source: Path | str) -> CodeFormer:
+    """The network of a checkpoint, its weights in it; see `check_fit`."""
+    check_fit(found, source)
+    net = CodeFormer(found.config)
+    load_into(net, found.state, source)
+    return net
+
+
+def check_fit(found: Checkpoint, source: Path | str) -> None:
+    """See that weights have the shapes of the sizes beside them, before there is room for a network.
+
+    Raises:
+        WeightsError: they have not.
+    """
+    try:
+        with torch.device("meta"):
+            shapes = CodeFormer(found.config).state_dict()
+    except (ConfigError, ValueError, TypeError, RuntimeError) as error:
+        raise WeightsError(f"{source}: no network has the sizes in its header ({str(error)[:100]})") from None
+    _require_fit(shapes, without_head(found.state, shapes), source)
 
 
 def autoencoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -106,6 +143,12 @@ def load_into(
         start = tuple(fresh)
         state = {name: value for name, value in state.items() if not name.startswith(start)}
         state |= {name: value for name, value in own.items() if name.startswith(start)}
+    _require_fit(own, state, source)
+    with torch.no_grad():
+        module.load_state_dict(dict(state))
+
+
+def _require_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Path | str) -> None:
     problems = [f"missing {name}" for name in own if name not in state]
     problems += [f"unexpected {name}" for name in state if name not in own]
     problems += [
@@ -117,5 +160,3 @@ def load_into(
         raise WeightsError(
             f"{source}: does not fit the network: {'; '.join(problems[:3])} ({len(problems)} in all)"
         )
-    with torch.no_grad():
-        module.load_state_dict(dict(state))
