@@ -85,7 +85,8 @@ def test_stage1_in_two_processes_is_stage1_with_the_double_batch(run_to_end, set
         {"steps": 3, "size": SIDE, "batch": 1, "adversary": True},
     ]
     codebook = {"update": "ema", "bypass": 2, "revive_every": 3, "decay": 0.5}
-    common = {"data": data, "codebook": codebook, "optim": ADAMW | {"clip": 1.0}}
+    # Of the draws of seed 0 one discrete choice lies within rounding.
+    common = {"seed": 1, "data": data, "codebook": codebook, "optim": ADAMW | {"clip": 1.0}}
     one = settings("stage1", tmp_path / "one", phases=doubled(phases), **common)
     two = settings("stage1", tmp_path / "two", phases=phases, **common)
     start = run_to_end(one).start
