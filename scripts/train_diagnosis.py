@@ -163,7 +163,13 @@ def draw(
 
 
 def faces_of(folder: Path, count: int) -> list[Path]:
-    """So many faces in an order by name alone; after the last comes the first again.
+    """So many faces in an order by name alone; after the last comes the first again."""
+    files = in_order(folder)
+    return [files[number % len(files)] for number in range(count)]
+
+
+def in_order(folder: Path) -> list[Path]:
+    """All faces of a folder in an order by name alone.
 
     Raises:
         InputError: there are none.
@@ -171,8 +177,7 @@ def faces_of(folder: Path, count: int) -> list[Path]:
     files = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES]
     if not files:
         raise InputError(f"{folder}: no aligned faces there; give a folder of them with --faces")
-    files.sort(key=lambda path: hashlib.sha256(path.name.encode()).digest())
-    return [files[number % len(files)] for number in range(count)]
+    return sorted(files, key=lambda path: hashlib.sha256(path.name.encode()).digest())
 
 
 def claim(out: Path, model: ModelInfo, files: Sequence[Path], size: int) -> None:
@@ -183,7 +188,7 @@ def claim(out: Path, model: ModelInfo, files: Sequence[Path], size: int) -> None
     """
     made_of = {
         "model": dict(model.sha256),
-        "faces": hashlib.sha256("/".join(sorted({file.name for file in files})).encode()).hexdigest(),
+        "faces": hashlib.sha256("/".join(file.name for file in files).encode()).hexdigest(),
         "size": size,
     }
     record = out / "labels.json"
@@ -333,7 +338,7 @@ def train(recipe: argparse.Namespace) -> None:
     faces = faces_of(recipe.faces, recipe.count)
     recipe.out.mkdir(parents=True, exist_ok=True)
     side = config.autoencoder.image_size
-    claim(recipe.out, model, faces, side)
+    claim(recipe.out, model, in_order(recipe.faces), side)
     if not make_labels(Labeller(model, net.eval()), faces, side, recipe.out, 60 * recipe.minutes):
         return
     seen, labels, held_out = read_labels(recipe.out)
