@@ -179,7 +179,9 @@ def run_stage(recipe: Recipe, plan: Plan, config: Config, ends: Mapping[str, flo
 def seconds_done(folder: Path) -> float:
     """How long the run there had been going on when it was last saved."""
     state = folder / "state.pt"
-    return float(torch.load(state, mmap=True, weights_only=True)["seconds"]) if state.exists() else 0.0
+    if not state.exists():
+        return 0.0
+    return float(torch.load(state, mmap=True, weights_only=True).get("seconds", 0.0))
 
 
 def export(recipe: Recipe, plan: Plan, product: Path, network: str) -> None:

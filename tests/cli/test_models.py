@@ -377,6 +377,7 @@ def test_options_that_would_change_nothing_are_refused(graph, cache):
     assert "net: is" in again
     assert "already, with the licence not stated; remove it first (`facemend models remove net`)" in again
     assert run("models", "import", graph, "--licence", "not stated").exit_code == 0
+    assert "precision goes with weights" in problem(run("models", "import", graph, "--precision", "fp16"))
 
 
 def test_two_first_uses_at_once(graph, monkeypatch):

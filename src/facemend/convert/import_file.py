@@ -78,6 +78,8 @@ def import_file(
     if licence is not None and not licence.strip():
         raise ConfigError("the licence must not be empty: leave it out where it is not known")
     kind = weight_kind(file)
+    if kind == "onnx" and precision is not None:
+        raise ConfigError(f"{file}: a graph is kept as it is, precision goes with weights")
     try:
         digest = file_sha256(file)
     except OSError as error:
@@ -122,8 +124,6 @@ def _import(
     if kind == "onnx":
         from facemend.convert.import_onnx import import_onnx
 
-        if precision is not None:
-            raise ConfigError(f"{file}: a graph is kept as it is, precision goes with weights")
         licence = licence or "not stated"
         return import_onnx(file, name=name, task=task or usual_task, licence=licence, description=description)
     from facemend.convert import import_torch as torch_files
