@@ -121,6 +121,12 @@ def test_what_cannot_be_quantised_is_refused(half, faces, small, tmp_path, case)
     assert [path.name for path in tmp_path.rglob("*")] in ([], ["out", "mine.txt"])
 
 
+def test_a_name_that_none_can_have_is_refused(half, faces, tmp_path):
+    with pytest.raises(ConfigError, match="name must not be empty"):
+        quantize_model(read_model(half.folder), faces, tmp_path / "out", name=" ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_needs_no_torch():
     code = "import sys, facemend.convert.int8; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

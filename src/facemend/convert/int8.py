@@ -74,7 +74,7 @@ def quantize_model(
         What it costs.
 
     Raises:
-        ConfigError: the model is no such pair, or has int8 already.
+        ConfigError: the model is no such pair, or has int8 already; the name is empty.
         InputError: the folder has too few faces.
         WeightsError: the result is too far from the original.
         OutputError: `out` exists and may not be replaced.
@@ -83,6 +83,8 @@ def quantize_model(
         raise ConfigError(f"{info.name}: only models that facemend exported as a pair can be quantised")
     if info.details.get("precision") == "int8":
         raise ConfigError(f"{info.name}: calculates in int8 already")
+    if name is not None and not name.strip():
+        raise ConfigError(f"the name must not be empty: {DESCRIPTION_FILE} needs it")
     crops = _calibration_faces(faces, info.image_size, count, degradation, seed)
     kept = max(1, round(KEPT_OUT * len(crops)))
     with new_folder(out, overwrite) as folder:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facemend.faces.detail import keep_detail
 from facemend.faces.patch import Patch, bands_of, crop_onto, mask_onto, patch_under
-from facemend.faces.warp import compose, invert, scale_of
+from facemend.faces.warp import Border, compose, invert, scale_of
 from facemend.imaging import Pixels, from_float, gaussian_blur, luma, resize, take_chroma, to_float
 from facemend.types import Box, FloatImage, Matrix23
 
@@ -124,6 +124,7 @@ class _NewFace(NamedTuple):
     new: FloatImage
     mask: NDArray[np.float32]
     finest: NDArray[np.float32] | None  # trust in the photo's finest band; None: the crop is the finer grid
+    border: Border = "zero"  # what the mask is beyond the crop
 
 
 def _new_face(
@@ -146,13 +147,13 @@ def _blend_new(canvas: FloatImage, face: _NewFace, matrix: Matrix23, strength: f
         return None
     where, onto = found
     patch = canvas[where]
-    mask_there = mask_onto(face.mask, onto, patch.shape)
+    mask_there = mask_onto(face.mask, onto, patch.shape, face.border)
     if face.finest is None:
         new, _ = keep_detail(patch, crop_onto(face.new, onto, patch.shape), mask_there)
     else:
         new = crop_onto(face.new, onto, patch.shape)
         if face.finest.any():
-            new += cv2.merge([mask_onto(face.finest, onto, patch.shape)] * 3) * patch
+            new += cv2.merge([mask_onto(face.finest, onto, patch.shape, face.border)] * 3) * patch
     # Colours and detail were matched in the whole mask: only the change itself is scaled.
     return _blend(canvas, where, new, mask_there * np.float32(strength))
 
@@ -166,6 +167,7 @@ def blend_into_pixels(
     *,
     strength: float = 1.0,
     gray: bool = False,
+    border: Border = "zero",
 ) -> Box | None:
     """`blend_face` on integer pixels, in place: only what lies under the crop becomes floats, by bands.
 
@@ -177,6 +179,7 @@ def blend_into_pixels(
         mask: see `blend_face`.
         strength: see `blend_face`.
         gray: keep the three channels equal.
+        border: what the mask is beyond the crop: 0, or "replicate" where the photo is the crop itself.
 
     Returns:
         The box that was worked on, in photo pixels; None if the mask is empty or outside the photo.
@@ -185,7 +188,7 @@ def blend_into_pixels(
     if found is None:
         return None
     where, _ = found
-    face = _new_face(aligned, restored, matrix, mask)
+    face = _new_face(aligned, restored, matrix, mask)._replace(border=border)
     # On a photo coarser than the crop detail is looked at in all of the part, which is small.
     for band in [where] if face.finest is None else bands_of(where):
         part = pixels[band]

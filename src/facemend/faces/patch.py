@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemend.faces.warp import Interpolation, compose, corners, invert, scale_of, transform, warp
+from facemend.faces.warp import Border, Interpolation, compose, corners, invert, scale_of, transform, warp
 from facemend.imaging import bands
 from facemend.types import FloatImage, Matrix23
 
@@ -67,7 +67,9 @@ def crop_onto(image: NDArray[np.float32], matrix: Matrix23, shape: tuple[int, ..
     return warp(image, matrix, (shape[1], shape[0]), border="replicate", interpolation=kind)
 
 
-def mask_onto(mask: NDArray[np.float32], matrix: Matrix23, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def mask_onto(
+    mask: NDArray[np.float32], matrix: Matrix23, shape: tuple[int, ...], border: Border = "zero"
+) -> NDArray[np.float32]:
     """A mask (S, S) warped onto a patch of that shape, 0 outside the crop."""
-    warped = warp(mask, matrix, (shape[1], shape[0]), border="zero", interpolation="linear")
+    warped = warp(mask, matrix, (shape[1], shape[0]), border=border, interpolation="linear")
     return np.asarray(np.clip(warped, 0, 1), np.float32)

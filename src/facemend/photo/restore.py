@@ -334,13 +334,17 @@ class Restorer(PhotoTask):
                     mixed = strength * new[rows] + (1 - strength) * to_float(pixels[rows])
                     pixels[rows] = output.from_floats(mixed)
                 return output
-            # With a rim, as the crop's outermost pixel centres lie inside the picture's edge.
-            crop, restored = (np.pad(x, ((2, 2), (2, 2), (0, 0)), "edge") for x in (face.crop, face.restored))
-            everywhere = np.ones(crop.shape[:2], np.float32)
-            matrix = compose(
-                np.array([[1, 0, 2], [0, 1, 2.0]]), resize_matrix(side / output.width, side / output.height)
+            everywhere = np.ones((side, side), np.float32)
+            blend_into_pixels(
+                pixels,
+                face.crop,
+                face.restored,
+                resize_matrix(side / output.width, side / output.height),
+                everywhere,
+                strength=strength,
+                gray=output.gray,
+                border="replicate",  # its outermost pixel centres lie inside the picture's edge
             )
-            blend_into_pixels(pixels, crop, restored, matrix, everywhere, strength=strength, gray=output.gray)
             return output
 
 
