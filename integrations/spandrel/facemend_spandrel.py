@@ -21,7 +21,7 @@ from spandrel import (
 from torch import Tensor
 
 from facemend.errors import WeightsError
-from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
+from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into, network_shapes
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import PRESETS, CodeFormerConfig
 from facemend.networks.codeformer.diagnosis import without_head
@@ -90,10 +90,8 @@ def sizes(state: Mapping[str, Tensor]) -> CodeFormerConfig:
         WeightsError: none has.
     """
     for config in PRESETS.values():
-        with torch.device("meta"):
-            own = CodeFormer(config).state_dict()
-        shapes = {name: value.shape for name, value in without_head(state, own).items()}
-        if {name: value.shape for name, value in own.items()} == shapes:
+        own = network_shapes(config)
+        if {name: tuple(value.shape) for name, value in without_head(state, own).items()} == own:
             return config
     raise WeightsError(
         "these tensors fit no preset of facemend; use facemend_spandrel.load(path), which reads sizes"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from facemend.convert.torch_archive import check_archive
 from facemend.errors import ConfigError, WeightsError, one_line
-from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.checkpoint import network_shapes
 from facemend.networks.codeformer.config import CodeFormerConfig
 from facemend.weights.weight_files import weight_kind
 
@@ -228,12 +228,6 @@ def to_official(state: Mapping[str, Tensor], config: CodeFormerConfig) -> dict[s
 
 def _part(ours: str) -> str:
     return ours.partition(".")[0]
-
-
-def network_shapes(config: CodeFormerConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of our tensors; the meta device allocates nothing."""
-    with torch.device("meta"):
-        return {name: tuple(value.shape) for name, value in CodeFormer(config).state_dict().items()}
 
 
 def read_official(path: Path) -> dict[str, Tensor]:

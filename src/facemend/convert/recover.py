@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ from facemend.convert.skip import graphs
 from facemend.convert.to_onnx import export_graphs
 from facemend.errors import OutputError, WeightsError
 from facemend.files import file_sha256
-from facemend.networks.codeformer.checkpoint import Checkpoint, save_checkpoint
+from facemend.networks.codeformer.checkpoint import Checkpoint, network_shapes, save_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import CodeFormerConfig
 from facemend.networks.codeformer.limits import check_sizes
@@ -57,8 +58,7 @@ def recover_checkpoint(folder: Path) -> Checkpoint:
         config = CodeFormerConfig.from_dict(info.details["config"])
         check_sizes(config, folder)
         held = _tensors(info.graphs)
-        with torch.device("meta"):
-            wanted = sum(value.numel() for value in CodeFormer(config).state_dict().values())
+        wanted = sum(math.prod(shape) for shape in network_shapes(config).values())
         if wanted > sum(value.size for value in held.values()):
             raise WeightsError("its graphs hold less than a network of these sizes has")
     except Exception as error:  # protobuf has its own kinds

@@ -104,6 +104,12 @@ def network_of(found: Checkpoint, source: Path | str) -> CodeFormer:
     return net
 
 
+def network_shapes(config: CodeFormerConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of our tensors; the meta device allocates nothing."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in CodeFormer(config).state_dict().items()}
+
+
 def check_fit(found: Checkpoint, source: Path | str) -> None:
     """See that weights have the shapes of the sizes beside them, before there is room for a network.
 
@@ -111,8 +117,7 @@ def check_fit(found: Checkpoint, source: Path | str) -> None:
         WeightsError: they have not.
     """
     try:
-        with torch.device("meta"):
-            shapes = CodeFormer(found.config).state_dict()
+        shapes = network_shapes(found.config)
     except (ConfigError, ValueError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{source}: no network has the sizes in its header ({str(error)[:100]})") from None
     _require_fit(shapes, without_head(found.state, shapes), source)
@@ -143,18 +148,18 @@ def load_into(
         start = tuple(fresh)
         state = {name: value for name, value in state.items() if not name.startswith(start)}
         state |= {name: value for name, value in own.items() if name.startswith(start)}
-    _require_fit(own, state, source)
+    _require_fit({name: tuple(value.shape) for name, value in own.items()}, state, source)
     with torch.no_grad():
         module.load_state_dict(dict(state))
 
 
-def _require_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Path | str) -> None:
+def _require_fit(own: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor], source: Path | str) -> None:
     problems = [f"missing {name}" for name in own if name not in state]
     problems += [f"unexpected {name}" for name in state if name not in own]
     problems += [
-        f"{name} is {tuple(state[name].shape)}, the network has {tuple(own[name].shape)}"
+        f"{name} is {tuple(state[name].shape)}, the network has {own[name]}"
         for name in own
-        if name in state and own[name].shape != state[name].shape
+        if name in state and own[name] != tuple(state[name].shape)
     ]
     if problems:
         raise WeightsError(
