@@ -56,11 +56,28 @@ def cpu() -> float:
     return total
 
 
+# Without asking again and again, which has the page drawn anew each time: that took a fifth of a visit.
+WAIT = """([selector, count]) => new Promise((resolve) => {
+  const watch = new MutationObserver(look);
+  function look() {
+    if (document.querySelectorAll(selector).length < count) return;
+    watch.disconnect();
+    resolve();
+  }
+  watch.observe(document, { subtree: true, childList: true, attributes: true });
+  look();
+})"""
+
+
+def until(page: Page, selector: str, count: int = 1) -> None:
+    """Until so many elements are there."""
+    page.evaluate(WAIT, [selector, count])
+
+
 def seen(page: Page, n: int) -> None:
     """Until the n-th photo's result is shown."""
-    while page.evaluate("document.querySelectorAll('.thumb[data-state=done]').length") < n:
-        page.wait_for_timeout(20)
-    page.wait_for_selector("#frame.comparing")
+    until(page, ".thumb[data-state=done]", n)
+    until(page, "#frame.comparing")
 
 
 def visit(browser: Browser, address: str, threads: bool) -> dict[str, tuple[float, float]]:
@@ -77,7 +94,7 @@ def visit(browser: Browser, address: str, threads: bool) -> dict[str, tuple[floa
         clock = now
 
     page.goto(address)
-    page.wait_for_selector("#options:not([hidden])")
+    page.wait_for_selector("#options:not([hidden])")  # the page is loaded twice, which `until` would not outlive
     page.set_input_files("#file", [photo()])
     seen(page, 1)
     lap("cold")
@@ -87,8 +104,8 @@ def visit(browser: Browser, address: str, threads: bool) -> dict[str, tuple[floa
     seen(page, 2)
     lap("warm")
     page.evaluate("() => { w.value = 0.9; w.dispatchEvent(new Event('input')); }")
-    page.wait_for_selector("#renewing:not([hidden])")
-    page.wait_for_selector("#renewing", state="hidden")
+    until(page, "#renewing:not([hidden])")
+    until(page, "#renewing[hidden]")
     lap("another w")
     assert page.evaluate("crossOriginIsolated") is threads
     context.close()

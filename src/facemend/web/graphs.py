@@ -1,7 +1,7 @@
 """Graphs for the way through a network: weights in 8 or 16 bits; the arithmetic stays float32.
 
 Other than `facemend quantize` this needs no faces to calibrate on and costs next to nothing in quality: only
-what is stored is rounded. The runtime widens the weights once, as it loads a graph.
+what is stored is rounded. The runtime widens the weights.
 """
 
 from __future__ import annotations
@@ -81,14 +81,20 @@ def _halves(values: NDArray[np.float32], name: str, wide: str) -> tuple[list[Ten
 
 
 def _bytes(values: NDArray[np.float32], name: str, wide: str) -> tuple[list[TensorProto], list[NodeProto]]:
-    """Along its first or last axis, whichever rounds less; a plain product, which runtimes do once."""
-    scale, rounded = min(
-        (_rounded(values, axis) for axis in (0, values.ndim - 1)),
-        key=lambda made: float(np.square(made[0] * made[1] - values).sum()),
-    )
-    tensors = [numpy_helper.from_array(rounded, name), numpy_helper.from_array(scale, f"{name}.scale")]
-    cast = helper.make_node("Cast", [name], [f"{name}.cast"], to=TensorProto.FLOAT)
-    return tensors, [cast, helper.make_node("Mul", [f"{name}.cast", f"{name}.scale"], [wide])]
+    """Along its first or last axis, whichever rounds less."""
+    made = {axis: _rounded(values, axis) for axis in (0, values.ndim - 1)}
+
+    def error(axis: int) -> float:
+        scale, rounded = made[axis]
+        return float(np.square(scale * rounded - values).sum())
+
+    axis = min(made, key=error)
+    scale, rounded = made[axis]
+    tensors = [
+        numpy_helper.from_array(rounded, name),
+        numpy_helper.from_array(scale.reshape(-1), f"{name}.scale"),
+    ]
+    return tensors, [helper.make_node("DequantizeLinear", [name, f"{name}.scale"], [wide], axis=axis)]
 
 
 def _rounded(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.float32], NDArray[np.int8]]:

@@ -1,7 +1,7 @@
 // Never give back less detail than the photo had: its own fine bands where they are real. The formula stands in
 // facemend/faces/detail.py; names are the same here.
 import { gaussianBlur } from "../imaging/blur.js";
-import { image, like, luma, map } from "../imaging/image.js";
+import { both, image, luma, map } from "../imaging/image.js";
 
 const BANDS = 3;
 const [SHARP_FROM, SHARP_FULL] = [0.6, 1];
@@ -12,7 +12,7 @@ const LOCAL = 4; // sigma of the local energy, in sigmas of the band
 const EMPTY = 1e-10; // energy of nothing
 const MIN_PIXELS = 64;
 
-const minus = (a, b) => like(a, a.data.map((value, at) => value - b.data[at]));
+const minus = (a, b) => both(a, b, (value, other) => value - other);
 
 /** Octave bands, coarse to fine. */
 function* bandsOf(picture) {

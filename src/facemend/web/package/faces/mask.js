@@ -1,7 +1,7 @@
 // Soft masks in the space of an aligned crop: where the restored face replaces the photo. Planes of side S, in [0, 1];
 // lengths are shares of S.
 import { gaussianBlur } from "../imaging/blur.js";
-import { image, like, round } from "../imaging/image.js";
+import { both, image, round } from "../imaging/image.js";
 import { hullOf, opened, polygon } from "./shapes.js";
 import { bounds } from "./warp.js";
 
@@ -23,7 +23,6 @@ function plane(side, value) {
   return result;
 }
 
-const both = (a, b, mix) => like(a, a.data.map((value, at) => mix(value, b.data[at])));
 const least = (a, b) => both(a, b, Math.min);
 const most = (a, b) => both(a, b, Math.max);
 

@@ -1,6 +1,6 @@
 // Put a restored crop back into the photo: colours matched, detail kept, nothing touched outside the mask.
 import { gaussianBlur } from "../imaging/blur.js";
-import { cut, image, like, luma, map, toFloat } from "../imaging/image.js";
+import { both, cut, image, like, luma, map, toFloat } from "../imaging/image.js";
 import { interpolate, resize } from "../imaging/resize.js";
 import { keepDetail } from "./detail.js";
 import { cropOnto, maskOnto, patchUnder } from "./patch.js";
@@ -18,17 +18,16 @@ function matchColour(photo, restored, mask) {
   const where = map(mask, (m) => 4 * m * (1 - m));
   if (sumOf(where.data) < 1) return restored;
   const grid = Math.min(mask.width, COLOUR_GRID);
-  const far = photo.data.map((value, at) => Math.min(MAX_OFFSET, Math.max(-MAX_OFFSET, value - restored.data[at])));
+  const far = both(photo, restored, (value, other) => Math.min(MAX_OFFSET, Math.max(-MAX_OFFSET, value - other)));
   // All that follows is broad: a coarse grid holds it.
-  const offset = resize(like(photo, far), grid, grid);
+  const offset = resize(far, grid, grid);
   const ring = resize(where, grid, grid);
   for (let at = 0; at < offset.data.length; at += 1) offset.data[at] *= ring.data[(at / 3) | 0];
   const weight = sumOf(ring.data);
   const mean = [0, 1, 2].map((c) => offset.data.reduce((sum, value, at) => (at % 3 === c ? sum + value : sum), 0) / weight);
   const [colour, share] = [offset, ring].map((one) => gaussianBlur(one, COLOUR_REACH * grid).data);
   const correction = like(offset, colour.map((value, at) => (value + FAR * mean[at % 3]) / (share[(at / 3) | 0] + FAR)));
-  const { data } = interpolate(correction, mask.width, mask.height);
-  return like(restored, restored.data.map((value, at) => value + data[at]));
+  return both(restored, interpolate(correction, mask.width, mask.height), (value, more) => value + more);
 }
 
 /** Blend a restored face into a photo of bytes, in place. `matrix`: photo pixels -> crop pixels; `strength` in [0, 1]. */

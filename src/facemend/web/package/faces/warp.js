@@ -119,6 +119,7 @@ function sharp(source, [a, b, c, d, e, f], width, height, border, kind, where) {
   const reach = count / 2 - 1;
   const result = image(width, height, channels);
   const [columns, rows] = [new Int32Array(count), new Int32Array(count)];
+  const [acrossX, acrossY] = [a, d].map((step) => Int32Array.from({ length: width }, (_, x) => round(step * x * FINE)));
   const half = FINE / STEPS / 2;
   const sum = channels === 3 ? sumColours : sumPlane;
   for (let y = 0, to = 0; y < height; y += 1) {
@@ -126,20 +127,23 @@ function sharp(source, [a, b, c, d, e, f], width, height, border, kind, where) {
     const startY = round((e * y + f) * FINE) + half;
     for (let x = 0; x < width; x += 1, to += channels) {
       if (where !== null && where.data[y * width + x] === 0) continue;
-      const u = (startX + round(a * x * FINE)) >> 5;
-      const v = (startY + round(d * x * FINE)) >> 5;
-      const left = (u >> 5) - reach;
-      const top = (v >> 5) - reach;
-      for (let k = 0; k < count; k += 1) {
-        const column = left + k;
-        const row = top + k;
-        columns[k] = column >= 0 && column < source.width ? column : border(column, source.width);
-        rows[k] = row >= 0 && row < source.height ? row : border(row, source.height);
-      }
+      const u = (startX + acrossX[x]) >> 5;
+      const v = (startY + acrossY[x]) >> 5;
+      places(columns, (u >> 5) - reach, source.width, border);
+      places(rows, (v >> 5) - reach, source.height, border);
       sum(source, weights, (u & 31) * count, (v & 31) * count, columns, rows, result.data, to);
     }
   }
   return result;
+}
+
+/** The pixels of an axis that a sum takes, from `first` on. */
+function places(list, first, length, border) {
+  if (first >= 0 && first + list.length <= length) {
+    for (let k = 0; k < list.length; k += 1) list[k] = first + k;
+  } else {
+    for (let k = 0; k < list.length; k += 1) list[k] = border(first + k, length);
+  }
 }
 
 function sumPlane({ width, data }, weights, wx, wy, columns, rows, result, to) {

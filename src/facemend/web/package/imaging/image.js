@@ -15,7 +15,18 @@ export const like = ({ width, height, channels }, data) => image(width, height, 
 export const unitOf = ({ data }) => (data instanceof Float32Array ? 1 : 1 / 255);
 
 /** The same with every value changed. */
-export const map = (picture, change) => like(picture, picture.data.map(change));
+export function map(picture, change) {
+  const data = new Float32Array(picture.data.length);
+  for (let at = 0; at < data.length; at += 1) data[at] = change(picture.data[at], at);
+  return like(picture, data);
+}
+
+/** Of two pictures of one shape: a loop, as an array's own `map` takes several times as long. */
+export function both(a, b, mix) {
+  const data = new Float32Array(a.data.length);
+  for (let at = 0; at < data.length; at += 1) data[at] = mix(a.data[at], b.data[at]);
+  return like(a, data);
+}
 
 /** Floats in [0, 1]; floats are given back as they are. */
 export function toFloat(picture) {

@@ -68,34 +68,75 @@ function growTaps(from, to) {
   return taps;
 }
 
-/** Sums of pixels, row by row: only as many rows as a sum needs are held. */
+/** Sums of pixels, row by row: down first where rows become fewer, else across first. */
 function resample(picture, across, down, width, height, result) {
-  const { channels, data } = picture;
-  const [unit, whole] = [unitOf(picture), picture.width * channels];
-  const length = width * channels;
-  const rows = Array.from({ length: down.count }, () => new Float32Array(length));
-  const held = new Int32Array(down.count).fill(-1);
-  const floats = new Float32Array(whole);
-  const sum = new Float32Array(length);
+  const rowOf = (height < picture.height ? downFirst : acrossFirst)(picture, across, down, width);
   const bytes = !(result instanceof Float32Array);
   for (let y = 0; y < height; y += 1) {
-    sum.fill(0);
-    for (let k = 0; k < down.count; k += 1) {
-      const weight = down.weight[y * down.count + k];
-      if (weight === 0) continue;
-      const from = down.first[y] + k;
-      const slot = from % down.count;
-      if (held[slot] !== from) {
-        floats.set(data.subarray(from * whole, (from + 1) * whole));
-        (channels === 3 ? acrossColours : acrossPlane)(floats, across, width, rows[slot]);
-        held[slot] = from;
-      }
-      addRow(sum, weight * unit, rows[slot]);
-    }
-    if (bytes) for (let at = 0; at < length; at += 1) sum[at] *= 255;
-    result.set(sum, y * length);
+    const row = rowOf(y);
+    if (bytes) for (let at = 0; at < row.length; at += 1) row[at] *= 255;
+    result.set(row, y * row.length);
   }
-  return image(width, height, channels, result);
+  return image(width, height, picture.channels, result);
+}
+
+/** A function of y that gives that row of the result, floats. */
+function downFirst(picture, across, down, width) {
+  const { channels, data } = picture;
+  const whole = picture.width * channels;
+  const [sum, row] = [new Float32Array(whole), new Float32Array(width * channels)];
+  const rowAt = rowsOf(data, whole);
+  return (y) => {
+    addRows(sum, down, y, unitOf(picture), rowAt);
+    (channels === 3 ? acrossColours : acrossPlane)(sum, across, width, row);
+    return row;
+  };
+}
+
+/** The same; only as many rows as a sum needs are held. */
+function acrossFirst(picture, across, down, width) {
+  const { channels, data } = picture;
+  const rows = Array.from({ length: down.count }, () => new Float32Array(width * channels));
+  const held = new Int32Array(down.count).fill(-1);
+  const sum = new Float32Array(width * channels);
+  const rowAt = rowsOf(data, picture.width * channels);
+  const made = (from) => {
+    const slot = from % down.count;
+    if (held[slot] !== from) (channels === 3 ? acrossColours : acrossPlane)(rowAt(from), across, width, rows[slot]);
+    held[slot] = from;
+    return rows[slot];
+  };
+  return (y) => {
+    addRows(sum, down, y, unitOf(picture), made);
+    return sum;
+  };
+}
+
+/** A function that gives a row of a picture as floats: a view of it, or what the next call overwrites. */
+function rowsOf(data, length) {
+  if (data instanceof Float32Array) return (y) => data.subarray(y * length, (y + 1) * length);
+  const floats = new Float32Array(length);
+  return (y) => {
+    const start = y * length;
+    for (let at = 0; at < length; at += 1) floats[at] = data[start + at];
+    return floats;
+  };
+}
+
+/** The weighted sum of rows that a new row is made of. */
+function addRows(sum, { count, first, weight }, y, unit, rowAt) {
+  let empty = true;
+  for (let k = 0; k < count; k += 1) {
+    const share = unit * weight[y * count + k];
+    if (share === 0) continue;
+    (empty ? setRow : addRow)(sum, share, rowAt(first[y] + k));
+    empty = false;
+  }
+  if (empty) sum.fill(0);
+}
+
+function setRow(sum, weight, row) {
+  for (let at = 0; at < sum.length; at += 1) sum[at] = weight * row[at];
 }
 
 function addRow(sum, weight, row) {

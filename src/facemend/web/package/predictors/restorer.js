@@ -16,12 +16,14 @@ export class FaceRestorer {
   /** The restored crop with that w. */
   async decode(encoded, w) {
     const { restored } = await this.decoder.run({ ...encoded, w: [Float32Array.of(w), [1]] });
-    const size = this.side ** 2;
     const crop = image(this.side, this.side, 3);
-    for (let at = 0; at < crop.data.length; at += 1) {
-      const value = (restored.data[(at % 3) * size + ((at / 3) | 0)] + 1) / 2;
-      if (Number.isNaN(value)) throw new Error("the network gave values that are not numbers; load the page again");
-      crop.data[at] = Math.min(1, Math.max(0, value));
+    const size = this.side ** 2;
+    for (let c = 0, from = 0; c < 3; c += 1) {
+      for (let to = c; from < (c + 1) * size; from += 1, to += 3) {
+        const value = (restored.data[from] + 1) / 2;
+        if (Number.isNaN(value)) throw new Error("the network gave values that are not numbers; load the page again");
+        crop.data[to] = Math.min(1, Math.max(0, value));
+      }
     }
     return crop;
   }

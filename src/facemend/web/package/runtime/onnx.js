@@ -2,9 +2,15 @@
 import { download, readList } from "./download.js";
 
 const MOST_THREADS = 4;
+// On the processor all that the runtime can do to a graph takes it longer than a photo gains, a second for the two large ones;
+// on the graphics card weights have to be widened before: 8-bit ones would come back to the processor for it each time.
 const BUILDS = {
-  wasm: { script: "ort.wasm.min.js", loader: "ort-wasm-simd-threaded.js" },
-  webgpu: { script: "ort.webgpu.min.js", loader: "ort-wasm-simd-threaded.asyncify.js" },
+  wasm: { script: "ort.wasm.min.js", loader: "ort-wasm-simd-threaded.js", options: { graphOptimizationLevel: "basic" } },
+  webgpu: {
+    script: "ort.webgpu.min.js",
+    loader: "ort-wasm-simd-threaded.asyncify.js",
+    options: { extra: { session: { disable_quant_qdq: "1" } } },
+  },
 };
 
 /** Threads where pages may share memory; else one. */
@@ -27,13 +33,13 @@ class Net {
 
 /** A build of the runtime, "wasm" or "webgpu", with its program as bytes: gives what opens a graph, of bytes too. */
 async function openRuntime(base, build, program, threads) {
-  const { script, loader } = BUILDS[build];
+  const { script, loader, options } = BUILDS[build];
   const ort = await import(new URL(script, base).href);
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmPaths = { mjs: new URL(loader, base).href };
   ort.env.wasm.wasmBinary = program;
-  const options = { executionProviders: [build], logSeverityLevel: 3 }; // errors
-  return async (graph) => new Net(ort, await ort.InferenceSession.create(graph, options));
+  const all = { executionProviders: [build], logSeverityLevel: 3, ...options }; // errors
+  return async (graph) => new Net(ort, await ort.InferenceSession.create(graph, all));
 }
 
 /** {nets, side, threads}: all nets of a folder's list; `onProgress(share)` is told how much of it has come. */
