@@ -1,5 +1,6 @@
 """What is written: whole, small, and with one copy of what both pages share."""
 
+import base64
 import hashlib
 import json
 import re
@@ -78,3 +79,12 @@ def test_the_command_writes_it(tiny_model, runtime, tmp_path):
     megabytes = float(re.search(r"a first visit loads ([\d.]+) MB", done.output)[1])
     assert 3.5 < megabytes < 7  # the runtime, helpers and page; the tiny model weighs nothing
     assert json.loads((tmp_path / "site/facemend-web/models/models.json").read_text())["side"] == 64
+
+
+def test_the_bytes_of_the_sums_over_pixels_are_those_of_their_source():
+    wasmtime = pytest.importorskip("wasmtime", reason="no wheel for this system")
+    imaging = STATIC.parents[1] / "web/package/imaging"
+    module = (imaging / "simd.js").read_text(encoding="utf-8")
+    program = wasmtime.wat2wasm((imaging / "simd.wat").read_text(encoding="utf-8"))
+    held = "".join(re.findall(r'^  "(.*)"', module, re.MULTILINE))
+    assert base64.b64decode(held) == program, "run scripts/write_simd.py"

@@ -83,7 +83,7 @@ def _copy_page(folder: Path) -> None:
     root = Path(str(resources.files("facemend")))
     page = root / "web/page"
     shutil.copytree(root / "server/static", folder / "static")
-    shutil.copytree(root / "web/package", folder / PACKAGE)
+    shutil.copytree(root / "web/package", folder / PACKAGE, ignore=shutil.ignore_patterns("*.wat"))
     for name in ("api.js", "site.js"):
         shutil.copyfile(page / name, folder / "static" / name)
     shutil.copyfile(page / "manifest.webmanifest", folder / "manifest.webmanifest")

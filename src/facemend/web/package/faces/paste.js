@@ -1,8 +1,8 @@
 // Put a restored crop back into the photo: colours matched, detail kept, nothing touched outside the mask.
 import { gaussianBlur } from "../imaging/blur.js";
-import { both, cut, image, like, luma, map, toFloat } from "../imaging/image.js";
+import { both, cut, image, like, luma, map, minus, toFloat } from "../imaging/image.js";
 import { interpolate, resize } from "../imaging/resize.js";
-import { keepDetail } from "./detail.js";
+import { addWeighted, keepDetail } from "./detail.js";
 import { cropOnto, maskOnto, patchUnder } from "./patch.js";
 import { scaleOf } from "./warp.js";
 
@@ -44,15 +44,12 @@ export function pasteFace(photo, { crop, restored, matrix, mask }, strength) {
     // The photo is the finer grid: what it holds beyond the crop's is added as far as its finest band was trusted.
     const { kept, finest } = keepDetail(crop, next, mask);
     next = cropOnto(kept, onto, patch, weight);
-    if (finest) addBeyond(next, patch, cropOnto(crop, onto, patch, weight), maskOnto(finest, onto, patch));
+    if (finest) {
+      const beyond = minus(patch, cropOnto(crop, onto, patch, weight));
+      addWeighted(next.data, beyond.data, maskOnto(finest, onto, patch).data);
+    }
   }
   blend(photo, x1, y1, patch, next, weight.data, strength);
-}
-
-function addBeyond(next, patch, coarse, trust) {
-  for (let at = 0; at < next.data.length; at += 1) {
-    next.data[at] += trust.data[(at / 3) | 0] * (patch.data[at] - coarse.data[at]);
-  }
 }
 
 function blend(photo, left, top, patch, next, weight, strength) {

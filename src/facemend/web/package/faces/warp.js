@@ -2,6 +2,7 @@
 import { cut, image, round, toFloat } from "../imaging/image.js";
 import { cubic, lanczos } from "../imaging/kernels.js";
 import { shrink } from "../imaging/resize.js";
+import { room, sharp as sharpRow } from "../imaging/simd.js";
 
 const MARGIN = 6; // pixels that the widest kernel reaches beyond what it samples
 const STEPS = 32; // places between two pixels that the sharper kernels know
@@ -112,52 +113,48 @@ function tableOf(count, kernel) {
   return { count, weights: Float32Array.from(Array.from({ length: STEPS }, (_, k) => kernel(k / STEPS)).flat()) };
 }
 
-/** The sharper kernels, at 32 places between two pixels. */
+/** The sharper kernels, at 32 places between two pixels; of RGB. */
 function sharp(source, [a, b, c, d, e, f], width, height, border, kind, where) {
-  const { channels } = source;
   const { count, weights } = TABLES[kind];
-  const reach = count / 2 - 1;
-  const result = image(width, height, channels);
-  const [columns, rows] = [new Int32Array(count), new Int32Array(count)];
-  const [acrossX, acrossY] = [a, d].map((step) => Int32Array.from({ length: width }, (_, x) => round(step * x * FINE)));
+  const result = image(width, height, 3);
+  const { places, floats, wholes } = room(source.data.length, weights.length, width, width, width, 3 * width);
+  const [pixels, kernels, acrossX, acrossY, needed, row] = places;
+  floats[0].set(source.data);
+  floats[1].set(weights);
+  for (const [k, step] of [[2, a], [3, d]]) for (let x = 0; x < width; x += 1) wholes[k][x] = round(step * x * FINE);
+  const spare = [source.width, source.height].map((length) => Math.max(0, length - count + 1));
   const half = FINE / STEPS / 2;
-  const sum = channels === 3 ? sumColours : sumPlane;
-  for (let y = 0, to = 0; y < height; y += 1) {
-    const startX = round((b * y + c) * FINE) + half;
-    const startY = round((e * y + f) * FINE) + half;
-    for (let x = 0; x < width; x += 1, to += channels) {
-      if (where !== null && where.data[y * width + x] === 0) continue;
-      const u = (startX + acrossX[x]) >> 5;
-      const v = (startY + acrossY[x]) >> 5;
-      places(columns, (u >> 5) - reach, source.width, border);
-      places(rows, (v >> 5) - reach, source.height, border);
-      sum(source, weights, (u & 31) * count, (v & 31) * count, columns, rows, result.data, to);
-    }
+  for (let y = 0; y < height; y += 1) {
+    const start = [b * y + c, e * y + f].map((place) => round(place * FINE) + half);
+    const wanted = where?.data.subarray(y * width, (y + 1) * width);
+    if (wanted) floats[4].set(wanted);
+    floats[5].fill(0);
+    const beyond = sharpRow(
+      ...[row, pixels, 12 * source.width, kernels, count, acrossX, acrossY, ...start, ...spare, wanted ? needed : 0, width],
+    );
+    if (beyond) sharpEdge(floats[5], source, kind, wholes[2], wholes[3], start, spare, wanted, border);
+    result.data.set(floats[5], 3 * y * width);
   }
   return result;
 }
 
-/** The pixels of an axis that a sum takes, from `first` on. */
-function places(list, first, length, border) {
-  if (first >= 0 && first + list.length <= length) {
-    for (let k = 0; k < list.length; k += 1) list[k] = first + k;
-  } else {
-    for (let k = 0; k < list.length; k += 1) list[k] = border(first + k, length);
-  }
-}
-
-function sumPlane({ width, data }, weights, wx, wy, columns, rows, result, to) {
-  const count = columns.length;
-  let sum = 0;
-  for (let row = 0; row < count; row += 1) {
-    if (rows[row] < 0) continue;
-    let line = 0;
+/** What a row of that lacks: its pixels whose sums reach over the source's edge. */
+function sharpEdge(row, source, kind, acrossX, acrossY, [startX, startY], [roomX, roomY], wanted, border) {
+  const { count, weights } = TABLES[kind];
+  const reach = count / 2 - 1;
+  const [columns, rows] = [new Int32Array(count), new Int32Array(count)];
+  for (let x = 0; x < acrossX.length; x += 1) {
+    const u = (startX + acrossX[x]) >> 5;
+    const v = (startY + acrossY[x]) >> 5;
+    const [left, top] = [(u >> 5) - reach, (v >> 5) - reach];
+    const isInside = left >= 0 && left < roomX && top >= 0 && top < roomY;
+    if (isInside || wanted?.[x] === 0) continue;
     for (let k = 0; k < count; k += 1) {
-      if (columns[k] >= 0) line += weights[wx + k] * data[rows[row] * width + columns[k]];
+      columns[k] = border(left + k, source.width);
+      rows[k] = border(top + k, source.height);
     }
-    sum += weights[wy + row] * line;
+    sumColours(source, weights, (u & 31) * count, (v & 31) * count, columns, rows, row, 3 * x);
   }
-  result[to] = sum;
 }
 
 function sumColours({ width, data }, weights, wx, wy, columns, rows, result, to) {

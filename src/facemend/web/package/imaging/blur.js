@@ -1,6 +1,7 @@
 // Gaussian blur; a wide one is made on a coarser grid, which holds all that it leaves.
 import { image } from "./image.js";
 import { interpolate, shrink } from "./resize.js";
+import { room, weigh } from "./simd.js";
 
 const FINE = 3; // least sigma on the coarser grid, its pixels
 
@@ -34,17 +35,17 @@ function exact(picture, sigma) {
   const kernel = kernelOf(sigma);
   const half = kernel.length >> 1;
   const length = width * channels;
-  const padded = new Float32Array((width + 2 * half) * channels);
-  const across = new Float32Array((height + 2 * half) * length);
+  const { places, floats } = room(half + 1, length + 2 * half * channels, (height + 2 * half) * length, data.length);
+  const [sides, row, rows, out] = places;
+  floats[0].set(kernel.subarray(half));
   for (let y = 0; y < height; y += 1) {
-    padded.set(data.subarray(y * length, (y + 1) * length), half * channels);
-    reflectEnds(padded, half, width, channels);
-    weigh(across, (half + y) * length, padded, half * channels, channels, kernel, length);
+    floats[1].set(data.subarray(y * length, (y + 1) * length), half * channels);
+    reflectEnds(floats[1], half, width, channels);
+    weigh(rows + 4 * (half + y) * length, row + 4 * half * channels, 4 * channels, sides, half, length);
   }
-  reflectEnds(across, half, height, length);
-  const result = image(width, height, channels);
-  for (let y = 0; y < height; y += 1) weigh(result.data, y * length, across, (half + y) * length, length, kernel, length);
-  return result;
+  reflectEnds(floats[2], half, height, length);
+  weigh(out, rows + 4 * half * length, 4 * length, sides, half, data.length);
+  return image(width, height, channels, floats[3].slice());
 }
 
 /** Fill the `half` places before and behind `length` places in the middle, of `size` values each. */
@@ -54,35 +55,5 @@ function reflectEnds(values, half, length, size) {
       const from = (half + reflected(place, length)) * size;
       values.copyWithin((half + place) * size, from, from + size);
     }
-  }
-}
-
-/** Kernel sums of `length` values in `from`, beginning at `centre`, whose neighbours lie `step` apart. */
-function weigh(result, to, from, centre, step, kernel, length) {
-  const half = kernel.length >> 1;
-  const middle = kernel[half];
-  for (let at = 0; at < length; at += 1) result[to + at] = middle * from[centre + at];
-  let k = 1;
-  for (; k + 3 <= half; k += 4) addFour(result, to, from, centre, step, kernel, k, length);
-  for (; k <= half; k += 1) addPair(result, to, from, centre, k * step, kernel[half + k], length);
-}
-
-/** Both sides at once: the kernel is symmetric. */
-function addPair(result, to, from, centre, away, weight, length) {
-  const [before, behind] = [centre - away, centre + away];
-  for (let at = 0; at < length; at += 1) result[to + at] += weight * (from[before + at] + from[behind + at]);
-}
-
-/** Four pairs, from the k-th on, for one look at the sum: half the time of one after the other. */
-function addFour(result, to, from, centre, step, kernel, k, length) {
-  const half = kernel.length >> 1;
-  const [a, b, c, d] = [kernel[half + k], kernel[half + k + 1], kernel[half + k + 2], kernel[half + k + 3]];
-  const [one, two, three, four] = [k * step, (k + 1) * step, (k + 2) * step, (k + 3) * step];
-  for (let at = 0, place = centre; at < length; at += 1, place += 1) {
-    result[to + at] +=
-      a * (from[place - one] + from[place + one]) +
-      b * (from[place - two] + from[place + two]) +
-      c * (from[place - three] + from[place + three]) +
-      d * (from[place - four] + from[place + four]);
   }
 }

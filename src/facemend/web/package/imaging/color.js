@@ -1,6 +1,6 @@
 // Colours: whether a face has any of its own, and giving a restored one those of the photo.
 import { gaussianBlur } from "./blur.js";
-import { both, clip, like, luma } from "./image.js";
+import { clip, like, luma, minus } from "./image.js";
 import { shrink } from "./resize.js";
 
 const GRAY_VARIANCE = 10; // published limit for photos, on the squared 0..255 scale
@@ -50,7 +50,7 @@ function remove(vector, basis) {
 
 /** The restored picture with the broad colours and the broad light of the original; its fine ones stay. */
 export function matchBroadColours(restored, original, sigma) {
-  const offset = gaussianBlur(both(original, restored, (value, other) => value - other), sigma);
+  const offset = gaussianBlur(minus(original, restored), sigma);
   for (let at = 0; at < offset.data.length; at += 1) offset.data[at] += restored.data[at];
   return clip(offset);
 }

@@ -16,15 +16,22 @@ export const unitOf = ({ data }) => (data instanceof Float32Array ? 1 : 1 / 255)
 
 /** The same with every value changed. */
 export function map(picture, change) {
-  const data = new Float32Array(picture.data.length);
-  for (let at = 0; at < data.length; at += 1) data[at] = change(picture.data[at], at);
+  const data = picture.data.slice();
+  for (let at = 0; at < data.length; at += 1) data[at] = change(data[at]);
   return like(picture, data);
 }
 
-/** Of two pictures of one shape: a loop, as an array's own `map` takes several times as long. */
+/** Of two pictures of one shape. */
 export function both(a, b, mix) {
-  const data = new Float32Array(a.data.length);
-  for (let at = 0; at < data.length; at += 1) data[at] = mix(a.data[at], b.data[at]);
+  const [data, other] = [a.data.slice(), b.data];
+  for (let at = 0; at < data.length; at += 1) data[at] = mix(data[at], other[at]);
+  return like(a, data);
+}
+
+/** What one picture has more than another. */
+export function minus(a, b) {
+  const [data, other] = [a.data.slice(), b.data];
+  for (let at = 0; at < data.length; at += 1) data[at] -= other[at];
   return like(a, data);
 }
 

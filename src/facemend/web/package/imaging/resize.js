@@ -1,6 +1,7 @@
 // Resizing: pixels are squares, and shrinking averages what each new pixel covers. Both axes are separable sums.
 import { clip, image, toFloat, unitOf } from "./image.js";
 import { cubic, lanczos } from "./kernels.js";
+import { across, add, room } from "./simd.js";
 
 const KERNELS = { linear: [2, (x) => [1 - x, x]], cubic: [4, cubic], lanczos: [8, lanczos] };
 const EMPTY = 1e-3; // what is covered of a pixel by less is left out
@@ -17,7 +18,7 @@ function begin({ from, count, first }, place, index) {
 }
 
 /** An old one's weight in a place's sum; beyond the edge the outermost one counts. */
-function add({ from, count, first, weight }, place, index, value) {
+function put({ from, count, first, weight }, place, index, value) {
   weight[place * count + Math.min(from - 1, Math.max(0, index)) - first[place]] += value;
 }
 
@@ -33,9 +34,9 @@ function areaTaps(from, to) {
     const first = Math.min(Math.ceil(start), last);
     const before = first - start > EMPTY;
     begin(taps, place, before ? first - 1 : first);
-    if (before) add(taps, place, first - 1, (first - start) / whole);
-    for (let index = first; index < last; index += 1) add(taps, place, index, 1 / whole);
-    if (end - last > EMPTY) add(taps, place, last, Math.min(end - last, 1, whole) / whole);
+    if (before) put(taps, place, first - 1, (first - start) / whole);
+    for (let index = first; index < last; index += 1) put(taps, place, index, 1 / whole);
+    if (end - last > EMPTY) put(taps, place, last, Math.min(end - last, 1, whole) / whole);
   }
   return taps;
 }
@@ -49,7 +50,7 @@ function kernelTaps(from, to, kind) {
     const low = Math.floor(centre);
     const start = low + 1 - count / 2;
     begin(taps, place, start);
-    kernel(centre - low).forEach((value, k) => add(taps, place, start + k, value));
+    kernel(centre - low).forEach((value, k) => put(taps, place, start + k, value));
   }
   return taps;
 }
@@ -62,110 +63,48 @@ function growTaps(from, to) {
     const over = place + 1 - ((low + 1) * to) / from;
     const share = low >= from - 1 || over <= 0 ? 0 : over - Math.floor(over);
     begin(taps, place, low);
-    add(taps, place, low, 1 - share);
-    add(taps, place, low + 1, share);
+    put(taps, place, low, 1 - share);
+    put(taps, place, low + 1, share);
   }
   return taps;
 }
 
-/** Sums of pixels, row by row: down first where rows become fewer, else across first. */
-function resample(picture, across, down, width, height, result) {
-  const rowOf = (height < picture.height ? downFirst : acrossFirst)(picture, across, down, width);
-  const bytes = !(result instanceof Float32Array);
-  for (let y = 0; y < height; y += 1) {
-    const row = rowOf(y);
-    if (bytes) for (let at = 0; at < row.length; at += 1) row[at] *= 255;
-    result.set(row, y * row.length);
-  }
-  return image(width, height, picture.channels, result);
-}
-
-/** A function of y that gives that row of the result, floats. */
-function downFirst(picture, across, down, width) {
+/** Sums of pixels, row by row: down first where rows become fewer, else across first, of as many rows as a sum needs. */
+function resample(picture, acrossTaps, downTaps, width, height, result, [left, top] = [0, 0]) {
   const { channels, data } = picture;
-  const whole = picture.width * channels;
-  const [sum, row] = [new Float32Array(whole), new Float32Array(width * channels)];
-  const rowAt = rowsOf(data, whole);
-  return (y) => {
-    addRows(sum, down, y, unitOf(picture), rowAt);
-    (channels === 3 ? acrossColours : acrossPlane)(sum, across, width, row);
-    return row;
+  const [whole, length] = [acrossTaps.from * channels, width * channels];
+  const unit = result instanceof Float32Array ? unitOf(picture) : 1;
+  const fewer = height < downTaps.from;
+  const slots = Array(fewer ? 1 : downTaps.count).fill(length);
+  const { first, weight, count } = acrossTaps;
+  const { places, floats, wholes } = room(first.length, weight.length, whole, fewer ? whole : length, ...slots);
+  const [firsts, weights, from, sum, ...rows] = places;
+  wholes[0].set(first);
+  floats[1].set(weight);
+  const load = (y) => {
+    const start = ((top + y) * picture.width + left) * channels;
+    floats[2].set(data.subarray(start, start + whole));
+    return from;
   };
-}
-
-/** The same; only as many rows as a sum needs are held. */
-function acrossFirst(picture, across, down, width) {
-  const { channels, data } = picture;
-  const rows = Array.from({ length: down.count }, () => new Float32Array(width * channels));
-  const held = new Int32Array(down.count).fill(-1);
-  const sum = new Float32Array(width * channels);
-  const rowAt = rowsOf(data, picture.width * channels);
-  const made = (from) => {
-    const slot = from % down.count;
-    if (held[slot] !== from) (channels === 3 ? acrossColours : acrossPlane)(rowAt(from), across, width, rows[slot]);
-    held[slot] = from;
+  const narrow = (slot, row) => across(rows[slot], row, 4 * channels, firsts, weights, count, width);
+  const held = new Int32Array(rows.length).fill(-1);
+  const narrowed = (y) => {
+    const slot = y % rows.length;
+    if (held[slot] !== y) narrow(slot, load(y));
+    held[slot] = y;
     return rows[slot];
   };
-  return (y) => {
-    addRows(sum, down, y, unitOf(picture), made);
-    return sum;
-  };
-}
-
-/** A function that gives a row of a picture as floats: a view of it, or what the next call overwrites. */
-function rowsOf(data, length) {
-  if (data instanceof Float32Array) return (y) => data.subarray(y * length, (y + 1) * length);
-  const floats = new Float32Array(length);
-  return (y) => {
-    const start = y * length;
-    for (let at = 0; at < length; at += 1) floats[at] = data[start + at];
-    return floats;
-  };
-}
-
-/** The weighted sum of rows that a new row is made of. */
-function addRows(sum, { count, first, weight }, y, unit, rowAt) {
-  let empty = true;
-  for (let k = 0; k < count; k += 1) {
-    const share = unit * weight[y * count + k];
-    if (share === 0) continue;
-    (empty ? setRow : addRow)(sum, share, rowAt(first[y] + k));
-    empty = false;
-  }
-  if (empty) sum.fill(0);
-}
-
-function setRow(sum, weight, row) {
-  for (let at = 0; at < sum.length; at += 1) sum[at] = weight * row[at];
-}
-
-function addRow(sum, weight, row) {
-  for (let at = 0; at < sum.length; at += 1) sum[at] += weight * row[at];
-}
-
-function acrossPlane(from, { count, first, weight }, width, row) {
-  for (let x = 0, tap = 0; x < width; x += 1) {
-    let sum = 0;
-    for (let k = 0, at = first[x]; k < count; k += 1, at += 1, tap += 1) sum += weight[tap] * from[at];
-    row[x] = sum;
-  }
-}
-
-function acrossColours(from, { count, first, weight }, width, row) {
-  for (let x = 0, tap = 0, to = 0; x < width; x += 1, to += 3) {
-    let red = 0;
-    let green = 0;
-    let blue = 0;
-    for (let k = 0, at = 3 * first[x]; k < count; k += 1, at += 3, tap += 1) {
-      const share = weight[tap];
-      red += share * from[at];
-      green += share * from[at + 1];
-      blue += share * from[at + 2];
+  for (let y = 0; y < height; y += 1) {
+    floats[3].fill(0);
+    for (let k = 0; k < downTaps.count; k += 1) {
+      const share = unit * downTaps.weight[y * downTaps.count + k];
+      const row = downTaps.first[y] + k;
+      if (share !== 0) add(sum, (fewer ? load : narrowed)(row), share, floats[3].length);
     }
-    row[to] = red;
-    row[to + 1] = green;
-    row[to + 2] = blue;
+    if (fewer) narrow(0, sum);
+    result.set(floats[fewer ? 4 : 3], y * length);
   }
+  return image(width, height, channels, result);
 }
 
 /** Averaged to a smaller size, as floats; bytes or floats in. */
@@ -181,11 +120,12 @@ export function interpolate(picture, width, height, kind = "linear") {
   return resample(picture, ...taps, width, height, new Float32Array(width * height * picture.channels));
 }
 
-/** Averaged where both sides shrink, else the like of it. */
-export function area(picture, width, height) {
-  if (width <= picture.width && height <= picture.height) return shrink(picture, width, height);
-  const taps = [growTaps(picture.width, width), growTaps(picture.height, height)];
-  return resample(picture, ...taps, width, height, new Float32Array(width * height * picture.channels));
+/** Averaged where both sides shrink, else the like of it; as floats. `box`: of that part, [x1, y1, x2, y2]. */
+export function area(picture, width, height, box = [0, 0, picture.width, picture.height]) {
+  const sides = [box[2] - box[0], box[3] - box[1]];
+  const tapsOf = width <= sides[0] && height <= sides[1] ? areaTaps : growTaps;
+  const taps = [tapsOf(sides[0], width), tapsOf(sides[1], height)];
+  return resample(picture, ...taps, width, height, new Float32Array(width * height * picture.channels), box);
 }
 
 /** Another size: what shrinks is averaged, what grows takes the kernel, and is clipped. Bytes stay bytes. */

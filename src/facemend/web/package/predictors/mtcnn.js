@@ -1,6 +1,6 @@
 // The MTCNN cascade: three small nets propose, refine and landmark faces on one picture. Boxes are [x1, y1, x2, y2] on
 // pixel edges; landmarks have pixel centres at whole numbers. What is found is a list of {box, score, landmarks}.
-import { cut as part, image, planes, round } from "../imaging/image.js";
+import { image, planes, round } from "../imaging/image.js";
 import { area } from "../imaging/resize.js";
 import { apply, invert, warp } from "../faces/warp.js";
 
@@ -49,7 +49,7 @@ const moved = (box, offsets) => box.map((edge, k) => edge + offsets[k] * (box[2 
 /** A whole-pixel box in another size; the picture's border goes on beyond it. */
 function cutOut(picture, [x1, y1, x2, y2], side) {
   const { width, height, channels, data } = picture;
-  if (x1 >= 0 && y1 >= 0 && x2 <= width && y2 <= height) return area(part(picture, x1, y1, x2, y2), side, side);
+  if (x1 >= 0 && y1 >= 0 && x2 <= width && y2 <= height) return area(picture, side, side, [x1, y1, x2, y2]);
   const piece = image(x2 - x1, y2 - y1, channels);
   for (let y = y1, to = 0; y < y2; y += 1) {
     const row = Math.min(height - 1, Math.max(0, y)) * width;
