@@ -1,4 +1,4 @@
-"""Write the bytes of the page's sums over pixels into their module, simd.js: to be run after a change of simd.wat."""
+"""Write the bytes of the page's sums over pixels into simd.js: to be run after a change of simd.wat."""
 
 from __future__ import annotations
 
