@@ -94,9 +94,8 @@ def visit(browser: Browser, address: str, threads: bool) -> dict[str, tuple[floa
         clock = now
 
     page.goto(address)
-    page.wait_for_selector(
-        "#options:not([hidden])"
-    )  # the page is loaded twice, which `until` would not outlive
+    # The page is loaded twice, which `until` would not outlive.
+    page.wait_for_selector("#options:not([hidden])")
     page.set_input_files("#file", [photo()])
     seen(page, 1)
     lap("cold")

@@ -121,11 +121,13 @@ export function interpolate(picture, width, height, kind = "linear") {
 }
 
 /** Averaged where both sides shrink, else the like of it; as floats. `box`: of that part, [x1, y1, x2, y2]. */
-export function area(picture, width, height, box = [0, 0, picture.width, picture.height]) {
-  const sides = [box[2] - box[0], box[3] - box[1]];
+export function area(picture, width, height, box = null) {
+  if (box === null && width <= picture.width && height <= picture.height) return shrink(picture, width, height);
+  const [x1, y1, x2, y2] = box ?? [0, 0, picture.width, picture.height];
+  const sides = [x2 - x1, y2 - y1];
   const tapsOf = width <= sides[0] && height <= sides[1] ? areaTaps : growTaps;
   const taps = [tapsOf(sides[0], width), tapsOf(sides[1], height)];
-  return resample(picture, ...taps, width, height, new Float32Array(width * height * picture.channels), box);
+  return resample(picture, ...taps, width, height, new Float32Array(width * height * picture.channels), [x1, y1]);
 }
 
 /** Another size: what shrinks is averaged, what grows takes the kernel, and is clipped. Bytes stay bytes. */
