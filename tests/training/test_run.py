@@ -229,7 +229,7 @@ def test_divergence_spares_the_saved_state_and_its_advice_can_be_followed(short,
 )
 def test_a_folder_of_another_run_is_not_touched(unbroken, stage1_settings, change):
     before = contents(unbroken.out)
-    with pytest.raises(ConfigError, match="holds a run with other settings"):
+    with pytest.raises(ConfigError, match=f"holds a run that was begun with another {next(iter(change))};"):
         train(stage1_settings(unbroken.out, **change))
     assert before == contents(unbroken.out)
 
@@ -250,7 +250,7 @@ def test_a_run_that_is_older_than_some_settings_goes_on(short):
     held = {old.get(k, k): v for k, v in torch.load(state, weights_only=True).items()}
     assert len(set(held) & set(old.values())) == 3
     torch.save(held, state)
-    with pytest.raises(ConfigError, match="other settings"):
+    with pytest.raises(ConfigError, match="another optim;"):
         train(short(phases=phases, save_every=2, optim={"lr": 1e-4}))
     assert steps_of(config) == [3, 4]
 

@@ -31,7 +31,7 @@ from facemend.networks.codeformer.checkpoint import save_checkpoint
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
 from facemend.training.health import Health
-from facemend.training.same_run import same_run
+from facemend.training.same_run import other_settings
 from facemend.training.schedule import P, faces_seen, learning_rate, remaining, total_steps
 from facemend.training.settings import OptimConfig, Phase
 
@@ -100,9 +100,10 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         record = self.folder / "config.json"
         text = self.config.model_dump_json(indent=1)
-        if record.exists() and not same_run(record.read_text(), self.config):
+        if record.exists() and (other := other_settings(record.read_text(), self.config)):
             raise ConfigError(
-                f"{self.folder}: holds a run with other settings; choose another 'out' or delete it"
+                f"{self.folder}: holds a run that was begun with another {', '.join(other)}; "
+                "choose another 'out' or delete it"
             )
         self.engine.wait()
         if not self.engine.main:

@@ -8,20 +8,24 @@ from typing import Any
 from facemend.training.config import RunConfig
 
 
-def same_run(record: str, config: RunConfig) -> bool:
-    """Whether a recorded config is of the same run; settings that it does not know had their defaults.
+def other_settings(record: str, config: RunConfig) -> list[str]:
+    """What a recorded config has otherwise, so that it is another run; settings it lacks had their defaults.
 
     Args:
         record: the config as JSON.
         config: the other one.
+
+    Returns:
+        Names of top-level settings; none for the same run.
     """
     try:
         values = json.loads(record)
         # Before there was a choice.
         values["optim"] = {"kind": "adamw"} | values.get("optim", {})
-        return _essence(type(config).model_validate(values)) == _essence(config)
+        begun, wanted = _essence(type(config).model_validate(values)), _essence(config)
     except ValueError:  # a damaged record, or one of another stage
-        return False
+        return ["stage or version"]
+    return [name for name in wanted if begun[name] != wanted[name]]
 
 
 def _essence(config: RunConfig) -> dict[str, Any]:
