@@ -16,7 +16,7 @@ import facemend
 from facemend.cli.app import COMMANDS, app
 from facemend.cli.demo import PORTRAIT
 from facemend.degradations import Plan
-from facemend.errors import EXTRAS, Extra, install_line
+from facemend.errors import EXTRAS, ConfigError, Extra, install_line
 from facemend.imaging import read_picture, write_picture
 from facemend.weights.catalog import assets_folder
 
@@ -130,7 +130,28 @@ def test_degrade_wrong_usage(pictures, tmp_path):
         result = run("degrade", pictures, "-o", tmp_path / "out", "--plan", tmp_path / plan)
         assert result.exit_code == 1
         assert result.stderr.startswith("facemend: ")
+        assert plan in result.stderr
         assert result.stderr.count("\n") == 1
+    with pytest.raises(ConfigError, match="seed"):
+        facemend.degrade(np.zeros((4, 4, 3), np.uint8), "heavy", seed=-1)
+
+
+def test_degrade_names_what_it_leaves_out(pictures, tmp_path, monkeypatch):
+    (pictures / "notes.txt").write_text("x")
+    (pictures / "shut").mkdir()
+    scandir = os.scandir
+
+    def shut(folder):
+        if str(folder).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", shut)
+    result = run("degrade", pictures, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "shut: cannot be listed" in result.stderr
+    assert "no pictures: " in result.stderr
+    assert "notes.txt" in result.stderr
 
 
 def test_demo_needs_no_input_and_writes_its_pictures(tmp_path):

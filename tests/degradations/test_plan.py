@@ -24,7 +24,7 @@ from facemend.degradations.parts import (
     SoftFocus,
     Tone,
 )
-from facemend.errors import ConfigError
+from facemend.errors import ConfigError, InputError
 
 Pixels = NDArray[np.uint8]
 
@@ -196,6 +196,7 @@ def part(group: str, name: str, **numbers: object) -> str:
         ('{"size": 8, "jpeg_quality": 101}', "jpeg_quality"),
         ('{"size": 8, "motion": {"length": 1e9, "angle": 0, "bend": 0}}', "length"),
         ('{"size": 8, "jitter": [["warmth", 1]]}', "jitter"),
+        (json.dumps({"size": 8, "jitter": 17 * [["hue", 0.1]]}), "jitter"),
         (part("print", "soft_focus", sigma=1e9, share=0.5), "sigma"),
         (part("print", "soft_focus", sigma=5, share=1.5), "share"),
         (part("print", "tone", hue=2), "hue"),
@@ -287,10 +288,16 @@ def test_jitter_matches_closed_forms(image: Pixels):
 def test_hue_turns_red_to_green():
     red = np.zeros((4, 4, 3), np.uint8)
     red[..., 0] = 200
-    for turn in (1 / 3, -2 / 3):
+    for turn in (1 / 3, -2 / 3, -5 / 3, 7 / 3):
         np.testing.assert_array_equal(
             apply(red, Plan(size=4, jitter=(("hue", turn),))), np.roll(red, 1, axis=2)
         )
+
+
+def test_a_picture_that_would_grow_beyond_memory_is_refused():
+    line = np.zeros((1, 4_000_000, 3), np.uint8)
+    with pytest.raises(InputError, match="enlarges the picture to 32000000 x 8"):
+        apply(line, Plan(size=8, down=0.125))
 
 
 def test_noise_has_the_asked_strength_in_each_channel():

@@ -237,6 +237,11 @@ def test_any_size_can_be_drawn_for(name: str, size: int):
         {"blur_radius": (0, 5)},
         {"motion_probability": 1.5},
         {"severity": (float("nan"), 1)},
+        {"severity": (0, float("inf"))},
+        {"brightness": (-2, -1)},
+        {"translate": -5},
+        {"shift": float("nan")},
+        {"motion_bend": float("inf")},
         {"grain_probability": -0.1},
         {"levels_gamma": (2, 1)},
         {"halftone_pitch": (0, 4)},
@@ -260,6 +265,12 @@ def test_impossible_ranges_are_refused(change: dict[str, object]):
     )
     with pytest.raises(ConfigError, match=name):
         replace(kind, **change)  # type: ignore[arg-type]
+
+
+def test_what_the_widest_lengths_draw_for_a_huge_face_can_be_replayed():
+    widest = replace(preset("heavy"), motion_probability=1, motion_length=(512, 512), blur_radius=(256, 256))
+    plan = draw(replace(widest, blur_sigma=(256, 256)), 0, 8192)
+    assert Plan.from_json(plan.to_json()) == plan
 
 
 def test_an_unknown_preset_names_the_known_ones():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
+from facemend.cli._shared.photos import tell_ignored, tell_unlisted
 from facemend.errors import ConfigError, FacemendError, InputError
 
 if TYPE_CHECKING:
@@ -65,13 +66,14 @@ def degrade(
     if output is None and save_plan:
         raise typer.BadParameter("--save-plan writes beside pictures: it needs -o")
     try:
-        recipe = find_preset(preset or "heavy")
+        recipe = find_preset("heavy" if preset is None else preset)
         batch = plan_batch(photos, output, extension=".png")
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
     how = recipe if plan is None else _read_plan(plan)
     outputs = Outputs(batch.inputs, overwrite=overwrite)
     if not batch.jobs:
+        tell_unlisted(batch)
         warn("facemend: no pictures found")
         raise typer.Exit(1)
     failed = 0
@@ -81,7 +83,9 @@ def degrade(
         failed += _write_pictures(batch, how, seed or 0, outputs, save_plan)
         if len(batch.jobs) > 1:
             say(f"{plural(len(batch.jobs) - failed, 'picture')} degraded, {failed} failed -> {shown(output)}")
-    if failed:
+    tell_ignored(batch.ignored)
+    tell_unlisted(batch)
+    if failed or batch.unlisted:
         raise typer.Exit(1)
 
 
@@ -158,5 +162,7 @@ def _read_plan(path: Path) -> Plan:
     try:
         with path.open("rb") as handle:
             return Plan.from_json(handle.read(MAX_PLAN_BYTES))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}: --save-plan writes one that can be replayed") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error

@@ -18,6 +18,7 @@ from facemend.degradations.parts import GaussianBlur, MotionBlur
 from facemend.degradations.plan import Plan, apply
 from facemend.degradations.presets import PRESETS, preset
 from facemend.degradations.recipe import REFERENCE_SIZE, Recipe
+from facemend.errors import ConfigError
 
 __all__ = [
     "PRESETS",
@@ -49,10 +50,13 @@ def degrade(
         The degraded picture, (H, W, 3) uint8 RGB, and the plan that gives it again.
 
     Raises:
-        ConfigError: no such preset, or the image has another shape or type.
+        ConfigError: no such preset, a negative seed, or the image has another shape or type.
+        InputError: it is too large, see `apply`.
     """
     if isinstance(how, str):
         how = preset(how)
     if isinstance(how, Recipe | Mixture):
+        if seed < 0:
+            raise ConfigError(f"degradation: the seed must be 0 or more, got {seed}")
         how = how.draw(np.random.default_rng(seed), max(1, min(image.shape[:2], default=1)))
     return apply(image, how), how

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, cast, get_args
 
 import cv2
@@ -38,7 +39,7 @@ def jitter(image: FloatImage, kind: JitterKind, value: float) -> FloatImage:
     """
     if kind == "hue":
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-        hue = hsv[..., 0] + np.float32(360 * value)
+        hue = hsv[..., 0] + np.float32(360 * math.fmod(value, 1))
         hue[hue >= 360] -= 360
         hue[hue < 0] += 360
         hsv[..., 0] = hue

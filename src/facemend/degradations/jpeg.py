@@ -12,7 +12,7 @@ from facemend.degradations.resample import bilinear, shrunk_size
 from facemend.errors import InputError
 from facemend.types import FloatImage
 
-_MOST = 65_535
+_MOST = 65_500  # libjpeg's own limit
 
 
 def jpeg(image: FloatImage, quality: int) -> FloatImage:
@@ -26,7 +26,7 @@ def jpeg(image: FloatImage, quality: int) -> FloatImage:
         The shape of `image`, float32 in [0, 1].
 
     Raises:
-        InputError: no JPEG can be as long.
+        InputError: no encoder makes a JPEG as long.
     """
     if max(image.shape) > _MOST:
         raise InputError(f"a JPEG has at most {_MOST} pixels a side: cut the picture into parts")

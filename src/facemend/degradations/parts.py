@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field
 
 LEAST_LENGTH = 0.01
 """Pixels; drawn lengths are cut off here, so that a recipe also serves tiny faces."""
+MOST_LENGTH = 1024
+"""Pixels; the same for kernels of huge faces."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Strict = ConfigDict(extra="forbid")
@@ -25,7 +27,7 @@ _Length = Annotated[float, Field(ge=LEAST_LENGTH, le=4096)]
 class MotionBlur:
     """Arc of the camera: length in pixels, angle and bend in radians (see `kernels.motion_kernel`)."""
 
-    length: Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)]
+    length: Annotated[float, Field(gt=0, le=MOST_LENGTH, allow_inf_nan=False)]
     angle: Finite
     bend: Finite
     __pydantic_config__ = Strict
@@ -38,7 +40,7 @@ class MotionBlur:
 class GaussianBlur:
     """Gaussian blur: radius and both standard deviations in pixels, rotation in radians."""
 
-    radius: Annotated[int, Field(ge=1, le=1024)]
+    radius: Annotated[int, Field(ge=1, le=MOST_LENGTH)]
     sigma_x: _Positive
     sigma_y: _Positive
     rotation: Finite

@@ -32,8 +32,8 @@ from facemend.degradations.parts import (
 from facemend.degradations.print import halftone, paper
 from facemend.degradations.resample import bilinear, shrunk_size, translate
 from facemend.degradations.sharpen import unsharp_mask
-from facemend.errors import ConfigError
-from facemend.imaging import luma, to_float
+from facemend.errors import ConfigError, InputError
+from facemend.imaging import MAX_PIXELS, luma, to_float
 from facemend.types import FloatImage
 
 _Move = Annotated[int, Field(ge=-65536, le=65536)]
@@ -59,7 +59,8 @@ class Plan:
         jpeg_quality: 1..100, or None for no JPEG.
         shift: added to (R, G, B), 0..255 scale, or None.
         gray: whether the colour is taken away.
-        jitter: photometric steps (kind, value) in the order in which they act; see `color.jitter`.
+        jitter: photometric steps (kind, value), at most sixteen, in the order in which they act; see
+            `color.jitter`.
     """
 
     size: Annotated[int, Field(ge=1)]
@@ -76,7 +77,7 @@ class Plan:
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
     shift: tuple[Finite, Finite, Finite] | None = None
     gray: bool = False
-    jitter: tuple[tuple[JitterKind, Finite], ...] = ()
+    jitter: Annotated[tuple[tuple[JitterKind, Finite], ...], Field(max_length=16)] = ()
     __pydantic_config__ = Strict
 
     @property
@@ -139,6 +140,7 @@ def apply(image: NDArray[np.uint8], plan: Plan) -> NDArray[np.uint8]:
 
     Raises:
         ConfigError: the image has another shape or type, or no pixels.
+        InputError: it is longer than a JPEG can be, or the plan enlarges it beyond `MAX_PIXELS`.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ConfigError(
@@ -194,7 +196,10 @@ def _scanned(x: FloatImage, plan: Plan) -> FloatImage:
     height, width = x.shape[:2]
     if b := plan.blur:
         x = gaussian_blur(x, b.radius, b.sigma_x, b.sigma_y, b.rotation)
-    x = bilinear(x, shrunk_size(width, height, plan.down))
+    scan = shrunk_size(width, height, plan.down)
+    if plan.down < 1 and scan[0] * scan[1] > MAX_PIXELS:
+        raise InputError(f"the degradation enlarges the picture to {scan[0]} x {scan[1]}: cut it into parts")
+    x = bilinear(x, scan)
     if plan.noise_sigma:
         x = gaussian_noise(x, plan.noise_sigma, plan.noise_seed)
     if plan.sharpening:

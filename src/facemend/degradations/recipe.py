@@ -10,9 +10,10 @@ import numpy as np
 from facemend.degradations.color import JITTER_KINDS, JitterKind
 from facemend.degradations.kernels import gaussian_radius
 from facemend.degradations.old_photo import OldPhoto
-from facemend.degradations.parts import GaussianBlur, MotionBlur
+from facemend.degradations.parts import MOST_LENGTH, GaussianBlur, MotionBlur
 from facemend.degradations.plan import Plan
 from facemend.degradations.ranges import Range, check
+from facemend.errors import ConfigError
 
 REFERENCE_SIZE = 512
 """Side of the faces in pixels that published ranges, and ours, are written for."""
@@ -73,6 +74,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self, _BOUNDS)
+        for name, most in (("motion_bend", 2 * math.pi), ("translate", REFERENCE_SIZE), ("shift", 255)):
+            if not 0 <= (value := getattr(self, name)) <= most:
+                raise ConfigError(f"degradation recipe: {name} must lie in [0, {most:g}], got {value}")
 
     def draw(self, rng: np.random.Generator, size: int = REFERENCE_SIZE) -> Plan:
         """Draw one plan.
@@ -81,7 +85,8 @@ class Recipe:
         pixels allow: blur lengths scale by size / 512, and the downsampled side stays round(512 / r), so a
         256 px face goes through the same thumbnail as a 512 px one. Below 512 px the thumbnail cannot be
         larger than the face itself: there the factor stops at 1 and the noise is lowered as averaging the
-        missing pixels would lower it.
+        missing pixels would lower it. Film grain and paper keep their strength: there they are stronger than
+        in the 512 px face made smaller.
 
         Args:
             rng: source of all random numbers, the seed of the noise included.
@@ -133,11 +138,12 @@ class Recipe:
         rotation = rng.uniform(-math.pi, math.pi)
         if rng.random() < self.isotropic_probability:
             sigma_y, rotation = sigma_x, 0.0
-        limit = max(1, round(int(rng.integers(*self.blur_radius, endpoint=True)) * scale))
+        limit = round(int(rng.integers(*self.blur_radius, endpoint=True)) * scale)
+        limit = min(MOST_LENGTH, max(1, limit))
         return GaussianBlur(gaussian_radius(max(sigma_x, sigma_y), limit), sigma_x, sigma_y, rotation)
 
     def _draw_motion(self, rng: np.random.Generator, scale: float) -> MotionBlur:
-        length = rng.uniform(*self.motion_length) * scale
+        length = min(MOST_LENGTH, rng.uniform(*self.motion_length) * scale)
         return MotionBlur(
             length, rng.uniform(-math.pi, math.pi), rng.uniform(-self.motion_bend, self.motion_bend)
         )
@@ -163,8 +169,12 @@ _BOUNDS = (
     ("down", 0.25, 512.0),
     ("noise", 0, 255),
     ("jpeg", 1, 100),
-    ("severity", 0, math.inf),
+    ("severity", 0, 1000),
     ("motion_length", 0.5, 512.0),
+    ("brightness", 0, 100),
+    ("contrast", 0, 100),
+    ("saturation", 0, 100),
+    ("hue", -1, 1),
 )
 
 
