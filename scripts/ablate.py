@@ -33,7 +33,7 @@ from torch import Tensor
 
 from facemend.data.faces import to_unit
 from facemend.degradations import PRESETS
-from facemend.errors import ConfigError
+from facemend.errors import FacemendError
 from facemend.metrics import dists, niqe
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
 from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
@@ -62,8 +62,10 @@ class Arm:
 
 def read_arms(name: str) -> list[Arm]:
     file = FOLDER / f"{name}.toml"
-    if not file.is_file():
-        known = sorted(p.stem for p in FOLDER.glob("*.toml") if "[[arm]]" in p.read_text())
+    known = sorted(p.stem for p in FOLDER.glob("*.toml") if "[[arm]]" in p.read_text())
+    if name not in known:
+        if not known:
+            raise SystemExit(f"{FOLDER}: no ablations there: run this in the folder of the repository")
         raise SystemExit(f"no ablation '{name}': one of {', '.join(known)}")
     values: dict[str, Any] = tomllib.loads(file.read_text())
     arms = []
@@ -210,7 +212,7 @@ def main() -> None:
         for _, arm in chosen.values():
             try:
                 run(arm)
-            except ConfigError as error:
+            except FacemendError as error:
                 raise SystemExit(str(error)) from None
             judge(arm)
     if args.table or args.jobs > 1:

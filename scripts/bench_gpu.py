@@ -20,20 +20,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
 
-from bench_growth import film
 from facemend.errors import BackendError, FacemendError, one_line
 from facemend.imaging import Picture, read_picture, resize, write_picture
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import preset
 from facemend.photo.bench import PORTRAIT, whole_pass
-from facemend.photo.networks import Networks
 from facemend.photo.options import DEFAULT_MODEL, RestoreOptions
 from facemend.photo.timing import machine
 from facemend.predictors.restorer import FaceRestorer
@@ -67,7 +65,8 @@ def tried(what: str, unit: str, work: Callable[[], float]) -> Figure:
     """The figure that `work` gives; what goes wrong (no memory, no operator, no weights) is its note."""
     try:
         return Figure(what, work(), unit)
-    except (FacemendError, RuntimeError, ImportError) as error:  # the other figures are of use without it
+    # The other figures are of use without it. AssertionError: a torch that was built without the device.
+    except (FacemendError, RuntimeError, ImportError, OSError, AssertionError) as error:
         return Figure(what, None, unit, one_line(error, 120))
 
 
@@ -86,12 +85,15 @@ def a_second(work: Callable[[], object], items: int, seconds: float) -> float:
 def torch_faces(network: str, device: str, batches: Sequence[int], seconds: float) -> Iterator[Figure]:
     """Faces a second by precision and batch."""
     config = preset(network)
-    net = CodeFormer(config).to(device).eval()
     size = config.autoencoder.image_size
+
+    @cache
+    def net() -> CodeFormer:
+        return CodeFormer(config).to(device).eval()
 
     def once(faces: torch.Tensor, w: torch.Tensor, kind: torch.dtype) -> None:
         with torch.inference_mode(), torch.autocast(device, kind, enabled=kind is not torch.float32):
-            net(faces, w)
+            net()(faces, w)
         if device == "cuda":
             torch.cuda.synchronize()
 
@@ -128,9 +130,10 @@ def film_frames(device: str, heights: Sequence[int], frames: int, seconds: float
     for height in heights:
 
         def rate(height: int = height) -> float:
-            from facemend.video.restore import restore_video
+            from bench_growth import film
+            from facemend.video.restore import load_networks, restore_video
 
-            networks = Networks.load(RestoreOptions(device=device))
+            networks = load_networks(RestoreOptions(device=device))
             with tempfile.TemporaryDirectory() as folder:
                 source = film(portrait, height, frames, Path(folder) / "in.mp4")
                 out = (Path(folder) / f"{number}.mp4" for number in range(10**6))
@@ -193,18 +196,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     share = {name: part * seconds for name, part in SHARES.items()}
     onnx = (DEFAULT_MODEL, batches[:1]) if quick else (network, batches)
     figures: list[Figure] = []
-    for work in (
-        torch_faces(network, given.device, batches, share["torch"]),
-        onnx_faces(onnx[0], given.device, onnx[1], share["onnx"]),
-        film_frames(given.device, heights, frames, share["film"]),
-        training_images(network, share["training"], workers),
-    ):
-        for figure in work:
-            print(figure, flush=True)
-            figures.append(figure)
-    card = torch.cuda.get_device_name() if given.device == "cuda" else None
-    told = {"machine": machine(), "card": card, "network": network, "figures": [asdict(f) for f in figures]}
-    given.output.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        for work in (
+            torch_faces(network, given.device, batches, share["torch"]),
+            onnx_faces(onnx[0], given.device, onnx[1], share["onnx"]),
+            film_frames(given.device, heights, frames, share["film"]),
+            training_images(network, share["training"], workers),
+        ):
+            for figure in work:
+                print(figure, flush=True)
+                figures.append(figure)
+    finally:  # what was measured stays, also where it is stopped
+        card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        told = {
+            "machine": machine(),
+            "card": card,
+            "network": network,
+            "figures": [asdict(f) for f in figures],
+        }
+        given.output.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -35,7 +35,7 @@ from facemend.photo.networks import Networks, find_named, share_cores
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer
 from facemend.photo.timing import interleaved, machine
-from facemend.video.restore import restore_video
+from facemend.video.restore import load_networks, restore_video
 from facemend.weights.catalog import assets_folder
 
 LINEAR = 1.15
@@ -155,7 +155,8 @@ def measure(sizes: Sizes, folder: Path) -> Iterator[Growth]:
     works = {mp: partial(restored, restorer, of_megapixels(portrait, mp)) for mp in sizes.megapixels}
     yield measured("size of a photo", "megapixels", works, sizes.repeats)
     films = {h: film(portrait, h, sizes.frames, folder / f"{h}.mp4") for h in sizes.film_heights}
-    works = {h * h * 16 / 9 / 1e6: partial(restore_film, path, networks) for h, path in films.items()}
+    own = load_networks(OPTIONS)  # several frames at once share the cores
+    works = {h * h * 16 / 9 / 1e6: partial(restore_film, path, own) for h, path in films.items()}
     yield measured("size of a film", "megapixels a frame", works, sizes.repeats)
     # Longest, and steady in itself: a run is many photos.
     folders = {float(n): folder_of(portrait, n, folder / f"of-{n}") for n in sizes.photos}

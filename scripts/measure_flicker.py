@@ -206,6 +206,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     given = parser.parse_args()
+    if given.frames < SETTLED + 2:
+        parser.error(f"--frames: {SETTLED + 2} or more, as the first {SETTLED} do not count")
 
     image = read_picture(PORTRAIT).as_float()
     options = RestoreOptions(threads=given.threads)

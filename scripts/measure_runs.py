@@ -53,7 +53,7 @@ def measured(checkout: Path, arguments: list[str], output: Path, cores: int) -> 
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), perf_counter()
-    subprocess.run(command, env=os.environ | place, check=True, capture_output=True, preexec_fn=pinned)
+    subprocess.run(command, env=os.environ | place, check=True, stdout=subprocess.DEVNULL, preexec_fn=pinned)
     wall, after = perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -73,6 +73,9 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
+    most = len(os.sched_getaffinity(0))
+    if not all(1 <= cores <= most for cores in given.cores or ()):
+        parser.error(f"--cores: 1 to {most} here")
     with tempfile.TemporaryDirectory() as folder:
         film = given.film or make_film(Path(folder, "film.mp4"), given.frames)
         work = {"film": ["video", str(film), "--model", given.model]}

@@ -57,21 +57,22 @@ def cpu() -> float:
 
 
 # Without asking again and again, which has the page drawn anew each time: that took a fifth of a visit.
-WAIT = """([selector, count]) => new Promise((resolve) => {
+WAIT = """([selector, count, patience]) => new Promise((resolve, reject) => {
   const watch = new MutationObserver(look);
   function look() {
     if (document.querySelectorAll(selector).length < count) return;
     watch.disconnect();
     resolve();
   }
+  setTimeout(() => reject(new Error(`not there: ${selector}`)), patience);
   watch.observe(document, { subtree: true, childList: true, attributes: true });
   look();
 })"""
 
 
 def until(page: Page, selector: str, count: int = 1) -> None:
-    """Until so many elements are there."""
-    page.evaluate(WAIT, [selector, count])
+    """Until so many elements are there; an error of Playwright's if they do not come."""
+    page.evaluate(WAIT, [selector, count, PATIENCE])
 
 
 def seen(page: Page, n: int) -> None:

@@ -327,6 +327,10 @@ def parse(argv: Sequence[str]) -> Recipe:
     recipe = parser.parse_args(argv)
     if recipe.join and not recipe.output:
         parser.error("--join needs -o FILE")
+    if recipe.output and not recipe.join:
+        parser.error("-o is of --join: the folder to train in goes without it")
+    if recipe.pack_mib is not None and not recipe.pack:
+        parser.error("--pack-mib is of --pack")
     if recipe.part_mib < 1 / 1024 or (recipe.minutes is not None and recipe.minutes <= 0):
         parser.error("--minutes and --part-mib are above 0")
     if recipe.attempt:

@@ -203,7 +203,8 @@ def make_labels(labeller: Labeller, faces: Sequence[Path], size: int, out: Path,
     began = time.monotonic()
     for start in range(0, len(faces), PART):
         path = out / f"labels-{start:06d}.npz"
-        if path.is_file():
+        wanted = len(faces[start : start + PART])
+        if path.is_file() and len(np.load(path)["held_out"]) >= wanted:
             continue
         if time.monotonic() - began > seconds:
             return False
@@ -342,7 +343,8 @@ def train(recipe: argparse.Namespace) -> None:
     if not make_labels(Labeller(model, net.eval()), faces, side, recipe.out, 60 * recipe.minutes):
         return
     seen, labels, held_out = read_labels(recipe.out)
-    if held_out.all() or not held_out.any():
+    # Of each w at least one, too.
+    if held_out.all() or not held_out.any() or np.isnan(labels[~held_out]).all(0).any():
         raise ConfigError(f"{recipe.out}: too few labels: give more with --count")
     head = DiagnosisHead(config.autoencoder, recipe.hidden)
     for step, loss in fit(head, seen[~held_out], labels[~held_out]):

@@ -93,3 +93,15 @@ def test_what_cannot_be_measured_says_why(script):
     (figure,) = gpu.onnx_faces("codeformer-512", "cpu", [1], 0.1)
     assert figure.rate is None
     assert "no model codeformer-512 is there" in str(figure)
+
+
+def test_what_cannot_be_measured_does_not_stop_the_rest(script, tmp_path, monkeypatch):
+    gpu = script("bench_gpu")
+    monkeypatch.setattr(gpu, "onnx_faces", lambda *_: iter(()))
+    monkeypatch.setattr(gpu, "film_frames", lambda *_: iter(()))
+    file = tmp_path / "new/gpu.json"
+    words = ["--quick", "--device", "meta-nothing", "--network", "codeformer-512", "-o", str(file)]
+    assert gpu.main(words) == 0
+    rows = json.loads(file.read_text())["figures"]
+    assert len(rows) == 3 * 2 + 3
+    assert all(row["rate"] is None and row["note"] for row in rows)

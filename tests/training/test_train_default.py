@@ -162,6 +162,13 @@ def test_a_try_takes_two_steps_a_stage_from_packed_faces(default, command, tmp_p
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("words", [["-o", "runs/better"], ["--pack-mib", "4"], ["--join", "parts"]])
+def test_options_of_other_work_are_refused(default, words, capsys):
+    with pytest.raises(SystemExit):
+        default.parse(words)
+    assert words[0] in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
