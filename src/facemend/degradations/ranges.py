@@ -20,10 +20,10 @@ def check(ranges: DataclassInstance, bounds: Iterable[tuple[str, float, float]])
 
     Args:
         ranges: what has the fields.
-        bounds: (name of a field, least, most) of what a draw may give.
+        bounds: (name of a field, least, most): of what a range may give, or of a single number.
 
     Raises:
-        ConfigError: a probability is not one, a range is upside down, or it passes its bounds.
+        ConfigError: a probability is not one, a range is upside down, or a field passes its bounds.
     """
     for field in fields(ranges):
         value = getattr(ranges, field.name)
@@ -34,5 +34,6 @@ def check(ranges: DataclassInstance, bounds: Iterable[tuple[str, float, float]])
             raise ConfigError(f"degradation recipe: {field.name} must be (low, high), got {value}")
     for name, low, high in bounds:
         value = getattr(ranges, name)
-        if value[0] < low or value[1] > high:
+        least, most = value if isinstance(value, tuple) else (value, value)
+        if not (low <= least and most <= high):
             raise ConfigError(f"degradation recipe: {name} must lie in [{low:g}, {high:g}], got {value}")
