@@ -1,6 +1,7 @@
 """What an exported model folder holds, and what it does in the light half."""
 
 import json
+import logging
 import os
 import stat
 from dataclasses import replace
@@ -13,8 +14,11 @@ import torch
 from facemend.convert import export as exporting
 from facemend.convert.export import ExportOptions, export_model
 from facemend.convert.parity import Parity
+from facemend.convert.to_onnx import export_graphs
 from facemend.errors import ConfigError, InputError, OutputError, WeightsError
 from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.config import preset
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime.onnx import OnnxRunner
 from facemend.weights.models import find_model, read_model
@@ -64,6 +68,24 @@ def test_others_may_read_the_folder(half):
     probe = half.folder.parent / "probe"
     probe.mkdir()
     assert stat.S_IMODE(half.folder.stat().st_mode) == stat.S_IMODE(probe.stat().st_mode)
+
+
+def test_the_exporter_is_not_heard(tmp_path):
+    """It warns of operators that no network here uses: some twenty lines on a terminal."""
+    said: list[str] = []
+    ear = logging.Handler()
+    ear.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    before = [each.level for each in loggers]
+    for each in loggers:
+        each.addHandler(ear)
+    try:
+        export_graphs(CodeFormer(preset("tiny")).eval(), tmp_path)
+    finally:
+        for each in loggers:
+            each.removeHandler(ear)
+    assert not said
+    assert [each.level for each in loggers] == before
 
 
 def test_parity_is_told_and_kept(half, full):

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -26,8 +27,6 @@ from facemend.convert.skip import skip_at_zero
 from facemend.convert.upsample import convolve_before_doubling
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.halves import DecodeGraph, EncodeGraph, decode_names, encode_names
-
-logger = logging.getLogger(__name__)
 
 OPSET = 18
 # Smaller tensors (norm weights, biases) stay float32: they are little and sensitive.
@@ -81,8 +80,7 @@ def _export(
     shapes: tuple[object, ...] = tuple({0: batch} for _ in arguments)
     if isinstance(graph, DecodeGraph):
         shapes = (shapes[0], shapes[1], shapes[2:])  # `*rest` is one argument
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+    with _quiet_exporter():
         program = torch.onnx.export(
             graph.eval(),
             arguments,
@@ -99,6 +97,22 @@ def _export(
     convolve_before_doubling(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without what the exporter says to its own developers: deprecations, operators that we do not use."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    before = [each.level for each in loggers]
+    try:
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(loggers, before, strict=True):
+            each.setLevel(level)
 
 
 def _strip(model: onnx.ModelProto) -> None:
