@@ -191,11 +191,17 @@ def test_bad_targets(tmp_path: Path) -> None:
         encode_picture(Picture(RGB), "gif")
 
 
-def test_too_large_for_the_format(tmp_path: Path) -> None:
-    wide = Picture(np.zeros((1, 17_000, 3), np.uint8))
-    with pytest.raises(OutputError, match=r"a\.webp: a picture of 17000x1 cannot be written as webp"):
-        write_picture(tmp_path / "a.webp", wide)
+@pytest.mark.parametrize(("name", "format", "most"), [("a.webp", "webp", 16_383), ("a.jpg", "jpeg", 65_500)])
+def test_too_large_for_the_format(tmp_path: Path, name: str, format: str, most: int) -> None:
+    wide = Picture(np.zeros((1, most + 1, 3), np.uint8))
+    told = (
+        rf"{name}: a picture of {most + 1}x1 cannot be written as {format}, which holds {most} pixels a side"
+    )
+    with pytest.raises(OutputError, match=f"{told}: write it as PNG or TIFF"):
+        write_picture(tmp_path / name, wide)
     assert os.listdir(tmp_path) == []
+    write_picture(tmp_path / name, Picture(wide.pixels[:, :most]))
+    assert read_picture(tmp_path / name).pixels.shape == (1, most, 3)
 
 
 def test_the_file_gets_the_usual_rights(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ class Format:
         iptc: IPTC.
         text: texts with keywords.
         dpi: resolution outside EXIF.
+        side: most pixels a side, where the writer's own word for it is unclear or late.
         extra: extra of the install that reads and writes it.
     """
 
@@ -44,13 +45,22 @@ class Format:
     iptc: bool = False
     text: bool = False
     dpi: bool = False
+    side: int | None = None
     extra: str | None = None
 
 
 _TABLE = (
     Format("png", (".png", ".apng"), bits=16, text=True, dpi=True),
-    Format("jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"), lossless="never", alpha=False, iptc=True, dpi=True),
-    Format("webp", (".webp",), lossless="as the source", gray=False),
+    Format(
+        "jpeg",
+        (".jpg", ".jpeg", ".jpe", ".jfif"),
+        lossless="never",
+        alpha=False,
+        iptc=True,
+        dpi=True,
+        side=65_500,
+    ),
+    Format("webp", (".webp",), lossless="as the source", gray=False, side=16_383),
     Format("tiff", (".tif", ".tiff"), bits=16, iptc=True, dpi=True),
     Format("avif", (".avif",), lossless="as the source"),
     Format("heif", (".heic", ".heif", ".hif"), lossless="as the source", bits=12, extra="heif"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from facemend.errors import ExistsError, FacemendError, MissingExtraError, OutputError, one_line
 from facemend.files import place, unwritable
 from facemend.imaging.encoding import encode, left_out
-from facemend.imaging.formats import WRITABLE
+from facemend.imaging.formats import FORMATS, WRITABLE
 from facemend.imaging.picture import Picture
 
 _log = logging.getLogger(__name__)
@@ -55,6 +55,12 @@ def _encode(picture: Picture, format: str, quality: int | None) -> bytes:
     if format not in WRITABLE.values():
         known = ", ".join(dict.fromkeys(WRITABLE.values()))
         raise OutputError(f"cannot write the format {format!r}: use one of {known}")
+    most = FORMATS[format].side
+    if most and max(picture.width, picture.height) > most:
+        raise OutputError(
+            f"a picture of {picture.width}x{picture.height} cannot be written as {format}, which holds {most} "
+            "pixels a side: write it as PNG or TIFF"
+        )
     try:
         return encode(picture, format, quality)
     except FacemendError:
