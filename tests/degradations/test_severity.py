@@ -24,7 +24,12 @@ LUMA_OF_NOISE = math.hypot(0.299, 0.587, 0.114)
         # Enlarged bilinearly, where a pixel is on average 2/3 of one and 1/3 of its neighbours, both ways.
         ({"down": 4.0, "noise_sigma": 7.0}, (64, 0, 7 * LUMA_OF_NOISE * 2 / 3, 100)),
         ({"noise_sigma": 1.0, "jpeg_quality": 40}, (256, 0, 0, 40)),  # rounded away
-        ({"blur": GaussianBlur(9, 4.0, 1.0, 0.0)}, (256 / math.hypot(1, 2.355 * 2), 2, 0, 100)),
+        ({"blur": GaussianBlur(20, 4.0, 1.0, 0.5)}, (256 / math.hypot(1, 2.355 * 2), 2, 0, 100)),
+        # Cut off, a wide Gaussian is a box of 2r + 1 taps.
+        (
+            {"blur": GaussianBlur(9, 1e5, 1e5, 0.0)},
+            (256 / math.hypot(1, 2.355 * math.sqrt(30)), math.sqrt(30), 0, 100),
+        ),
         (
             {"motion": MotionBlur(12.0, 0.0, 0.0)},
             (256 / math.hypot(1, 2.355 * math.sqrt(12)), math.sqrt(12), 0, 100),

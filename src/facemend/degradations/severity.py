@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from facemend.degradations.kernels import gaussian_kernel
+from facemend.degradations.parts import GaussianBlur
 from facemend.degradations.plan import Plan, apply
 from facemend.imaging import to_float
 from facemend.imaging.color import luma
@@ -36,8 +38,9 @@ class Severity:
 def severity(plan: Plan, face: NDArray[np.uint8]) -> Severity:
     """The figures of a plan.
 
-    - blur: variances add up: the product of both deviations of the Gaussian blur (its area), and a twelfth
-      of the square of the path of motion blur. Soft focus, which keeps the sharp picture, does not count.
+    - blur: variances add up: the product of both deviations of the Gaussian blur's kernel (its area; a kernel
+      that is cut off blurs less than its sigma says), and a twelfth of the square of the path of motion
+      blur. Soft focus, which keeps the sharp picture, does not count.
     - resolution: size / p. p is the pixel pitch: squares of the pitch of the scan (`down`, over the smallest
       share of an earlier JPEG), of the half-tone's pitch and of the blur's width at half maximum add up.
     - noise: of the difference to the same degradation without noise and grain, so behind averaging, half-tone
@@ -49,7 +52,7 @@ def severity(plan: Plan, face: NDArray[np.uint8]) -> Severity:
         face: (S, S, 3) uint8 RGB, clean, that it is applied to: how much of the noise is left hangs on it.
     """
     pixel = max(1.0, plan.down)
-    variance = plan.blur.sigma_x * plan.blur.sigma_y if plan.blur else 0.0
+    variance = _variance(plan.blur) if plan.blur else 0.0
     variance += plan.motion.length**2 / 12 if plan.motion else 0.0
     screen = plan.print.halftone.pitch if plan.print and plan.print.halftone else 0.0
     scan = pixel / min((earlier.scale for earlier in plan.generations), default=1.0)
@@ -60,6 +63,15 @@ def severity(plan: Plan, face: NDArray[np.uint8]) -> Severity:
         noise=_noise_left(plan, face),
         jpeg=min([*jpegs, 100 if plan.jpeg_quality is None else plan.jpeg_quality]),
     )
+
+
+def _variance(blur: GaussianBlur) -> float:
+    """Square root of the determinant of the kernel's covariance, square pixels."""
+    kernel = gaussian_kernel(blur.radius, blur.sigma_x, blur.sigma_y, blur.rotation).astype(np.float64)
+    away = np.arange(-blur.radius, blur.radius + 1)
+    xx, yy = float(kernel.sum(0) @ away**2), float(kernel.sum(1) @ away**2)
+    xy = float(away @ kernel @ away)
+    return math.sqrt(max(0.0, xx * yy - xy**2))
 
 
 def _noise_left(plan: Plan, face: NDArray[np.uint8]) -> float:
