@@ -180,7 +180,7 @@ def convert(net: str, state: State) -> bytes:
 
 
 def upscaler_graph(stack: torch.nn.Sequential) -> bytes:
-    """The graph of `evaluation.real_esrgan.CompactUpscaler` without its weights: `image` -> `upscaled`, 4 times."""
+    """The graph of `real_esrgan.CompactUpscaler` without its weights: `image` -> `upscaled`, 4 times."""
     g = GraphBuilder()
     x = "image"
     for i, layer in enumerate(stack):

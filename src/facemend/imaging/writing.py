@@ -58,8 +58,8 @@ def _encode(picture: Picture, format: str, quality: int | None) -> bytes:
     most = FORMATS[format].side
     if most and max(picture.width, picture.height) > most:
         raise OutputError(
-            f"a picture of {picture.width}x{picture.height} cannot be written as {format}, which holds {most} "
-            "pixels a side: write it as PNG or TIFF"
+            f"a picture of {picture.width}x{picture.height} cannot be written as {format}, which holds "
+            f"{most} pixels a side: write it as PNG or TIFF"
         )
     try:
         return encode(picture, format, quality)

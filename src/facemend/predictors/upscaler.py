@@ -119,7 +119,7 @@ def _weights() -> dict[str, Array]:
 
 
 def _layers() -> dict[str, Shape]:
-    """The layers that have numbers, named as in `evaluation.real_esrgan.CompactUpscaler`: convolution, PReLU, ..."""
+    """The layers that have numbers, named as in `real_esrgan.CompactUpscaler`: convolution, PReLU, ..."""
     layers: dict[str, Shape] = {}
     for i in range(REACH - 1):
         layers[f"stack.{2 * i}"] = (_WIDTH, _WIDTH if i else 3, 3, 3)
