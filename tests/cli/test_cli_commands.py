@@ -106,6 +106,25 @@ def test_degrade_draws_the_kth_picture_with_seed_plus_k_and_its_plan_replays(pic
         assert np.array_equal(read_picture(tmp_path / name).pixels, expected)
 
 
+def test_degrade_says_which_plan_a_picture_is_not_of(pictures, tmp_path, portrait):
+    out = tmp_path / "out.png"
+    assert run("degrade", pictures / "a.jpg", "-o", out, "--save-plan").stderr == ""
+    older = run("degrade", pictures / "a.jpg", "-o", out, "--seed", 1, "--overwrite")
+    assert older.exit_code == 0
+    assert "out.plan.json: is not of the picture beside it" in older.stderr
+    write_picture(pictures / "half.png", portrait.with_pixels(portrait.as_float()[::2, ::2]))
+    half = (
+        "degrade",
+        pictures / "half.png",
+        "-o",
+        tmp_path / "half.png",
+        "--plan",
+        tmp_path / "out.plan.json",
+    )
+    side = min(portrait.width, portrait.height)
+    assert f"half.png: its lengths are of a plan for {side} px, here {-(-side // 2)}" in run(*half).stderr
+
+
 def test_degrade_with_a_plan_draws_nothing(pictures, tmp_path):
     for words in (["--preset", "light"], ["--seed", 3]):
         refused = run("degrade", pictures, "-o", tmp_path / "o", "--plan", tmp_path / "p.json", *words)

@@ -105,6 +105,10 @@ def _write_pictures(batch: Batch, how: Recipe | Plan, seed: int, outputs: Output
                 outputs.save(job.output, picture)
                 if save_plan:
                     outputs.save_text(plan_file, used.to_json() + "\n")
+                elif plan_file.exists():
+                    warn(f"{shown(plan_file)}: is not of the picture beside it: --save-plan writes it anew")
+                if used.size != (side := min(picture.width, picture.height)):
+                    warn(f"{shown(job.output)}: its lengths are of a plan for {used.size} px, here {side}")
                 if len(batch.jobs) == 1:
                     say(f"{shown(job.output)}: {used}")
             except FacemendError as error:
