@@ -185,8 +185,9 @@ def test_restore_names_the_films_of_a_folder(cli, album, tmp_path):
         ("video", ["film.mp4", "--upscale", "3"], "upscale must be"),
     ],
 )
-def test_wrong_uses_say_what_is_wrong(cli, film, photo, monkeypatch, command, arguments, message):
+def test_wrong_uses_say_what_is_wrong(cli, film, photo, tmp_path, monkeypatch, command, arguments, message):
     monkeypatch.chdir(film.parent)
+    monkeypatch.setenv("FACEMEND_CACHE", str(tmp_path / "cache"))  # without the weights of the background
     result = cli(*arguments, command=command)
     assert result.exit_code in (1, 2)
     assert message in result.output

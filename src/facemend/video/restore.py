@@ -156,8 +156,10 @@ def restore_video(
 def load_networks(options: RestoreOptions, model: ModelInfo | None = None) -> Networks:
     """The networks for a film: as they work on several frames at once, each has a share of the cores.
 
-    Arguments and errors are those of `Networks.load`.
+    Arguments and errors are those of `Networks.load`, and those of `check_options`: nobody shall fetch
+    weights for what films do not have.
     """
+    check_options(options)
     if not options.threads and options.backend == "onnx":
         options = replace(options, threads=max(1, usable_cores() // AT_ONCE))
     return Networks.load(options, model=model)
