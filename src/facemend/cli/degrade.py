@@ -105,7 +105,7 @@ def _write_pictures(batch: Batch, how: Recipe | Plan, seed: int, outputs: Output
                 outputs.save(job.output, picture)
                 if save_plan:
                     outputs.save_text(plan_file, used.to_json() + "\n")
-                elif plan_file.exists():
+                elif _is_of_another(plan_file, used):
                     warn(f"{shown(plan_file)}: is not of the picture beside it: --save-plan writes it anew")
                 if used.size != (side := min(picture.width, picture.height)):
                     warn(f"{shown(job.output)}: its lengths are of a plan for {used.size} px, here {side}")
@@ -116,6 +116,14 @@ def _write_pictures(batch: Batch, how: Recipe | Plan, seed: int, outputs: Output
                 warn(f"facemend: {error}")
             advance()
     return failed
+
+
+def _is_of_another(plan_file: Path, plan: Plan) -> bool:
+    """Whether there is a plan file, and not of this plan (which may have been replayed from it)."""
+    try:
+        return plan_file.is_file() and plan_file.read_bytes() != (plan.to_json() + "\n").encode()
+    except OSError:
+        return True
 
 
 def _write_sheet(batch: Batch, recipe: Recipe, seed: int, outputs: Outputs, path: Path) -> int:

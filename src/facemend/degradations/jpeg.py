@@ -10,9 +10,8 @@ import numpy as np
 from facemend.degradations.parts import JpegGeneration
 from facemend.degradations.resample import bilinear, shrunk_size
 from facemend.errors import InputError
+from facemend.imaging.formats import JPEG_SIDE
 from facemend.types import FloatImage
-
-_MOST = 65_500  # libjpeg's own limit
 
 
 def jpeg(image: FloatImage, quality: int) -> FloatImage:
@@ -28,8 +27,8 @@ def jpeg(image: FloatImage, quality: int) -> FloatImage:
     Raises:
         InputError: no encoder makes a JPEG as long.
     """
-    if max(image.shape) > _MOST:
-        raise InputError(f"a JPEG has at most {_MOST} pixels a side: cut the picture into parts")
+    if max(image.shape) > JPEG_SIDE:
+        raise InputError(f"a JPEG has at most {JPEG_SIDE} pixels a side: cut the picture into parts")
     gray = image.ndim == 2
     pixels = cv2.convertScaleAbs(image, alpha=255)
     if not gray:

@@ -49,6 +49,9 @@ class Format:
     extra: str | None = None
 
 
+JPEG_SIDE = 65_500
+"""Most pixels a side of a JPEG: libjpeg's own limit."""
+
 _TABLE = (
     Format("png", (".png", ".apng"), bits=16, text=True, dpi=True),
     Format(
@@ -58,7 +61,7 @@ _TABLE = (
         alpha=False,
         iptc=True,
         dpi=True,
-        side=65_500,
+        side=JPEG_SIDE,
     ),
     Format("webp", (".webp",), lossless="as the source", gray=False, side=16_383),
     Format("tiff", (".tif", ".tiff"), bits=16, iptc=True, dpi=True),
