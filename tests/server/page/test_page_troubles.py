@@ -185,7 +185,7 @@ def test_a_private_server_asks_for_its_token(tmp_path, open_page):
         page.get_by_text("That is not the right token.").wait_for()
         for _ in range(4):  # the browser itself closes a dialog at the third
             page.keyboard.press("Escape")
-        wait(page, "document.getElementById('login').open")
+        wait(page, "document.getElementById('login').open && document.activeElement.id === 'token'")
         page.route("**/api/login", lambda route: route.fulfill(status=429, json={"detail": "too many"}))
         page.keyboard.press("Enter")
         page.get_by_text("Too many wrong tokens came from here. Wait a minute").wait_for()

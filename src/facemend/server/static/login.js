@@ -42,6 +42,5 @@ function ask() {
     dialog.addEventListener("cancel", stay);
     dialog.showModal();
     reopened.observe(dialog, { attributeFilter: ["open"] });
-    field.focus();
   });
 }
