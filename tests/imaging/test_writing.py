@@ -118,6 +118,13 @@ def test_quality_changes_the_size() -> None:
         assert len(encode_picture(picture, format, quality=40)) < len(encode_picture(picture, format))
 
 
+@pytest.mark.parametrize("quality", [85, 94, 100])
+def test_strong_grain_fits_into_a_jpeg(quality: int) -> None:
+    grain = np.random.default_rng(0).normal(128, 60, (300, 300, 3)).clip(0, 255).astype(np.uint8)
+    again = read_picture(encode_picture(Picture(grain), "jpeg", quality=quality))
+    assert np.abs(again.pixels.astype(int) - grain).mean() < 40
+
+
 def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"precious")

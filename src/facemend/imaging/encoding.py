@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -179,8 +180,19 @@ def _with_pillow(pixels: Pixels, format: str, options: dict[str, Any], metadata:
         for key, text in metadata.text:
             texts.add_text(key, text)
         given["pnginfo"] = texts
+    image, held = _image(pixels), {name: value for name, value in given.items() if value}
+    try:
+        return _saved(image, format, options | held)
+    except OSError:
+        if format != "jpeg":
+            raise
+        # With these two, Pillow gives libjpeg a buffer of a byte or two a pixel; strong grain needs more.
+        return _saved(image, format, options | held | {"optimize": False, "progressive": False})
+
+
+def _saved(image: Image.Image, format: str, options: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    _image(pixels).save(buffer, format, **options, **{name: value for name, value in given.items() if value})
+    image.save(buffer, format, **options)
     return buffer.getvalue()
 
 
