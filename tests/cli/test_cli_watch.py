@@ -26,6 +26,7 @@ def test_photos_are_restored_as_they_come_and_half_written_ones_wait(photo, tiny
     data = photo.read_bytes()
     (folder / "first.jpg").write_bytes(data)
     words = ["watch", folder, "-o", out, "--quiet", "1", "--model", tiny_model, "--threads", "1"]
+    words += ["--background", "clean", "--grain", "keep"]
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "from facemend.cli.app import main; main()"
     with subprocess.Popen(

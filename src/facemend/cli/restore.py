@@ -14,6 +14,8 @@ from facemend.cli._shared.options import (
     AUTO_W,
     DEFAULTS,
     SPEED,
+    Background,
+    Grain,
     Likeness,
     PhotoOptions,
     Photos,
@@ -57,16 +59,8 @@ def restore(
             "with --aligned, and for films."
         ),
     ] = "auto",
-    background: Annotated[
-        str,
-        typer.Option(
-            help="The rest of the photo: lanczos (as it is), clean (less noise, JPEG blocks, half-tone "
-            "dots), or realesrgan (drawn sharper where it is enlarged, slow)."
-        ),
-    ] = DEFAULTS.background,
-    grain: Annotated[
-        str, typer.Option(help="Of the photo in restored faces: none, or keep, as much as is around them.")
-    ] = DEFAULTS.grain,
+    background: Background = DEFAULTS.background,
+    grain: Grain = DEFAULTS.grain,
     engine: Annotated[
         str,
         typer.Option(

@@ -15,6 +15,8 @@ from facemend.cli._shared.console import say, shown
 from facemend.cli._shared.options import (
     AUTO_W,
     DEFAULTS,
+    Background,
+    Grain,
     Likeness,
     PhotoOptions,
     Strength,
@@ -55,6 +57,8 @@ def watch(
     upscale: Annotated[
         str, typer.Option(help="Output size: 1, 2 or 4 times the input; auto: see `facemend restore`.")
     ] = "auto",
+    background: Background = DEFAULTS.background,
+    grain: Grain = DEFAULTS.grain,
     quiet: Annotated[
         float, typer.Option(min=0.1, help="Seconds for which a file must not have changed: it is whole then.")
     ] = 2.0,
@@ -75,7 +79,8 @@ def watch(
     root = given.output
     _check(folder, given)
     assert root is not None
-    own = {"w": read_w(w), "likeness": likeness, "strength": strength, "upscale": read_upscale(upscale)}
+    own = {"w": read_w(w), "likeness": likeness, "strength": strength}
+    own |= {"upscale": read_upscale(upscale), "background": background, "grain": grain}
     options = checked(RestoreOptions, **given.settings(**own))
     plan = partial(plan_batch, [folder], root, leave_out=given.crops, **given.naming)
     checked(plan)

@@ -40,6 +40,16 @@ Strength = Annotated[
     float,
     typer.Option(min=0, max=1, help="How much of the restored face: 0 = the photo's own, 1 = all of it."),
 ]
+Background = Annotated[
+    str,
+    typer.Option(
+        help="The rest of the photo: lanczos (as it is), clean (less noise, JPEG blocks, half-tone "
+        "dots), or realesrgan (drawn sharper where it is enlarged, slow)."
+    ),
+]
+Grain = Annotated[
+    str, typer.Option(help="Of the photo in restored faces: none, or keep, as much as is around them.")
+]
 
 
 def _more(help: str, **rest: Any) -> Any:
