@@ -225,7 +225,7 @@ def test_times_of_another_model_or_machine_are_measured_again(run, settings, tmp
     monkeypatch.setattr(suite.Scorer, "score", refuse)
     renamed = [[held["models"][0][0], {}]]
     for damaged in (
-        *(json.dumps(held | part) for part in ({"device": "other"}, {"models": renamed})),
+        *(json.dumps(held | part) for part in ({"device": "other"}, {"models": renamed}, {"side": 512})),
         "[]",
         "{",
     ):
@@ -271,12 +271,27 @@ def test_without_originals_only_quality_is_measured(options, own_faces, tiny_mod
     assert "Their work" in (tmp_path / "out/report.html").read_text()
 
 
-def test_a_picture_that_cannot_be_used_stops_the_run_by_name_and_keeps_the_rest(options, own_faces, tmp_path):
+def test_pictures_that_cannot_be_used_are_named_before_the_work_or_left_out(options, own_faces, tmp_path):
     wide = read_picture(own_faces / "obama2.png")
     write_picture(own_faces / "obama2.png", Picture(wide.pixels[:100]), overwrite=True)
-    with pytest.raises(InputError, match=r"obama2\.png: 192x100 is not square"):
+    first, *_ = sorted(own_faces.glob("*.png"))
+    first.write_bytes(first.read_bytes()[:3000])
+    with pytest.raises(InputError, match=rf"{first.name}: .*obama2\.png: 192x100 is not square"):
         evaluate(options(reference=False))
-    assert len((tmp_path / "out" / FILE).read_text().splitlines()) == 3
+    assert not (tmp_path / "out").exists()
+    results = evaluate(options(reference=False, incomplete=True))
+    names = [case["name"] for case in results["inputs"]]
+    assert names == [path.name for path in sorted(own_faces.iterdir())[1:] if path.name != "obama2.png"]
+    assert f"aligned faces: {first.name}, obama2.png." in " ".join(results["protocol"]["notes"])
+
+
+@pytest.mark.parametrize("name", ["report.html", "results.json", "speed.json"])
+def test_files_that_are_of_no_evaluation_are_left_alone(options, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("of a training")
+    with pytest.raises(OutputError, match=rf"{name}: exists already; use --overwrite"):
+        evaluate(options(reference=False))
+    assert (tmp_path / "out" / name).read_text() == "of a training"
 
 
 def test_wrong_methods_are_found_before_anything_is_written(options, tmp_path):

@@ -70,7 +70,8 @@ def evaluate(
     incomplete: Annotated[
         bool,
         typer.Option(
-            "--incomplete", help="Go on although the protocol's folder, or that of --lq, is not complete."
+            "--incomplete",
+            help="Go on without faces that cannot be used or have no partner.",
         ),
     ] = False,
     size: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from facemend.degradations import degrade, preset
 from facemend.errors import InputError
 from facemend.evaluation.options import MIN_SIZE, EvaluationOptions
 from facemend.files import file_sha256, read_table
 from facemend.folder.plan import plan_batch
-from facemend.imaging import from_float, read_picture, resize
+from facemend.imaging import from_float, read_picture, read_size, resize
+
+logger = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 
@@ -70,7 +72,7 @@ def find_entries(options: EvaluationOptions) -> list[Entry]:
     Raises:
         InputError: there are no pictures, a partner is missing or not certain, or the table cannot be read.
     """
-    faces = _pictures(options.faces)
+    faces = pictures(options.faces)
     if not faces:
         raise InputError(f"{options.faces}: no pictures found")
     labels = _labels(options)
@@ -90,6 +92,30 @@ def find_entries(options: EvaluationOptions) -> list[Entry]:
     return entries[:: options.every]
 
 
+def usable(entries: Sequence[Entry], options: EvaluationOptions) -> list[Entry]:
+    """The cases that can be measured; all are read, as hours of work may lie before the last one.
+
+    Raises:
+        InputError: of some a file cannot be read, is not square or is too small, and `options.incomplete` is
+            off; or of all.
+    """
+    good, wrong = [], []
+    for entry in entries:
+        try:
+            side = len(read_face(entry.face, options.size))
+            if entry.lq is not None:
+                read_face(entry.lq, side)
+        except InputError as error:
+            wrong.append(str(error))
+        else:
+            good.append(entry)
+    if wrong and not (good and options.incomplete):
+        raise InputError("; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""))
+    for problem in wrong:
+        logger.warning("left out: %s", problem)
+    return good
+
+
 def common_size(entries: Sequence[Entry], options: EvaluationOptions) -> int | None:
     """The side that all faces are brought to: as asked for, else the smallest, so that figures compare.
 
@@ -100,14 +126,7 @@ def common_size(entries: Sequence[Entry], options: EvaluationOptions) -> int | N
     """
     if options.size is not None or not options.reference:
         return options.size
-    sides = []
-    for entry in entries:
-        try:
-            with Image.open(entry.face) as image:
-                sides.append(min(image.size))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise InputError(f"{entry.face}: cannot be read as a picture ({error})") from error
-    return min(sides)
+    return min(min(read_size(entry.face)) for entry in entries)
 
 
 def load_case(entry: Entry, options: EvaluationOptions) -> Case:
@@ -150,7 +169,7 @@ def by_stem(folder: Path) -> dict[str, Path]:
         InputError: the folder is missing, or two files differ in nothing but the suffix.
     """
     found: dict[str, Path] = {}
-    for name, path in _pictures(folder).items():
+    for name, path in pictures(folder).items():
         if stem(name) in found:
             raise InputError(f"{path}: there is {found[stem(name)].name} too; which of them is meant?")
         found[stem(name)] = path
@@ -169,7 +188,12 @@ def describe(entry: Entry, options: EvaluationOptions) -> dict[str, object]:
     }
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
+def pictures(folder: Path) -> dict[str, Path]:
+    """Those of a folder and its sub-folders by their paths within it, without what systems put there.
+
+    Raises:
+        InputError: there is no such folder.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     # The order decides the seeds: it must be that of `facemend degrade`.

@@ -38,7 +38,8 @@ class EvaluationOptions:
         table: CSV with a column `file` and any of `source`, `kind`, `wears`, `yaw`; None: FOLDER.csv if
             there is one.
         every: take every n-th picture only.
-        incomplete: leave out the faces that have no partner in `lq`, instead of refusing the folder.
+        incomplete: leave out the faces that cannot be used or have no partner in `lq`, instead of refusing
+            the folder.
         full: whether the slow metrics are measured too (LPIPS-VGG: about a third more time).
         device: where torch computes the metrics: cpu, cuda, cuda:1 ...
         speed: whether times are measured too.

@@ -6,7 +6,6 @@ The data is `protocols.toml`. Nothing here needs torch, and of the pictures only
 from __future__ import annotations
 
 import tomllib
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,12 +15,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from PIL import Image
-
-from facemend.errors import ConfigError, InputError
-from facemend.evaluation.cases import few, stem
+from facemend.errors import ConfigError, FacemendError, InputError
+from facemend.evaluation.cases import few, pictures, stem
 from facemend.files import read_table
-from facemend.imaging import SUFFIXES
+from facemend.imaging import read_size
 
 Kind = Literal["full-reference", "no-reference"]
 
@@ -139,10 +136,9 @@ def _check_pairs(protocol: Protocol, folder: Path) -> list[str]:
 
 def _check_folder(protocol: Protocol, folder: Path) -> tuple[dict[str, Path], list[str]]:
     """Pictures of a folder by their path within it, and what is wrong with their number and headers."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not paths:
+    files = pictures(folder)
+    if not files:
         return {}, [f"{folder}: no pictures in it; {protocol.name} needs {protocol.layout}"]
-    files = {path.relative_to(folder).as_posix(): path for path in paths}
     problems = []
     if protocol.count is not None and len(files) != protocol.count:
         what = "get the missing ones" if len(files) < protocol.count else "take out those of other sets"
@@ -194,9 +190,6 @@ def _check_table(folder: Path, files: Iterable[Path]) -> list[str]:
 def _size(path: Path) -> tuple[int, int] | None:
     """(width, height) from the header; None for what is no picture."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about large pictures; the size rule says it better
-            with Image.open(path) as image:
-                return image.size
-    except Exception:  # a header full of garbage may raise anything
+        return read_size(path)
+    except FacemendError:
         return None

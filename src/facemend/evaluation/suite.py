@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from facemend import __version__
-from facemend.errors import OutputError
-from facemend.evaluation.cases import Entry, common_size, describe, find_entries, load_case
+from facemend.errors import ExistsError, OutputError
+from facemend.evaluation.cases import Entry, common_size, describe, few, find_entries, load_case, usable
 from facemend.evaluation.methods import Group, Method, open_groups
 from facemend.evaluation.options import EvaluationOptions
 from facemend.evaluation.reports.published import published_tables
@@ -22,7 +22,7 @@ from facemend.evaluation.reports.report import render
 from facemend.evaluation.reports.sheets import make_sheets
 from facemend.evaluation.scoring import Scorer, describe_metric, metric_weights, metrics_of
 from facemend.evaluation.speed import measure_speed
-from facemend.evaluation.store import Store
+from facemend.evaluation.store import FILE, Store
 from facemend.evaluation.summary import means, slices, strengths
 from facemend.files import place
 from facemend.photo.timing import processor, versions
@@ -57,12 +57,14 @@ def evaluate(
     Raises:
         FacemendError: pictures, models, weights or the folder cannot be used; the message says which and why.
     """
-    entries = find_entries(options)
-    options = replace(options, size=common_size(entries, options))
+    listed = find_entries(options)
+    entries = usable(listed, options)
+    options = replace(options, size=common_size(entries, options), notes=_notes(options, listed, entries))
     groups = open_groups(options, entries)
     methods = [method for group in groups for method in group.methods]
     scorer = Scorer(options.reference, options.full, options.device)
     facts = _facts(options, entries, methods)
+    _check_others(options.out, overwrite=overwrite)
     store = Store(options.out, facts, overwrite=overwrite)
 
     todo = [entry for entry in entries if entry.name not in store.done]
@@ -117,15 +119,18 @@ def summarise(facts: Mapping[str, Any], rows: Sequence[Row]) -> Row:
     return results
 
 
+def _check_others(folder: Path, *, overwrite: bool) -> None:
+    """A folder without an evaluation may have files of these names, such as the report of a training."""
+    if overwrite or (folder / FILE).exists():
+        return
+    for name in (RESULTS, REPORT, SPEED):
+        if (folder / name).exists():
+            raise ExistsError(folder / name)
+
+
 def _facts(options: EvaluationOptions, entries: Sequence[Entry], methods: Sequence[Method]) -> Row:
     """Everything that decides the figures; no time, no place."""
     metrics = metrics_of(options.reference, options.full)
-    notes = list(options.notes)
-    if options.every > 1:
-        notes.append(f"Only one face in {options.every} was taken, in the order of names.")
-    if options.incomplete and options.lq is not None:
-        notes.append("Faces without a damaged partner, if there were any, are left out.")
-    notes.append("Every picture is rounded to 8 bits before it is measured.")
     return {
         "schema": SCHEMA,
         "facemend": __version__,
@@ -136,7 +141,7 @@ def _facts(options: EvaluationOptions, entries: Sequence[Entry], methods: Sequen
             "crop": "whole aligned face",
             "degradation": options.preset if options.degrades else None,
             "seed": options.seed if options.degrades else None,
-            "notes": notes,
+            "notes": list(options.notes),
         },
         "versions": versions(_PACKAGES)
         | {"machine": platform.machine(), "threads": str(torch.get_num_threads()), "device": options.device},
@@ -145,6 +150,17 @@ def _facts(options: EvaluationOptions, entries: Sequence[Entry], methods: Sequen
         "inputs": [describe(entry, options) for entry in entries],
         "methods": [method.row() for method in methods],
     }
+
+
+def _notes(options: EvaluationOptions, listed: Sequence[Entry], entries: Sequence[Entry]) -> tuple[str, ...]:
+    notes = list(options.notes)
+    if options.every > 1:
+        notes.append(f"Only one face in {options.every} was taken, in the order of names.")
+    if options.incomplete and options.lq is not None:
+        notes.append("Faces without a damaged partner, if there were any, are left out.")
+    if left := [entry.name for entry in listed if entry not in entries]:
+        notes.append(f"Left out, as they cannot be read or are no aligned faces: {few(left)}.")
+    return (*notes, "Every picture is rounded to 8 bits before it is measured.")
 
 
 def _speed(options: EvaluationOptions, groups: Sequence[Group]) -> Row | None:
@@ -156,7 +172,8 @@ def _speed(options: EvaluationOptions, groups: Sequence[Group]) -> Row | None:
         if method.model
     ]
     path = options.out / SPEED
-    asked = {"models": models, "peers": list(options.peers)}
+    side = options.size or 256
+    asked = {"models": models, "peers": list(options.peers), "side": side}
     if not models and not options.peers:
         return None
     if path.is_file():
@@ -166,7 +183,7 @@ def _speed(options: EvaluationOptions, groups: Sequence[Group]) -> Row | None:
                 return dict(held)
         except (OSError, ValueError, TypeError, KeyError):
             logger.info("%s: damaged, measured again", path)
-    speed = measure_speed(options.models, options.peers, options.size or 256) | asked
+    speed = measure_speed(options.models, options.peers, side) | asked
     _write_json(path, speed)
     return speed
 
