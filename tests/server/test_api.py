@@ -338,6 +338,16 @@ def test_before_has_the_size_of_the_preview(client, jpeg, portrait):
     assert np.abs(small - portrait.pixels).mean() < 4
 
 
+def test_before_of_a_crop_that_is_smaller_than_the_model(client, portrait):
+    square = Picture(np.ascontiguousarray(portrait.pixels[40:240, 60:260])).resized(0.1)
+    job = restored(client, encode_picture(square, "png"), aligned=True)
+    shapes = {
+        pixels(client.get(f"/api/jobs/{job['id']}/{what}?side=4000")).shape for what in ("before", "preview")
+    }
+    assert shapes == {(job["height"], job["width"], 3)}
+    assert job["width"] > 20
+
+
 def test_crops_before_and_after(client, job):
     path = f"/api/jobs/{job['id']}/faces/0"
     before, after = pixels(client.get(f"{path}/before")), pixels(client.get(f"{path}/after?w=0"))

@@ -229,6 +229,18 @@ def test_what_mp4_cannot_hold_comes_as_matroska(serving, make):
     assert any("no face found" in note for note in job["notes"])
 
 
+def test_what_no_container_holds_is_the_films_fault(serving, film, monkeypatch):
+    from facemend.video.mux import ContainerError
+
+    def fails(source, output, *rest, **named):
+        raise ContainerError(f"{output}: matroska cannot hold the film's subtitle: take it out first")
+
+    monkeypatch.setattr("facemend.server.films.restore_video", fails)
+    client = serving()
+    job = wait(client, post(client, film, name="a.mp4").json()["id"])
+    assert job["error"] == "a.mp4: matroska cannot hold the film's subtitle: take it out first"
+
+
 def test_a_film_that_turns_out_damaged_fails_with_its_own_name(serving, film, monkeypatch):
     from facemend.errors import InputError, OutputError
 

@@ -70,6 +70,14 @@ def test_cookies_of_other_programs_do_not_hide_ours(settings, other):
     assert [answer.status_code for answer in answers] == [404, 404, 401]
 
 
+def test_a_token_of_signs_that_cookies_quote_lets_the_page_in(settings):
+    with TestClient(create_app(replace(settings, token="abc/def=ghi+(12345)6789"))) as client:
+        answer = client.post("/api/login", json={"token": "abc/def=ghi+(12345)6789"})
+        cookie = answer.headers["set-cookie"].partition(";")[0]
+        client.cookies.clear()
+        assert client.get("/api/jobs/x", headers={"Cookie": cookie}).status_code == 404
+
+
 def test_each_way_to_show_a_token_counts(settings, caplog):
     with TestClient(create_app(replace(settings, token=TOKEN))) as client:
         ways = [

@@ -99,6 +99,8 @@ def restore_film(
     source = store.input(job.id)
     with _called(job.name, source):
         result = _in_some_container(
+            job,
+            store,
             lambda suffix: restore_video(
                 source,
                 store.result(job.id, suffix),
@@ -106,7 +108,7 @@ def restore_film(
                 VideoOptions(overwrite=True),
                 networks=networks,
                 on_frame=on_frame,
-            )
+            ),
         )
         info = probe(result.output)
     width, height = _upright(info, info.width, info.height)
@@ -142,14 +144,17 @@ def first_frame(path: Path, name: str) -> Picture:
         return Picture(upright_rgb(next(FilmReader(info).frames()).pixels, form))
 
 
-def _in_some_container(restore: Callable[[str], VideoResult]) -> VideoResult:
+def _in_some_container(job: Job, store: JobStore, restore: Callable[[str], VideoResult]) -> VideoResult:
     *usual, last = MEDIA
     for suffix in usual:
         try:
             return restore(suffix)
         except ContainerError as error:  # found out before the work
             logger.info("%s", error)
-    return restore(last)
+    try:
+        return restore(last)
+    except ContainerError as error:  # names the output
+        raise InputError(str(error).replace(str(store.result(job.id, last)), job.name)) from error
 
 
 def _upright(info: FilmInfo, width: int, height: int) -> tuple[int, int]:

@@ -126,7 +126,7 @@ class JobRestorer:
 
     def restore_film(self, job: Job) -> dict[str, Any]:
         """The same as `restore` for a film."""
-        self.on_part("read")
+        self.on_part("read", 0.0)
         options = self._decided(job.options)
         return restore_film(
             job,
@@ -166,11 +166,9 @@ class JobRestorer:
         """The photo as it was in the size of the output, shrunk for a page, as WebP."""
         if job.is_film:
             return _for_page(first_frame(self._store.input(job.id), job.name), side)
-        look = self._look(job).picture
-        if job.options.background != "lanczos":  # then the look has another one than the photo
-            photo = self._read(job)
-            look = photo.resized(look.width / photo.width)
-        return _for_page(look, side)
+        # A look that was cleaned or drawn sharper is not as the photo was.
+        photo = self._look(job).picture if job.options.background == "lanczos" else self._read(job)
+        return _for_page(photo.resized((job.width or photo.width) / photo.width), side)
 
     def crop(self, job: Job, face: int, when: Literal["before", "after"]) -> bytes:
         """An aligned face as PNG.

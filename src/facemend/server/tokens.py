@@ -73,9 +73,9 @@ def shown_tokens(headers: Headers) -> list[str]:
     kind, _, shown = headers.get("authorization", "").partition(" ")
     found = [shown.strip()] if kind.lower() == "bearer" else []
     # By hand: the standard library reads none behind one that it dislikes, and other programs of this host
-    # may have set any. Ours holds nothing that would have to be quoted.
+    # may have set any. Ours is quoted if it has one of many signs, but holds neither " nor \\.
     cookies = (each.strip().partition("=") for each in headers.get("cookie", "").split(";"))
-    return [*found, *(value for name, _, value in cookies if name == COOKIE)]
+    return [*found, *(value.strip('"') for name, _, value in cookies if name == COOKIE)]
 
 
 def is_token(shown: str, token: str) -> bool:
