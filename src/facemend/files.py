@@ -44,7 +44,7 @@ def drop_unfinished() -> None:
     For the end of a process that does not wait for its threads.
     """
     _beginning.acquire()
-    for part in _begun:
+    for part in tuple(_begun):  # other threads still end theirs
         part.unlink(missing_ok=True)
 
 

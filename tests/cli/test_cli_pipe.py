@@ -52,6 +52,12 @@ def test_a_photo_without_a_face_comes_out_as_it_is(cli, tmp_path):
     assert "stdin: no face found" in result.stderr
 
 
+def test_each_note_is_told_once(cli, photo):
+    result = cli("-", "-w", "auto", input=photo.read_bytes())
+    notes = [line for line in result.stderr.splitlines() if "damage" in line]
+    assert len(notes) == 1, result.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
-from facemend.imaging import read_picture, write_picture
+from facemend.errors import OutputError
+from facemend.imaging import Outputs, read_picture, write_picture
 
 COUNT = 300
 
@@ -93,6 +94,24 @@ def test_a_changed_photo_or_other_options_need_leave_to_overwrite(cli, album, tm
     again = cli(album, "-o", out, "-w", "1", "--overwrite")
     assert "3 photos done (3 faces restored), 0 failed" in again.output
     assert "3 done before" in cli(album, "-o", out, "-w", "1").output
+
+
+def test_what_could_not_be_replaced_is_not_done(cli, tmp_path, portrait, monkeypatch):
+    album, out = tmp_path / "in", tmp_path / "out"
+    album.mkdir()
+    write_picture(album / "a.bmp", portrait)
+    assert cli(album, "-o", out).exit_code == 0
+    size = (out / "a.bmp").stat().st_size
+
+    def full(*_):
+        raise OutputError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Outputs, "save_content", full)
+        assert "no space" in cli(album, "-o", out, "-w", "1", "--overwrite").output
+    again = cli(album, "-o", out, "-w", "1", "--overwrite")
+    assert [line["done_before"] for line in told(out).values()] == [False], again.output
+    assert (out / "a.bmp").stat().st_size == size  # by which the old one would have passed for it
 
 
 def test_what_is_asked_for_besides_is_made_and_the_rest_stays(cli, album, tmp_path):

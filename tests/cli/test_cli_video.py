@@ -1,6 +1,7 @@
 """`facemend video`, and `facemend restore` with films, from the outside."""
 
 import io
+import os
 import sys
 from fractions import Fraction
 
@@ -157,6 +158,39 @@ def test_a_folder_of_films_goes_on_where_it_was(cli, album, tmp_path):
     assert all((out / name).stat().st_mtime_ns == made[name] for name in ("a.mkv", "a_avi.mkv"))
     assert "3 films done" in cli(album, "-o", out, "--crf", 30, "--overwrite").stdout
     assert cli(album, "-o", out, "--faces", "1").exit_code == 2
+
+
+def test_a_named_film_and_a_folder_without_an_output(cli, album, film):
+    result = cli(film, album)
+    assert "4 films done" in result.stdout, result.output
+    assert len(shown(film.with_name("film_restored.mp4"))) == 8
+    assert "4 done before" in cli(film, album).stdout
+
+
+def test_a_film_that_is_replaced_meanwhile_is_not_done(cli, album, film, tmp_path, monkeypatch):
+    def replaces(source, output, options, given, **more):
+        source.write_bytes(source.read_bytes() + b"newer")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(b"film")
+        return _done(output)
+
+    monkeypatch.setattr("facemend.video.restore.restore_video", replaces)
+    result = cli(album, "-o", tmp_path / "out")
+    assert result.stderr.count("has changed meanwhile") == 3
+    assert "3 films done, 0 done before" in cli(album, "-o", tmp_path / "out", "--overwrite").stdout
+
+
+def test_a_film_that_cannot_be_read_spares_the_others(cli, album, tmp_path, monkeypatch):
+    assert cli(album, "-o", tmp_path / "out").exit_code == 0
+    os.utime(album / "a.mkv")
+
+    def unreadable(path):
+        raise PermissionError(13, "Permission denied") if path.name == "a.mkv" else AssertionError(path)
+
+    monkeypatch.setattr("facemend.cli._shared.films.file_sha256", unreadable)
+    result = cli(album, "-o", tmp_path / "out")
+    assert "a.mkv: cannot be read (Permission denied)" in result.stderr
+    assert "0 films done, 2 done before, 1 failed" in result.stdout
 
 
 def test_restore_names_the_films_of_a_folder(cli, album, tmp_path):

@@ -118,6 +118,33 @@ def test_a_batch(photos, place, options, portrait, tmp_path):
     assert UrlStore(place("out")).stamp("z.jpg") is None
 
 
+def test_a_photo_without_a_face_is_copied(photos, place, options, portrait, tmp_path):
+    flat = tmp_path / "flat.jpg"
+    write_picture(flat, portrait.with_pixels(np.full((40, 50, 3), 0.5, np.float32)))
+    UrlStore(photos).write("flat.jpg", flat.read_bytes() + b"rest")
+    report = work(photos, place("out"), options)["flat.jpg"]
+    assert UrlStore(place("out")).read("flat.jpg", 10**6) == flat.read_bytes() + b"rest"
+    assert "no face found" in report["notes"][0]
+
+
+def test_what_is_replaced_counts_as_done_once_it_is(photos, place, options, monkeypatch):
+    work(photos, place("out"), options)
+    write = UrlStore.write
+
+    def full(self, path, data):
+        if path.startswith(".facemend"):
+            write(self, path, data)
+        else:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(UrlStore, "write", full)
+    failed = work(photos, place("out"), options, w=0.7, overwrite=True)
+    assert all(failed[name]["error"] for name in ("a.jpg", "b.png", "c.webp"))
+    monkeypatch.undo()
+    again = work(photos, place("out"), options, w=0.7, overwrite=True)
+    assert not any(again[name]["done_before"] for name in ("a.jpg", "b.png", "c.webp"))
+
+
 def test_metadata_can_be_left_out(photos, place, options, portrait):
     UrlStore(photos).write("a.jpg", file_with_secrets("jpeg", portrait.pixels))
     for strip in (False, True):

@@ -47,6 +47,19 @@ def test_a_record_comes_back_as_it_was(records):
     assert find(records) == RECORD
 
 
+def test_paths_beside_the_folder_are_found_from_it(tmp_path):
+    real, crops = tmp_path / "far/out", tmp_path / "crops"
+    for folder in (real, crops):
+        folder.mkdir(parents=True)
+    link = tmp_path / "out"
+    link.symlink_to(real)
+    (crops / "face.png").write_bytes(b"crop")
+    store = FolderStore(link)
+    assert store.below(link / "sub/a.png") == "sub/a.png"
+    assert FolderStore(tmp_path / "o").below(crops / "face.png") == "../crops/face.png"
+    assert store.read(store.below(crops / "face.png"), 10) == b"crop"
+
+
 def test_the_content_is_read_only_in_doubt(records):
     assert records.find("sub/out.png", Stamp(5, "1"), lambda: pytest.fail("was read"))
     assert find(records, stamp=Stamp(5, "2")) == RECORD  # touched, not changed

@@ -37,6 +37,7 @@ from facemend.folder.run import (
     make_record,
     make_report,
     report_line,
+    settled,
     told_before,
 )
 from facemend.folder.urls import UrlStore
@@ -222,14 +223,20 @@ class PhotoWorker:
                 result = self._restorer.restore(begun.picture)
             except FacemendError as error:
                 raise InputError(f"{name}: {error}") from error
-        report = make_report(name, made, result, total)
-        data = encode_for(output, result.picture)
+        told, copied = settled(begun.picture, result, output)
+        report = make_report(name, made, told, total)
+        data = begun.content if copied else encode_for(output, told.picture)
         options = self._records.options
-        self._records.put(make_record(report, source, begun.stamp, begun.content, {output: data}, options))
+        record = make_record(report, source, begun.stamp, begun.content, {output: data}, options)
+        last = self._outputs.stamp(output) is not None  # why: see `folder.records`
+        if not last:
+            self._records.put(record)
         try:
             self._outputs.write(output, data)
         except OSError as error:
             raise unwritable(made, error) from error
+        if last:
+            self._records.put(record)
         return report
 
 

@@ -3,7 +3,8 @@
 There is one small file a photo, in OUT/.facemend. Workers on many machines write them without asking each
 other, and an object store, which cannot append to a file, holds them as well as a disk does. A photo's record
 is written before its outputs: so an output without a record is never ours, and a record without its outputs
-means that the work was cut off between the two and is done again.
+means that the work was cut off between the two and is done again. Where outputs are replaced it is written
+after them: what is there may have the size of what is to come, and would count as done.
 """
 
 from __future__ import annotations
@@ -91,6 +92,17 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def below(self, path: Path) -> str:
+        """A path as records name it: relative to the folder; absolute where another drive holds it."""
+        try:
+            name = os.path.relpath(path, self.root)
+            if name.startswith(os.pardir):  # where a link leads elsewhere, the way up is another
+                there = Path(os.path.realpath(path.parent), path.name)
+                name = os.path.relpath(there, os.path.realpath(self.root))
+        except ValueError:  # of Windows' drives
+            name = os.path.abspath(path)
+        return Path(name).as_posix()
 
     def stamp(self, path: str) -> Stamp | None:
         """See `FileStore`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -205,8 +204,8 @@ class _Run:
 
     def _below(self, path: Path) -> str:
         """The path of an output as records name it."""
-        root = Path() if self.records is None else self.records.store.root
-        return Path(os.path.relpath(path, root)).as_posix()
+        store = FolderStore(Path()) if self.records is None else self.records.store
+        return store.below(path)
 
     def do(self, job: PhotoJob, kept: Kept) -> FileReport:
         """Read, work, and write all but what is kept."""
@@ -218,13 +217,11 @@ class _Run:
             content = read_content(job.source)
         picture, result = do_file(self.work, job.source, job.mask, content, self.options)
         both = before_after(picture, result.picture) if self.compare else None
-        if result.picture is picture and format_of(job.output) == picture.format:
-            # Nothing is to be changed: not even its compression, or what a picture cannot hold.
+        result, copied = settled(picture, result, job.output)
+        del picture  # the writer needs as much memory itself
+        if copied:
             made = {job.output: read_content(job.source) if content is None else content}
-            result = replace(result, notes=tuple(note for note in result.notes if note not in picture.notes))
         else:
-            del picture  # the writer needs as much memory itself
-            result = result.alone()
             made = {job.output: encode_for(job.output, result.picture)}
         if both is not None:
             path = _comparison(job)
@@ -234,16 +231,25 @@ class _Run:
                 self.outputs.claim(path, done=self._below(path) in kept)
                 made[path] = encode_for(path, crop)
         report = make_report(job.source, job.output, result, perf_counter() - start)
-        files = {self._below(path): data for path, data in made.items()}
+        record = None
         if self.records is not None and stamp is not None and content is not None:
+            files = {self._below(path): data for path, data in made.items()}
             options = self.records.options
             record = make_record(report, job.relative.as_posix(), stamp, content, files, options)
             items = {item.path: item for item in record.outputs} | kept
-            self.records.put(replace(record, outputs=tuple(items.values())))
-        for path, data in made.items():
-            if self._below(path) not in kept:
-                self.outputs.save_content(path, data)
+            record = replace(record, outputs=tuple(items.values()))
+        self._write({path: data for path, data in made.items() if self._below(path) not in kept}, record)
         return report
+
+    def _write(self, made: Mapping[Path, bytes], record: Record | None) -> None:
+        """Write outputs and record, in the order that `folder.records` tells of."""
+        last = any(path.exists() for path in made)
+        if self.records is not None and record is not None and not last:
+            self.records.put(record)
+        for path, data in made.items():
+            self.outputs.save_content(path, data)
+        if self.records is not None and record is not None and last:
+            self.records.put(record)
 
 
 def _label(job: PhotoJob) -> str:
@@ -260,6 +266,17 @@ def _crops(job: PhotoJob, result: PhotoResult, crops: Path) -> Iterator[tuple[Pa
         for name, crop in zip(_CROPS, (face.crop, face.restored), strict=True):
             picture = replace(Picture.from_array(crop), icc=result.picture.in_rgb().icc)
             yield _crop_path(crops, job, number, name), picture
+
+
+def settled(picture: Picture, result: PhotoResult, output: Path | str) -> tuple[PhotoResult, bool]:
+    """The result with the notes that hold of what is written, and whether the photo is to be copied.
+
+    It is where nothing was to be changed: not even its compression then, or what a picture cannot hold.
+    """
+    if result.picture is picture and format_of(output) == picture.format:
+        return replace(result, notes=tuple(note for note in result.notes if note not in picture.notes)), True
+    result = result.alone()
+    return replace(result, notes=(*result.notes, *left_out(result.picture, format_of(output)))), False
 
 
 def make_record(
@@ -305,7 +322,7 @@ def make_report(source: Path | str, output: Path | str, result: PhotoResult, tot
     Args:
         source: the photo.
         output: what was made of it.
-        result: the faces, and the time of each part.
+        result: the faces, the time of each part, and the notes as `settled` gives them.
         total: seconds for all of it.
     """
     seconds = {part: round(value, 4) for part, value in result.seconds.items()}
@@ -316,7 +333,7 @@ def make_report(source: Path | str, output: Path | str, result: PhotoResult, tot
             {"number": number, **_face(each.face), **about_face(each)} for number, each in result.numbered()
         ),
         skipped=tuple({**_face(skipped.face), "reason": skipped.reason} for skipped in result.skipped),
-        notes=(*result.notes, *left_out(result.picture, format_of(output))),
+        notes=result.notes,
         seconds={**seconds, "total": round(total, 4)},
         factor=result.factor,
     )

@@ -28,7 +28,7 @@ from facemend.cli._shared.photos import (
 from facemend.cli._shared.pipe import is_piped
 from facemend.cli._shared.stopping import STOPPED, interruptible
 from facemend.cli._shared.weights import resolve_model
-from facemend.errors import FacemendError
+from facemend.errors import FacemendError, InputError
 from facemend.files import file_sha256
 
 if TYPE_CHECKING:
@@ -165,7 +165,11 @@ class _Films:
             work = partial(restore_video, job.source, job.output, self.options, video)
             result = interruptible(partial(work, networks=self.networks, on_frame=on_frame))
         if records is not None and stamp is not None:
-            records.put(interruptible(partial(_record, job, stamp, records)))
+            record = interruptible(partial(_record, job, stamp, records))
+            if record is None:
+                warn(f"{shown(job.source)}: has changed meanwhile: to restore it as it is now, --overwrite")
+            else:
+                records.put(record)
         self.done += 1
         _tell(job.source, result)
 
@@ -183,8 +187,7 @@ class _Films:
         self, job: PhotoJob, records: Records[FolderStore], stamp: Stamp | None, *, overwrite: bool
     ) -> bool:
         """Whether there is nothing to do, which is counted."""
-        name = job.output.relative_to(records.store.root).as_posix()
-        record = records.find(name, stamp, partial(file_sha256, job.source))
+        record = records.find(records.store.below(job.output), stamp, partial(_sha256, job.source))
         if record is None or not records.is_whole(record.outputs):
             return False
         others = records.other_options(record)
@@ -207,12 +210,22 @@ class _Films:
         tell_places(places)
 
 
-def _record(job: PhotoJob, stamp: Stamp, records: Records[FolderStore]) -> Record:
-    from facemend.folder.records import Output, Record
+def _record(job: PhotoJob, stamp: Stamp, records: Records[FolderStore]) -> Record | None:
+    """The record of a film that is done; None where another one has taken its place meanwhile."""
+    from facemend.folder.records import FolderStore, Output, Record
 
-    name = job.output.relative_to(records.store.root).as_posix()
-    made = Output(name, job.output.stat().st_size, file_sha256(job.output))
-    return Record(job.relative.as_posix(), stamp, file_sha256(job.source), records.options, (made,))
+    made = Output(records.store.below(job.output), job.output.stat().st_size, _sha256(job.output))
+    source = _sha256(job.source)
+    if FolderStore(job.source.parent).stamp(job.source.name) != stamp:
+        return None
+    return Record(job.relative.as_posix(), stamp, source, records.options, (made,))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise InputError(f"{shown(path)}: cannot be read ({error.strerror or error})") from error
 
 
 def _tell_stop(job: PhotoJob, left: int) -> None:

@@ -46,7 +46,8 @@ def run_piped(
         own: further fields of `RestoreOptions`, which only this command has.
         mask: file of what is to be filled in.
     """
-    from facemend.imaging import Outputs, encode_for, format_of, left_out, read_content, suffix_of
+    from facemend.folder.run import settled
+    from facemend.imaging import Outputs, encode_for, read_content, suffix_of
     from facemend.photo.file import do_file
     from facemend.photo.networks import task_options
 
@@ -60,16 +61,17 @@ def run_piped(
     target = None if given.output in (None, PIPE) else given.output
     if target is not None:
         outputs.claim(target)
+    if model is not None and task.task != "restoration":
+        warn(f"network: {model.name}, from {model.origin}")
     content = interruptible(_read_stdin) if photos[0] == PIPE else read_content(source)
     worker = load(task, options, model)
     picture, result = interruptible(partial(do_file, partial(work, worker), source, mask, content, options))
-    for note in result.notes:
-        warn(f"{source}: {note}")
     name = target or Path("stdout").with_suffix(extension or suffix_of(picture.format))
-    untouched = result.picture is picture and format_of(name) == picture.format
-    data = content if untouched else encode_for(name, result.picture)
-    for note in () if untouched else left_out(result.picture, format_of(name)):
-        warn(f"{source}: {note}")
+    result, copied = settled(picture, result, name)
+    for note in result.notes:
+        if note not in worker.notes:  # these were told when it was loaded
+            warn(f"{source}: {note}")
+    data = content if copied else encode_for(name, result.picture)
     if target is not None:
         outputs.save_content(target, data)
         return
