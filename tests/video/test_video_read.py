@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from facemend.errors import InputError, MissingExtraError, OutputError, TooLargeError
+from facemend.video import reader
 from facemend.video.encode import FilmCoding
 from facemend.video.kinds import VIDEO_SUFFIXES
 from facemend.video.mux import Span
@@ -231,3 +232,12 @@ def test_times_always_rise(tmp_path, rng):
     pts = [frame.pts for frame in FilmReader(probe(path)).frames()]
     assert len(pts) == 12
     assert pts == sorted(set(pts))
+
+
+def test_damage_is_told_of_a_part_too(tmp_path, monkeypatch):
+    info = probe(make_film(tmp_path / "a.mp4", [np.zeros((32, 32, 3), np.uint8)] * 8))
+    whole = reader.decoded
+    monkeypatch.setattr(reader, "decoded", lambda *given: ((2, frame) for _, frame in whole(*given)))
+    film = FilmReader(info)
+    assert len(list(film.frames(end=Fraction(3, 25)))) == 3
+    assert film.notes == ("2 damaged packets were left out",)

@@ -96,15 +96,17 @@ class FilmReader:
                 except av.FFmpegError:
                     return
             damaged = 0
-            for so_far, frame in decoded(info.path, container, stream):
-                damaged = so_far
-                self._check_alike(frame)
-                pts = frame.pts if frame.pts is not None else frame.dts
-                if pts is None or (last is not None and pts <= last):
-                    pts = 0 if last is None else last + step
-                last = pts
-                yield FilmFrame(pts, int(frame.duration or 0), frame)
-        self.notes = (f"{damaged} damaged packets were left out",) if damaged else ()
+            try:
+                for so_far, frame in decoded(info.path, container, stream):
+                    damaged = so_far
+                    self._check_alike(frame)
+                    pts = frame.pts if frame.pts is not None else frame.dts
+                    if pts is None or (last is not None and pts <= last):
+                        pts = 0 if last is None else last + step
+                    last = pts
+                    yield FilmFrame(pts, int(frame.duration or 0), frame)
+            finally:  # also where the frames from some time on are not wanted
+                self.notes = (f"{damaged} damaged packets were left out",) if damaged else ()
 
     def _check_alike(self, frame: VideoFrame) -> None:
         now = frame.width, frame.height, frame.format.name
