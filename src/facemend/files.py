@@ -19,6 +19,7 @@ from typing import Any
 from facemend.errors import InputError, OutputError, one_line
 
 MAX_TABLE_BYTES = 1 << 26
+_SYSTEM = frozenset(("@eaDir", "__MACOSX", ".AppleDouble", ".DS_Store", "Thumbs.db", "desktop.ini"))
 _ABANDONED_S = 24 * 3600
 _begun: set[Path] = set()
 _beginning = threading.Lock()
@@ -134,6 +135,11 @@ def file_stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 def unwritable(path: Path | str, error: Exception, fix: str = "") -> OutputError:
     """The error for what could not be written."""
     return OutputError(f"{path}: cannot be written ({one_line(error)}){fix and '; '}{fix}")
+
+
+def is_of_system(name: str) -> bool:
+    """Whether it is a file or folder that systems put beside pictures."""
+    return name.startswith("._") or name in _SYSTEM
 
 
 def json_lines(path: Path) -> list[dict[str, Any]]:

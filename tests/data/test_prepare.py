@@ -23,7 +23,7 @@ from facemend.data.prepare import (
     read_record,
 )
 from facemend.data.quality import Gates, Measures, duplicates, fingerprint, mirrored, yaw_of
-from facemend.errors import ConfigError, InputError
+from facemend.errors import ConfigError, InputError, OutputError
 from facemend.faces.template import template_points
 from facemend.imaging import read_picture
 from facemend.predictors.detector import FaceDetector
@@ -59,8 +59,8 @@ def photos(tmp_path_factory):
 
 
 def run(photos, out, detector, options=OPTIONS, table=None):
-    problems = [p for p in prepare(find_photos([photos]), out, options, table, detector) if p]
-    return finish(out), problems
+    problems = [p for p in prepare(find_photos([photos], out), out, options, table, detector) if p]
+    return finish(out, table), problems
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_second_run_does_nothing_again(photos, done, detector, monkeypatch, tm
 
 def test_a_stopped_run_goes_on(photos, done, detector, tmp_path):
     out = tmp_path / "out"
-    working = prepare(find_photos([photos]), out, OPTIONS, None, detector)
+    working = prepare(find_photos([photos], out), out, OPTIONS, None, detector)
     for _ in range(3):
         next(working)
     working.close()
@@ -157,6 +157,8 @@ def test_other_options_and_other_folders_are_refused(photos, done, detector, tmp
     with pytest.raises(ConfigError, match="is not empty"):
         run(photos, tmp_path, detector)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    with pytest.raises(OutputError, match=r"mine\.txt: cannot be written"):
+        run(photos, tmp_path / "mine.txt", detector)
 
 
 def test_labels_by_table(detector, tmp_path):
@@ -167,6 +169,12 @@ def test_labels_by_table(detector, tmp_path):
     run(tmp_path / "in", tmp_path / "out", detector, table=read_labels(path))
     (row,) = table(tmp_path / "out" / "manifest.csv")
     assert (row["source"], row["licence"], row["file"][:4]) == ("museum", "pd", "a_b-")
+    path.write_text("file,source,licence\na;b.jpg,archive,cc0\n")  # finished photos too
+    run(tmp_path / "in", tmp_path / "out", detector, table=read_labels(path))
+    assert [row["source"] for row in table(tmp_path / "out" / "manifest.csv")] == ["archive"]
+    path.write_text("file\nelsewhere/a;b.jpg\n")
+    with pytest.raises(InputError, match=r"names none of the photos: .* such as a;b\.jpg"):
+        run(tmp_path / "in", tmp_path / "out", detector, table=read_labels(path))
     path.write_text("name\nx\n")
     with pytest.raises(InputError, match="no column 'file'"):
         read_labels(path)
@@ -175,11 +183,19 @@ def test_labels_by_table(detector, tmp_path):
 
 
 def test_photos_of_folders(photos, tmp_path):
-    assert len(find_photos([photos, photos / "more"])) == 7  # one in two given folders is one
+    assert len(find_photos([photos, photos / "more"], tmp_path)) == 7  # one in two given folders is one
+    mine = photos / "prepared"
+    (mine / "faces").mkdir(parents=True)
+    shutil.copy(PORTRAIT, mine / "faces/face.jpg")
+    (photos / "._good.jpg").write_bytes(b"of a Mac")
+    assert len(find_photos([photos], mine)) == 7
+    assert len(find_photos([photos], tmp_path)) == 8
+    shutil.rmtree(mine)
+    (photos / "._good.jpg").unlink()
     with pytest.raises(InputError, match="no such folder"):
-        find_photos([tmp_path / "nowhere"])
+        find_photos([tmp_path / "nowhere"], tmp_path)
     with pytest.raises(InputError, match="no pictures in"):
-        find_photos([tmp_path])
+        find_photos([tmp_path], tmp_path / "out")
 
 
 @pytest.mark.parametrize("change", [{"size": 16}, {"format": "jpg"}])

@@ -1,5 +1,6 @@
 """Training settings: what is unknown or impossible is an error that names it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ def test_values_and_defaults(write):
             STAGE1 + PROJECTED + "[[phases]]\nsteps = 1\nsize = 48\nbatch = 1\nadversary = true",
             "size >= 64",
         ),
+        (re.sub(r"size = \d+", "size = 100", STAGE1), r"phases: size = 100 is not a multiple of \d+"),
         (STAGE1.replace("[data]", "[data]\nturned = 3"), r"turned and sources need data\.table"),
         *(
             (STAGE1.replace("weight = 0.5", f"weight = {weight}"), r"^[^\n]*data\.folders\.1\.weight: ")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import shutil
 from typing import Any
 
@@ -18,6 +19,7 @@ from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.training import stage1_autoencoder, train
 from facemend.training.engine import Engine
 from facemend.training.run import Run
+from facemend.training.same_run import other_settings
 from facemend.training.schedule import learning_rate
 
 SIDE = 64
@@ -232,6 +234,23 @@ def test_a_folder_of_another_run_is_not_touched(unbroken, stage1_settings, chang
     with pytest.raises(ConfigError, match=f"holds a run that was begun with another {next(iter(change))};"):
         train(stage1_settings(unbroken.out, **change))
     assert before == contents(unbroken.out)
+
+
+def test_infinite_settings_and_tuples_of_sizes_are_those_that_were_recorded(short, stage1_settings):
+    adversary = [{"width": 8, "layers": 2, "limit": math.inf}]
+    config = short(3, save_every=1, adversary=adversary)
+    config = config.model_copy(update={"sizes": {"autoencoder": {"scales": ()}}})
+    assert other_settings(config.model_dump_json(), config) == []
+
+
+def test_a_run_goes_on_with_as_many_processes(short):
+    config = short(3, save_every=1)
+    stop_at(config, 2)
+    record = config.out / "environment.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"processes": 8}))
+    with pytest.raises(ConfigError, match=r"begun with 8 processes, now there are 1: .*--nproc-per-node 8"):
+        train(config)
+    assert json.loads(record.read_text())["processes"] == 8
 
 
 def test_a_run_that_is_older_than_some_settings_goes_on(short):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from facemend.charts.plots import over_steps
 from facemend.cli.app import app
-from facemend.errors import ExistsError, InputError
+from facemend.errors import ExistsError, InputError, OutputError
 from facemend.training.report import read_log, write_report
 from html_page import Page
 
@@ -100,12 +100,33 @@ def test_repeated_steps_count_once_and_a_cut_line_not_at_all(run):
     assert lines[3]["l1"] == pytest.approx(1 / 60)
 
 
+def test_an_abandoned_stretch_does_not_count(run):
+    with (run / "log.jsonl").open("a") as file:
+        file.write("\n" + "\n".join(json.dumps({"step": step, "l1": 0.5}) for step in (70, 75)))
+    lines = [line for line in read_log(run) if "l1" in line]
+    assert [line["step"] for line in lines] == [20, 40, 50, 60, 70, 75]
+    assert "75 of 100<" in write_report(run).read_text()
+
+
+def test_further_terms_and_spikes_are_drawn(run):
+    terms = {"lpips_alex": 0.3, "lpips_alex_2": 0.2, "spikes": 0.01}
+    with (run / "log.jsonl").open("a") as file:
+        file.write("\n" + "\n".join(json.dumps({"step": step} | terms) for step in (110, 120)))
+    text = write_report(run).read_text()
+    assert all(f"{name} <b>" in text for name in terms)
+
+
+def test_a_page_in_a_folder_that_is_not_there(run, tmp_path):
+    with pytest.raises(OutputError, match=r"page\.html: cannot be written"):
+        write_report(run, tmp_path / "nowhere/page.html")
+
+
 def test_scales_are_drawn_beside_their_mean(run):
     lines = [
         {"step": step, "token": 3.0, "token_s16": 4.0, "token_s8": 2.0, "tokens_s8": 9.0}
         for step in (110, 120)
     ]
-    lines += [{"step": 110, "held_out/top1": 0.2, "held_out/top1_s8": 0.25}]
+    lines += [{"step": 120, "held_out/top1": 0.2, "held_out/top1_s8": 0.25}]
     with (run / "log.jsonl").open("a") as file:
         file.write("\n" + "\n".join(map(json.dumps, lines)))
     text = write_report(run).read_text()

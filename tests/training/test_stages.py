@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import logging
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -316,6 +317,18 @@ def test_a_stage2_of_another_stage1_is_refused(start, run_to_end, settings, stag
     other = run_to_end(settings("stage1", tmp_path / "one", init=stage1.path, phases=phases))
     with pytest.raises(ConfigError, match="was trained on another stage I"):
         start("stage3", stage1=other.path)
+
+
+def test_a_run_goes_on_with_the_networks_that_it_began_with(run_to_end, settings, stage1, tmp_path):
+    phases = [{"steps": 1, "size": SIDE, "batch": 2}]
+    other = run_to_end(settings("stage1", tmp_path / "one", init=stage1.path, phases=phases))
+    held = tmp_path / "stage1.safetensors"
+    shutil.copy(stage1.path, held)
+    stage2 = settings("stage2", tmp_path / "two", stage1=held, phases=[PHASES["stage2"]])
+    run_to_end(stage2)
+    shutil.copy(other.path, held)
+    with pytest.raises(ConfigError, match="began with another stage1 than is there now"):
+        run_to_end(stage2)
 
 
 @pytest.mark.parametrize("name", ["stage1", "stage2", "discriminator"])

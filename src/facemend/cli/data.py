@@ -66,13 +66,13 @@ def prepare(
     labels = {"source": source, "licence": licence}
     options = PrepareOptions(size, format, gates, largest, {k: v for k, v in labels.items() if v})
     named = read_labels(table) if table is not None else None
-    photos = find_photos(folders)
+    photos = find_photos(folders, output)
     with progress("preparing", len(photos)) as advance:
         for problem in run(photos, output, options, named):
             if problem:
                 warn(f"facemend: {problem}")
             advance()
-    _tell(finish(output), output)
+    _tell(finish(output, named), output)
 
 
 def _tell(summary: Summary, output: Path) -> None:

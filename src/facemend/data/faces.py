@@ -27,6 +27,7 @@ from facemend.data.augment import Augmentation, augment
 from facemend.data.face_cache import CACHE_MB, FaceCache
 from facemend.degradations import Mixture, Recipe, apply
 from facemend.errors import ConfigError, InputError
+from facemend.files import is_of_system
 from facemend.imaging import SUFFIXES, read_size
 
 # Batches kept ready.
@@ -159,7 +160,8 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises:
         InputError: no such folder, or no pictures in it.
     """
-    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    found = folder.glob("*") if folder.is_dir() else ()
+    files = sorted(p for p in found if p.suffix.lower() in SUFFIXES and not is_of_system(p.name))
     if not files:
         raise InputError(f"{folder}: no such folder, or no pictures in it")
     return files

@@ -22,7 +22,7 @@ from facemend.data.contact import write_sheet
 from facemend.data.quality import PRINT_BYTES, Gates, as_row, duplicates, fingerprint, measure
 from facemend.errors import ConfigError, FacemendError, InputError, one_line
 from facemend.faces.align import align
-from facemend.files import json_lines, read_table, whole_file
+from facemend.files import is_of_system, json_lines, read_table, unwritable, whole_file
 from facemend.imaging import SUFFIXES, Picture, from_float, in_srgb, read_picture, resize, write_picture
 from facemend.predictors.detector import FaceDetector
 from facemend.types import Box
@@ -81,8 +81,12 @@ class Summary:
     rejected: Mapping[str, int]
 
 
-def find_photos(folders: Sequence[Path]) -> list[Photo]:
+def find_photos(folders: Sequence[Path], out: Path) -> list[Photo]:
     """All pictures under the folders, each once, in a fixed order.
+
+    Args:
+        folders: where photos lie.
+        out: folder of the faces, which may be among them: what is in it is no photo.
 
     Raises:
         InputError: a folder is not there, or there is no picture in any.
@@ -92,8 +96,12 @@ def find_photos(folders: Sequence[Path]) -> list[Photo]:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give folders of photos")
         for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                found.setdefault(path.resolve(), Photo(path, path.relative_to(folder).as_posix()))
+            name = path.relative_to(folder)
+            if path.suffix.lower() not in SUFFIXES or any(map(is_of_system, name.parts)):
+                continue
+            real = path.resolve()
+            if real.is_file() and out.resolve() not in real.parents:
+                found.setdefault(real, Photo(path, name.as_posix()))
     if not found:
         raise InputError(f"no pictures in {', '.join(map(str, folders))}")
     return list(found.values())
@@ -120,7 +128,11 @@ def prepare(
 
     Raises:
         ConfigError: `out` holds a run with other options, or other files.
+        InputError: the table names none of the photos.
+        OutputError: `out` cannot be made.
     """
+    if table is not None and not any(photo.name in table for photo in photos):
+        raise InputError(f"the table names none of the photos: its file is to be such as {photos[0].name}")
     done = _claim(out, options)
     detector = detector or FaceDetector()
     with (out / RECORD).open("a", encoding="utf-8") as record:
@@ -149,11 +161,14 @@ def _claim(out: Path, options: PrepareOptions) -> set[tuple[str, str]]:
     if mark.exists():
         if mark.read_text(encoding="utf-8") != text:
             raise ConfigError(f"{out}: holds faces made with other options; choose another folder")
-    elif out.exists() and any(out.iterdir()):
+    elif out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"{out}: is not empty; choose a new folder for the faces")
-    for folder in (FACES, COPIES, REFUSED):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    mark.write_text(text, encoding="utf-8")
+    try:
+        for folder in (FACES, COPIES, REFUSED):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        mark.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise unwritable(out, error) from error
     return {(line["sha256"], line["name"]) for line in read_record(out) if line["sha256"]}
 
 
@@ -197,9 +212,14 @@ def read_record(out: Path) -> list[dict[str, Any]]:
     return [line for (name, sha), line in found.items() if sha or name not in read]
 
 
-def finish(out: Path) -> Summary:
-    """Drop duplicates; write manifest.csv, rejected.csv and the contact sheets from the record."""
+def finish(out: Path, table: Mapping[str, Mapping[str, str]] | None = None) -> Summary:
+    """Drop duplicates; write manifest.csv, rejected.csv and the contact sheets from the record.
+
+    What the table says now counts for photos of earlier runs too.
+    """
     record = read_record(out)
+    for line in record:
+        line["labels"] |= (table or {}).get(line["name"], {})
     faces = [(line, number, face) for line in record for number, face in enumerate(line.get("faces", ()))]
     good = [item for item in faces if item[2]["file"]]
     prints = np.array([np.frombuffer(bytes.fromhex(f["print"]), np.uint8) for _, _, f in good], np.uint8)

@@ -11,13 +11,13 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from facemend.errors import ConfigError, InputError
+from facemend.files import is_of_system
 from facemend.folder.records import RECORDS
 from facemend.imaging import SUFFIXES, WRITABLE
 
 _AnyPath = TypeVar("_AnyPath", bound=PurePath)
 REPORT = "facemend.jsonl"
 """What the report of a folder run is called, beside the outputs."""
-_SYSTEM = frozenset(("@eaDir", "__MACOSX", ".AppleDouble", ".DS_Store", "Thumbs.db", "desktop.ini"))
 """What Synology, macOS and Windows put among photos."""
 
 
@@ -257,13 +257,8 @@ def _walk(folder: Path, leave_out: Sequence[Path], unlisted: list[Path]) -> Iter
         kept = []
         for name in sorted(folders):
             real = realpath(Path(here) / name)
-            if name not in _SYSTEM and real not in seen:
+            if not is_of_system(name) and real not in seen:
                 seen.add(real)
                 kept.append(name)
         folders[:] = kept
         yield from (Path(here) / name for name in sorted(files) if not is_of_system(name))
-
-
-def is_of_system(name: str) -> bool:
-    """Whether it is a file or folder that systems put beside photos."""
-    return name.startswith("._") or name in _SYSTEM

@@ -27,8 +27,8 @@ from facemend.errors import (
     InputError,
     require_extra,
 )
-from facemend.files import unwritable
-from facemend.folder.plan import REPORT, is_of_system, output_name
+from facemend.files import is_of_system, unwritable
+from facemend.folder.plan import REPORT, output_name
 from facemend.folder.records import RECORDS, Records, Stamp, digest, pixel_options
 from facemend.folder.run import (
     FileReport,

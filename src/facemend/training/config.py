@@ -137,6 +137,10 @@ class Stage1Config(PictureConfig):
         projected = any(adversary.kind == "projected" for adversary in self.adversary)
         if projected and any(phase.adversary and phase.size < 64 for phase in self.phases):
             raise ValueError("a projected adversary needs phases with size >= 64: it looks at half of that")
+        multiple = self.network_sizes.autoencoder.multiple
+        for phase in self.phases:
+            if phase.size % multiple:
+                raise ValueError(f"phases: size = {phase.size} is not a multiple of {multiple}")
         return self
 
 

@@ -103,7 +103,7 @@ class FrozenStage1:
 
 def target_entropy(codes: Tensor, codebook_size: int) -> float:
     """Entropy of target codes, nats: near zero, or near ln(codebook_size), warns of a bad stage I."""
-    share = torch.bincount(codes.flatten(), minlength=codebook_size).double()
+    share = torch.bincount(codes.flatten(), minlength=codebook_size).cpu().double()
     share = share / share.sum()
     return float(-(share * share.clamp(min=1e-12).log()).sum())
 

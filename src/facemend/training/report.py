@@ -18,7 +18,7 @@ from PIL import Image
 from facemend.charts.plots import Curve, number, over_steps
 from facemend.charts.svg import MINUS
 from facemend.errors import ExistsError, InputError, MissingExtraError
-from facemend.files import json_lines, place
+from facemend.files import json_lines, place, unwritable
 
 # Pictures on the page, and their width in pixels.
 PREVIEWS, PREVIEW_WIDTH = 5, 1100
@@ -40,6 +40,11 @@ LOSSES = (
         ("l1", "lpips", "lpips_alex", "lpips_vgg", "identity"),
         "How far restored pictures are from the true ones. They fall fast, then slowly for long; a jump up "
         "belongs to a new phase or to a rate that is too high.",
+    ),
+    Plot(
+        "Spikes",
+        ("spikes",),
+        "Single huge values in the decoder's features, which show as dots. It falls to near 0.",
     ),
     Plot(
         "Codes",
@@ -125,23 +130,30 @@ def write_report(
     target = out or folder / "report.html"
     if os.path.lexists(target) and not (overwrite or out is None):
         raise ExistsError(target)
-    place(target, text.encode(), overwrite=True)
+    try:
+        place(target, text.encode(), overwrite=True)
+    except OSError as error:
+        raise unwritable(target, error) from error
     return target
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
     """Lines of log.jsonl in the order of the steps.
 
-    After a resume steps are repeated: the later line counts. A line that was cut off is left out.
+    After a resume steps are repeated: what was logged after the state that it began from no longer counts. A
+    line that was cut off is left out.
 
     Raises:
         InputError: nothing was logged.
     """
     kept: dict[tuple[int, bool], dict[str, float]] = {}
+    last = 0
     for line in json_lines(folder / "log.jsonl"):
-        if isinstance(line.get("step"), int):
+        if isinstance(step := line.get("step"), int):
+            if step < last:
+                kept = {key: before for key, before in kept.items() if key[0] < step}
             held_out = any(name.startswith("held_out/") for name in line)
-            kept[line["step"], held_out] = line
+            kept[step, held_out], last = line, step
     if not kept:
         raise InputError(f"{folder / 'log.jsonl'}: nothing was logged yet; let the run go on for a while")
     return [kept[key] for key in sorted(kept)]
@@ -215,10 +227,11 @@ def _metric(name: str) -> str:
 
 
 def _with_scales(lines: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[str]:
-    """The names, and those of the same figures of single scales that were logged: token, token_s8, ..."""
+    """The names, and those of single scales and further terms of the same: token_s8, lpips_alex_2."""
     logged = {name for line in lines for name in line}
-    scales = sorted((n for n in logged if re.search(r"_s\d+$", n)), key=lambda n: int(n.rpartition("_s")[2]))
-    return [n for name in names for n in (name, *(s for s in scales if s.rpartition("_s")[0] == name))]
+    ended = [(re.fullmatch(r"(.+)_s?(\d+)", name), name) for name in logged]
+    more = sorted((int(end[2]), end[1], name) for end, name in ended if end)
+    return [n for name in names for n in (name, *(each for _, base, each in more if base == name))]
 
 
 def _drawn(

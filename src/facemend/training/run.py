@@ -26,12 +26,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 import facemend
 from facemend.errors import ConfigError, FacemendError, InputError
-from facemend.files import whole_file
+from facemend.files import unwritable, whole_file
 from facemend.networks.codeformer.checkpoint import save_checkpoint
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
 from facemend.training.health import Health
-from facemend.training.same_run import other_settings
+from facemend.training.same_run import check_origin, check_processes, other_settings
 from facemend.training.schedule import P, faces_seen, learning_rate, remaining, total_steps
 from facemend.training.settings import OptimConfig, Phase
 
@@ -97,7 +97,10 @@ class Run:
         self._seen: dict[str, list[float]] = {}
 
     def _claim_folder(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
         record = self.folder / "config.json"
         text = self.config.model_dump_json(indent=1)
         if record.exists() and (other := other_settings(record.read_text(), self.config)):
@@ -105,6 +108,7 @@ class Run:
                 f"{self.folder}: holds a run that was begun with another {', '.join(other)}; "
                 "choose another 'out' or delete it"
             )
+        check_processes(self.folder, self.engine.processes)
         self.engine.wait()
         if not self.engine.main:
             return
@@ -156,11 +160,15 @@ class Run:
         everyone = torch.empty(batch * self.engine.processes).uniform_(*between, generator=generator)
         return everyone[self.engine.rank * batch :][:batch].to(self.device)
 
-    def resume(self, parts: Mapping[str, Stateful]) -> int:
+    def resume(self, parts: Mapping[str, Stateful], **origin: str) -> int:
         """Restore the parts from state.pt; returns the steps that are done (0 for a new run).
 
+        Args:
+            parts: see `save`.
+            origin: checksums of the networks that the run stands on.
+
         Raises:
-            ConfigError: more are done than the config plans.
+            ConfigError: more are done than the config plans, or the run began with another network.
         """
         path = self.folder / "state.pt"
         if not path.exists():
@@ -171,6 +179,7 @@ class Run:
                 f"{self.folder}: {state['step']} steps are done, more than the config's {self.steps};"
                 " plan no fewer, so that the rate can fall to its end"
             )
+        check_origin(self.folder, state.get("origin", {}), origin)
         # What runs of before called them.
         state = {
             re.sub("^critic", "discriminator", re.sub("^care", "codebook_ema", k)): v
@@ -246,7 +255,7 @@ class Run:
             OutputError: one cannot be written.
         """
         save_checkpoint(self.product, weights, self.config.network_sizes, self.info(step) | info)
-        state: dict[str, Any] = {"step": step, "seconds": time.monotonic() - self._start}
+        state: dict[str, Any] = {"step": step, "seconds": time.monotonic() - self._start, "origin": info}
         state |= {name: part.state_dict() for name, part in parts.items()}
         with whole_file(self.folder / "state.pt", RuntimeError) as file:  # by which torch tells a full disk
             torch.save(state, file)

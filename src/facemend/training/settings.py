@@ -22,7 +22,8 @@ Positive = Annotated[int, Field(gt=0)]
 class Settings(BaseModel):
     """A table of a config: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # As JSON infinity is null by default, which is no number when a run's record is read again.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 class FolderConfig(Settings):

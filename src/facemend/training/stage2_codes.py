@@ -42,7 +42,7 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
     lpips = LPIPS("alex").to(run.device)
     average, optimizer = EMA(net, config.ema), make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {"net": net, "ema": average, "optimizer": optimizer}
-    done = run.resume(state)
+    done = run.resume(state, stage1=stage1.sha256)
     if done == 0:
         start = stage1.start_metrics(probe["hq"])
         run.log(0, start)

@@ -49,7 +49,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     average, optimizer = EMA(net, config.ema), make_optimizer(net, config.optim)
     state: dict[str, Stateful] = {"net": net, "ema": average, "optimizer": optimizer}
     state |= losses.adversary.parts()
-    done = run.resume(state)
+    done = run.resume(state, stage1=stage1.sha256, stage2=stage2.sha256)
 
     def batches(phase: Stage3Phase, first_sample: int, steps: int) -> Iterator[Batch]:
         return pictures.batches(size, phase.batch, phase.degradation, first_sample, steps)

@@ -121,6 +121,7 @@ class CodeUsage:
 
 def code_usage(counts: Tensor) -> CodeUsage:
     """Usage from a histogram of code indices, (..., codebook_size) counts of one or more tables."""
+    counts = counts.cpu()  # Apple's GPU has no float64
     share = counts.double() / counts.sum(-1, keepdim=True).clamp(min=1)
     entropy = -(share * share.clamp(min=1e-12).log()).sum(-1)
     return CodeUsage(used=(counts > 0).double().mean().item(), perplexity=entropy.exp().mean().item())

@@ -61,6 +61,11 @@ class AutoencoderConfig:
     codes_per_position: int = 1
     scales: tuple[int, ...] = ()
 
+    @property
+    def multiple(self) -> int:
+        """Pixels: a picture's side must be a multiple of it."""
+        return int(self.patch * 2 ** (len(self.widths) - 1))
+
     def __post_init__(self) -> None:
         levels = len(self.widths)
         if len(self.encoder_blocks) != levels or len(self.decoder_blocks) != levels:
@@ -70,10 +75,10 @@ class AutoencoderConfig:
             )
         if min(self.decoder_blocks) < 1 or min(self.encoder_blocks) < 0:
             raise ConfigError("autoencoder: each decoder level needs at least one residual block")
-        if self.image_size % (self.patch * 2 ** (levels - 1)):
+        if self.image_size % self.multiple:
             raise ConfigError(
                 f"autoencoder: image_size {self.image_size} is not a multiple of patch x 2^(levels-1) = "
-                f"{self.patch * 2 ** (levels - 1)}"
+                f"{self.multiple}"
             )
         if any(width % self.norm_groups for width in self.widths):
             raise ConfigError(
