@@ -33,12 +33,24 @@ def put(page, content, name="photo.jpg", kind="image/jpeg"):
 
 
 def lying_photo() -> bytes:
-    """The example on its side, which its EXIF says, with a profile."""
+    """The example on its side, which its EXIF and XMP say, with a profile, and a place for a thumbnail."""
     exif = Image.Exif()
     exif[ORIENTATION], exif[ARTIST] = 6, "Ada"
+    block = exif.tobytes()
+    order, at = second_directory(block)
+    block = block[:at] + struct.pack(f"{order}I", len(block) - 6) + block[at + 4 :] + bytes(6)
     buffer = io.BytesIO()
-    Image.open(EXAMPLE).rotate(90).save(buffer, "jpeg", quality=95, exif=exif, icc_profile=PROFILE)
+    how = {"exif": block, "icc_profile": PROFILE, "xmp": b'<rdf:Description tiff:Orientation="6"/>'}
+    Image.open(EXAMPLE).rotate(90).save(buffer, "jpeg", quality=95, **how)
     return buffer.getvalue()
+
+
+def second_directory(exif: bytes) -> tuple[str, int]:
+    """The order of the bytes of a block of EXIF, and where it says where the thumbnail's directory is."""
+    order = "<" if exif[6:8] == b"II" else ">"
+    (start,) = struct.unpack_from(f"{order}I", exif, 10)
+    (count,) = struct.unpack_from(f"{order}H", exif, 6 + start)
+    return order, 6 + start + 2 + 12 * count
 
 
 def restored(page, content=None):
@@ -64,6 +76,9 @@ def test_restores_keeps_what_the_file_said_and_works_without_a_network(open_page
         assert (result.format, result.size) == ("JPEG", (side, side))
         assert result.info["icc_profile"] == PROFILE
         assert (result.getexif()[ARTIST], result.getexif()[ORIENTATION]) == ("Ada", 1)
+        _, at = second_directory(result.info["exif"])
+        assert result.info["exif"][at : at + 4] == bytes(4)  # no thumbnail of the photo as it was
+        assert b'tiff:Orientation="1"' in result.info["xmp"]
         small = np.asarray(result.convert("RGB").resize((64, 64)), np.int16)
     upright = np.asarray(Image.open(EXAMPLE).convert("RGB").resize((64, 64)), np.int16)
     assert np.abs(small - upright).mean() < 12
@@ -132,3 +147,11 @@ def test_a_load_that_breaks_off_is_told_and_tried_again(open_page, host):
     host.server.broken = ""
     page.click("#again")
     page.wait_for_selector("#frame.comparing")
+
+
+def test_what_a_host_gave_in_the_place_of_a_network_is_asked_for_again(open_page, host):
+    host.server.wrong = "decode.packed"
+    page = open_page(host.address)
+    restored(page)
+    assert host.server.wrong == ""
+    assert page.inner_text("#facts-title") == "1 face restored"

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -63,6 +65,38 @@ def test_only_a_site_is_replaced(site, runtime, tmp_path):
     with pytest.raises(ExistsError):
         write_site(site, info, runtime)
     assert (site / "sw.js").is_file()
+
+
+def test_of_a_folder_that_is_more_than_a_site_only_the_site_is_replaced(
+    site, runtime, tiny_model, tmp_path, monkeypatch
+):
+    shutil.copytree(site, tmp_path / "docs")
+    (tmp_path / "docs/CNAME").write_text("faces.example")
+    (tmp_path / "docs/.git").mkdir()
+    (tmp_path / "docs/static/old.js").touch()
+    monkeypatch.chdir(tmp_path / "docs")
+    write_site(Path(), find_model(str(tiny_model)), runtime, overwrite=True)
+    assert (tmp_path / "docs/CNAME").read_text() == "faces.example"
+    assert (tmp_path / "docs/.git").is_dir()
+    assert not (tmp_path / "docs/static/old.js").exists()
+    assert json.loads((tmp_path / "docs/facemend-web/models/models.json").read_text())["side"] == 64
+    assert not list(tmp_path.glob("**/.site-*"))
+
+
+def test_the_package_says_the_licence_of_its_network(site, runtime, tiny_model, tmp_path):
+    info = find_model(str(tiny_model))
+    object.__setattr__(info, "licence", "S-Lab License 1.0")
+    write_site(tmp_path / "site", info, runtime)
+    package = tmp_path / "site/facemend-web"
+    assert json.loads((package / "package.json").read_text())["license"] == "SEE LICENSE IN README.md"
+    assert f"the network {info.name} (S-Lab License 1.0)" in " ".join(
+        (package / "README.md").read_text().split()
+    )
+    ours = site / "facemend-web"
+    assert json.loads((ours / "package.json").read_text())["license"] == "Apache-2.0"
+    told = (ours / "README.md").read_text()
+    assert "the network compact-512 (Apache-2.0)" in told
+    assert re.search(r"// \d+ MB, once", told)
 
 
 def test_other_models_are_refused(tiny_model, runtime, tmp_path):

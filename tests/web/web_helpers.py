@@ -17,6 +17,8 @@ class Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self):
         self.server.asked.append(self.path)
+        if self.server.wrong and self.path.endswith(self.server.wrong):
+            self.server.wrong, self.path = "", "/index.html"
         if self.server.broken and self.path.endswith(self.server.broken):
             path = self.translate_path(self.path)
             self.send_response(200)
@@ -31,11 +33,15 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 class Host:
-    """Serves a folder; `asked` are the paths that were asked for, `broken` the end of one that breaks off."""
+    """Serves a folder.
+
+    `asked` are the paths that were asked for, `broken` the end of one that breaks off, `wrong` that of one
+    that is answered with the page, once.
+    """
 
     def __init__(self, folder):
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-        self.server.asked, self.server.broken = [], ""
+        self.server.asked, self.server.broken, self.server.wrong = [], "", ""
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 

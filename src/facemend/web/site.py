@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -43,7 +44,7 @@ def write_site(out: Path, info: ModelInfo, runtime: Mapping[str, Path], *, overw
     """Write the site into a folder that any static host can serve.
 
     Args:
-        out: the folder; it appears whole or not at all.
+        out: the folder; it appears whole or not at all. Of an older site what is not the site's stays.
         info: a restoration model of two graphs, aligned to the template "ffhq".
         runtime: files of `RUNTIME` by name, as `facemend.weights.packages.fetch` gives them.
         overwrite: whether an older site may be replaced.
@@ -62,15 +63,34 @@ def write_site(out: Path, info: ModelInfo, runtime: Mapping[str, Path], *, overw
     with _new_folder(out, overwrite) as folder:
         _copy_page(folder)
         package = folder / PACKAGE
-        described = package / "package.json"
-        described.write_text(described.read_text(encoding="utf-8").replace("0.0.0", __version__), "utf-8")
         _write_networks(package / "models", info, runtime)
+        _describe_package(package, info)
         for text in ("Apache-2.0", "facenet-pytorch", RUNTIME):
             (package / "licenses").mkdir(exist_ok=True)
             shutil.copyfile(assets_folder() / f"licenses/{text}.txt", package / f"licenses/{text}.txt")
         _write_worker(folder)
         files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "licenses"]
         return sum(_sent(path) for path in files if path.name not in _LATER)
+
+
+def _describe_package(package: Path, info: ModelInfo) -> None:
+    """Fill in version and network, which may be another's, under a licence of its own."""
+    files = [path for path in (package / "models").iterdir() if path.name not in _LATER]
+    licence = info.licence if info.licence == "Apache-2.0" else "SEE LICENSE IN README.md"
+    for name, values in (
+        ("package.json", {"0.0.0": __version__, "Apache-2.0": licence}),
+        (
+            "README.md",
+            {
+                "{network}": f"the network {info.name} ({info.licence})",
+                "{megabytes}": f"{sum(map(_sent, files)) / 1e6:.0f}",
+            },
+        ),
+    ):
+        text = (package / name).read_text(encoding="utf-8")
+        for mark, value in values.items():
+            text = text.replace(mark, value)
+        (package / name).write_text(text, "utf-8")
 
 
 def _sent(path: Path) -> int:
@@ -154,18 +174,30 @@ def _digest(files: list[Path]) -> str:
 @contextmanager
 def _new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """An empty folder beside `out` that takes its place when the block ends without an error."""
-    if out.exists() and not overwrite:
+    there = os.path.lexists(out)
+    if there and not overwrite:
         raise ExistsError(out)
-    if out.exists() and not (out / _MARK).is_file():
+    if there and not (out / _MARK).is_file():
         raise OutputError(f"{out}: is no site of facemend, so it is not replaced; choose another folder")
+    out = Path(os.path.realpath(out))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".site-") as temporary:
             folder = Path(temporary) / "site"
             folder.mkdir()
             yield folder
-            if out.exists():
-                shutil.rmtree(out)
-            folder.rename(out)
+            if there:
+                _replace(out, folder)
+            else:
+                folder.rename(out)
     except OSError as error:
         raise unwritable(out, error) from error
+
+
+def _replace(out: Path, folder: Path) -> None:
+    """Bring the new site into the old one, what keeps it last; whatever else is there stays."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == _MARK):
+        old = out / path.name
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        os.replace(path, old)

@@ -202,6 +202,27 @@ def test_a_private_server_asks_for_its_token(tmp_path, open_page):
         server.close()
 
 
+def test_a_face_that_was_sent_away_is_asked_for_again(page):
+    sent_away = []
+
+    def busy(route):
+        if len(sent_away) < 2:
+            sent_away.append(route.request.url)
+            route.fulfill(status=503, json={"detail": "busy"})
+        else:
+            route.continue_()
+
+    page.route("**/faces/0/*", busy)
+    restored(page)
+    wait(
+        page,
+        "[...document.querySelectorAll('#cards img')].every(image => image.complete && image.naturalWidth)",
+    )
+    assert len(sent_away) == 2
+    page.unroute("**/faces/0/*")
+    page.problems.clear()  # the browser tells of each
+
+
 @pytest.mark.parametrize("act", ["done anew", "deleted", "deleted while large"])
 def test_nothing_is_asked_of_a_photo_that_is_given_up(page, act):
     restored(page)

@@ -98,11 +98,20 @@ async function patiently(ask, signal, tries = 8) {
   }
 }
 
+const FACE_TRIES = 10;
+
 /** Let a picture show an aligned face; `when` is "before" or "after". */
 export function showFace(picture, id, face, when, w) {
   const url = new URL(jobPath(id, `/faces/${face}/${when}`), ROOT);
   if (when === "after") url.searchParams.set("w", w);
-  if (picture.src !== url.href) picture.src = url.href;
+  if (picture.src === url.href) return;
+  let tries = FACE_TRIES;
+  // A server that looks after many faces at once sends some away; they are asked for again as long as they are wanted.
+  picture.onerror = () => {
+    tries -= 1;
+    if (tries > 0) setTimeout(() => picture.src === url.href && (picture.src = url.href), 1000);
+  };
+  picture.src = url.href;
 }
 
 /** Address of something of a job. */

@@ -86,10 +86,10 @@ export class Restorer {
   readonly threads: number;
   /** Where encoder and decoder run. */
   readonly device: "cpu" | "gpu";
-  /** Fetch the networks (20 MB, once) and start a worker. Throws a `Problem`. */
+  /** Fetch the networks (once) and start a worker. Throws a `Problem`. */
   static load(options?: LoadOptions): Promise<Restorer>;
   /** Restore the faces of a photo. Throws a `Problem`. */
   restore(source: Blob | ImageBitmap | ImageData, options?: RestoreOptions): Promise<Result>;
-  /** End the worker; what is under way fails. */
+  /** End the worker; what is under way, and what is asked of it or its results later, fails with an AbortError. */
   close(): void;
 }

@@ -4,12 +4,14 @@ import { Problem } from "./problem.js";
 export { Problem };
 
 const MAX_PIXELS = 36e6;
+const givenUp = () => new DOMException("given up", "AbortError");
 
 export class Restorer {
   #worker;
   #calls = new Map(); // id -> {resolve, reject, onPart}
   #serial = 0;
   #tried = false; // the graphics card
+  #closed = false;
 
   constructor(worker) {
     this.#worker = worker;
@@ -26,7 +28,8 @@ export class Restorer {
     const onPart = (_, share) => onProgress?.(share);
     restorer.#tried = !gpu;
     try {
-      Object.assign(restorer, await restorer.#call("load", { base: String(base), threads, limit: maxPixels }, onPart));
+      const folder = String(new URL(base, location.href));
+      Object.assign(restorer, await restorer.#call("load", { base: folder, threads, limit: maxPixels }, onPart));
     } catch (error) {
       restorer.close();
       throw error;
@@ -52,12 +55,14 @@ export class Restorer {
 
   /** End the worker; what is under way fails. */
   close() {
+    this.#closed = true;
     this.#worker.terminate();
-    for (const { reject } of this.#calls.values()) reject(new DOMException("given up", "AbortError"));
+    for (const { reject } of this.#calls.values()) reject(givenUp());
     this.#calls.clear();
   }
 
-  #call(command, given, onPart) {
+  async #call(command, given, onPart) {
+    if (this.#closed) throw givenUp();
     this.#serial += 1;
     const id = this.#serial;
     this.#worker.postMessage({ id, command, given });

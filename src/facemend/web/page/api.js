@@ -12,8 +12,9 @@ const FORMATS = { ".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".png": "image/pn
 const SUFFIXES = Object.fromEntries(Object.entries(FORMATS).map(([suffix, type]) => [type, suffix]));
 const MAX_BYTES = 100e6;
 const [MAX_PIXELS, SMALL_PIXELS] = [36e6, 16e6]; // of a result; where there is little memory
-const PROGRESS = { load: 0.05, read: 0.1, detect: 0.15, align: 0.5, encode: 0.55, background: 0.8 };
-const jobs = new Map(); // id -> {file, options, job, result, error, seen}
+const PROGRESS = { read: 0.1, detect: 0.15, align: 0.5, encode: 0.55, background: 0.8 };
+const LOADING = 0.6; // share of a job's bar that the networks take where they have to come first
+const jobs = new Map(); // id -> {file, options, job, result, error, seen, from}
 const info = {
   version: document.querySelector("meta[name=version]").content,
   formats: Object.keys(FORMATS),
@@ -27,6 +28,7 @@ const info = {
   token: false,
 };
 let networks = null; // promise of the Restorer
+let come = 0; // share of the networks
 let last = Promise.resolve(); // the job that was taken in last
 let version = 0; // grows with every change of a job
 let onChange = () => {};
@@ -39,8 +41,15 @@ export async function getInfo() {
 
 /** The networks; a load that failed is tried again by the next photo. */
 function load() {
-  networks ??= Restorer.load({ maxPixels: info.max_pixels, onProgress: () => told() }).catch((error) => {
+  const onProgress = (share) => {
+    if (Math.floor(100 * share) === Math.floor(100 * come)) return;
+    come = share;
+    for (const { job } of jobs.values()) if (job.part === "load") job.progress = LOADING * Math.min(1, share);
+    told();
+  };
+  networks ??= Restorer.load({ maxPixels: info.max_pixels, onProgress }).catch((error) => {
     networks = null;
+    come = 0;
     throw error;
   });
   return networks;
@@ -73,11 +82,12 @@ export async function upload(file, fields) {
     upscale: upscale === "auto" ? upscale : Number(upscale),
     boxes: boxes ? boxes.split(";").map((box) => box.split(",").map(Number)) : [],
     onPart: (part) => {
-      Object.assign(job, { part, progress: PROGRESS[part] ?? job.progress });
+      const { from } = entry;
+      Object.assign(job, { part, progress: part in PROGRESS ? from + (1 - from) * PROGRESS[part] : job.progress });
       told();
     },
   };
-  const entry = { file, options, job, result: null, error: null, seen: -1 };
+  const entry = { file, options, job, result: null, error: null, seen: -1, from: 0 };
   jobs.set(id, entry);
   last = last.then(() => run(entry));
   return { ...job };
@@ -87,7 +97,8 @@ async function run(entry) {
   const { file, options, job } = entry;
   for (const other of jobs.values()) if (other.job.position) other.job.position -= 1;
   if (!jobs.has(job.id)) return; // deleted meanwhile
-  Object.assign(job, { status: "running", position: null, part: "load", progress: PROGRESS.load });
+  entry.from = come < 1 ? LOADING : 0;
+  Object.assign(job, { status: "running", position: null, part: "load", progress: come < 1 ? LOADING * come : 0 });
   told();
   try {
     entry.result = await (await load()).restore(file, options);

@@ -37,10 +37,13 @@ addEventListener("fetch", (event) => {
 async function answer(event) {
   const url = new URL(event.request.url);
   url.search = url.hash = "";
-  const cache = await caches.open(url.href.startsWith(NETWORKS) ? MODELS : PAGE);
+  const network = url.href.startsWith(NETWORKS);
+  const isReload = event.request.cache === "reload";
+  const cache = await caches.open(network ? MODELS : PAGE);
   const kept = await cache.match(url.href);
-  if (kept) return headed(kept);
-  const response = await fetch(event.request);
+  if (kept && !isReload) return headed(kept);
+  // The browser's own cache may still have networks of the version before.
+  const response = await fetch(event.request, network && !isReload ? { cache: "no-cache" } : {});
   // What breaks off on its way is not kept.
   if (response.ok && response.type === "basic") event.waitUntil(cache.put(url.href, response.clone()).catch(() => {}));
   return headed(response);

@@ -60,6 +60,7 @@ function jpegParts(bytes) {
     if (profile || marker === 0xe1 || marker === 0xed) {
       const part = bytes.slice(at, end);
       if (name.startsWith("Exif\0\0")) upright(part.subarray(10));
+      if (name.startsWith("http://ns.ad")) uprightXmp(part);
       found.parts.push({ profile, bytes: part, start: at, end });
     }
     at = end;
@@ -83,7 +84,13 @@ function pngParts(bytes) {
   return found;
 }
 
-/** Sets the orientation of a block of EXIF to 1, in place. */
+/** Sets the orientation that a block of XMP says to 1, in place: pictures are written upright. */
+function uprightXmp(part) {
+  const said = /tiff:Orientation(\s*=\s*["']|>)[2-8]/.exec(new TextDecoder("latin1").decode(part));
+  if (said) part[said.index + said[0].length - 1] = 0x31;
+}
+
+/** Sets the orientation of a block of EXIF to 1, in place, and cuts off its thumbnail: the photo as it was, not upright. */
 function upright(tiff) {
   if (tiff.length < 14) return;
   const data = view(tiff);
@@ -91,7 +98,9 @@ function upright(tiff) {
   const start = data.getUint32(4, little);
   if (start + 2 > tiff.length) return;
   const count = data.getUint16(start, little);
-  for (let at = start + 2; at + 12 <= Math.min(tiff.length, start + 2 + 12 * count); at += 12) {
+  const end = start + 2 + 12 * count;
+  for (let at = start + 2; at + 12 <= Math.min(tiff.length, end); at += 12) {
     if (data.getUint16(at, little) === ORIENTATION) data.setUint16(at + 8, 1, little);
   }
+  if (end + 4 <= tiff.length) data.setUint32(end, 0, little);
 }
