@@ -174,7 +174,10 @@ def _stage(network: str, stage: str, folder: Path, seconds: float, workers: int)
         changes["discriminator"] = folder / "stage1/discriminator.safetensors"
     words = [f"{key}={json.dumps(str(v) if isinstance(v, Path) else v)}" for key, v in changes.items()]
     rates: list[float] = []
-    train(load_config(file, words, folder / "faces"), lambda report: rates.append(report.images_per_second))
+    config = load_config(file, words, folder / "faces")
+    if getattr(config, "init", None):  # of a network that was grown; the time is that of random weights, too
+        config = config.model_copy(update={"init": None})
+    train(config, lambda report: rates.append(report.images_per_second))
     return median(rates[1:] or rates)
 
 

@@ -33,7 +33,7 @@ from facemend.convert.recover import model_checkpoint
 from facemend.degradations import Plan, apply, preset
 from facemend.degradations.severity import severity
 from facemend.errors import ConfigError, FacemendError, InputError
-from facemend.files import whole_file
+from facemend.files import faces_in, whole_file
 from facemend.imaging import SUFFIXES, Picture, from_float, read_picture, resize, to_float
 from facemend.imaging.color import luma
 from facemend.metrics.learned import identity_embeddings, lpips
@@ -174,7 +174,7 @@ def in_order(folder: Path) -> list[Path]:
     Raises:
         InputError: there are none.
     """
-    files = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES]
+    files = [path for path in faces_in(folder).glob("*") if path.suffix.lower() in SUFFIXES]
     if not files:
         raise InputError(f"{folder}: no aligned faces there; give a folder of them with --faces")
     return sorted(files, key=lambda path: hashlib.sha256(path.name.encode()).digest())

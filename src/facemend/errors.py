@@ -50,7 +50,7 @@ EXTRAS = {
     "coreml": Extra(
         "facemend export --for coreml", ("torch", "safetensors", "onnx", "onnxscript", "coremltools")
     ),
-    "quantize": Extra("facemend quantize", ("onnx",)),
+    "quantize": Extra("facemend quantize, facemend web", ("onnx",)),
     "video": Extra("films", ("av",)),
     "watch": Extra("facemend watch", ("watchfiles",)),
     "ray": Extra("--engine ray", ("ray", "fsspec")),

@@ -23,7 +23,10 @@ _SYSTEM = frozenset(("@eaDir", "__MACOSX", ".AppleDouble", ".DS_Store", "Thumbs.
 _ABANDONED_S = 24 * 3600
 _begun: set[Path] = set()
 _beginning = threading.Lock()
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
+_NO_LINKS = (
+    *(errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES),
+    errno.EINVAL,  # Windows, on exFAT and shares
+)
 
 
 def file_sha256(path: Path) -> str:
@@ -137,6 +140,12 @@ def unwritable(path: Path | str, error: Exception, fix: str = "") -> OutputError
     return OutputError(f"{path}: cannot be written ({one_line(error)}){fix and '; '}{fix}")
 
 
+def faces_in(folder: Path) -> Path:
+    """Where aligned faces of a folder are: in `faces` if `facemend data prepare` made it, else in itself."""
+    made = folder / "faces"
+    return made if (folder / "manifest.csv").is_file() and made.is_dir() else folder
+
+
 def is_of_system(name: str) -> bool:
     """Whether it is a file or folder that systems put beside pictures."""
     return name.startswith("._") or name in _SYSTEM
@@ -160,7 +169,8 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _beside(path: Path) -> Path:
-    short = os.fsdecode(os.fsencode(path.name)[:100])  # a name has at most 255 bytes
+    # A name has at most 255 bytes. Half a sign at the cut is no name to systems that want valid UTF-8.
+    short = os.fsencode(path.name)[:100].decode("utf-8", "ignore")
     return path.with_name(f".{short}.{secrets.token_hex(6)}.part")
 
 

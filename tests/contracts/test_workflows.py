@@ -56,3 +56,12 @@ def test_no_secret_and_hardly_a_right(path):
     assert rights in ({}, {"contents": "read"})
     written = re.findall(r"^ +([\w-]+): write", text, re.MULTILINE)
     assert written == (["id-token", "contents"] if path.stem == "release" else [])
+
+
+def test_workflows_that_are_called_do_not_wait_for_their_caller():
+    called = [path for path in WORKFLOWS if "workflow_call" in path.read_text(encoding="utf-8")]
+    assert called
+    assert all(
+        "github.workflow" not in str(yaml.safe_load(path.read_text(encoding="utf-8"))["concurrency"])
+        for path in called
+    )

@@ -18,6 +18,7 @@ from facemend.data.faces import (
     Folder,
     batches,
     fixed_batch,
+    pictures_in,
     read_faces,
     split,
     to_signed,
@@ -378,3 +379,12 @@ def test_processes_share_every_stretch(stream):
     for step, batch in enumerate(whole):
         joined = {key: torch.cat([half[step][key] for half in halves]) for key in batch}
         assert same(batch, joined)
+
+
+def test_of_a_prepared_folder_the_faces_are_taken(tmp_path):
+    for name in ("contact.jpg", "faces/a.webp", "faces/._a.webp", "rejected/b.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [path.name for path in pictures_in(tmp_path)] == ["contact.jpg"]
+    (tmp_path / "manifest.csv").touch()
+    assert pictures_in(tmp_path) == [tmp_path / "faces/a.webp"]

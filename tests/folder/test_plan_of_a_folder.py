@@ -94,6 +94,17 @@ def test_an_input_is_never_an_output(tmp_path, overwrite):
             outputs.claim(path)
 
 
+def test_names_that_a_file_system_takes_for_one(tmp_path):
+    touch(tmp_path / "IMG_1.JPG", tmp_path / "img_1.jpg")
+    Outputs([tmp_path / "IMG_1.JPG"], overwrite=True).claim(tmp_path / "img_1.jpg")  # here they are two
+    outputs = Outputs([tmp_path / "IMG_1.JPG", tmp_path / "img_1.jpg"], overwrite=True)
+    for name in ("IMG_1.JPG", "img_1.jpg"):
+        assert outputs.is_input(tmp_path / name)
+    (tmp_path / "Img_1.jpg").hardlink_to(tmp_path / "IMG_1.JPG")  # as they are one elsewhere
+    with pytest.raises(OutputError, match=r"Img_1\.jpg: is an input and would be overwritten"):
+        outputs.claim(tmp_path / "Img_1.jpg")
+
+
 def test_two_outputs_cannot_share_a_name(tmp_path):
     outputs = Outputs([], overwrite=True)
     outputs.claim(tmp_path / "a.jpg")

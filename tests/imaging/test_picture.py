@@ -78,3 +78,22 @@ def test_alpha_must_fit() -> None:
     for alpha in (np.zeros((5, 9), np.uint8), np.zeros((6, 9), np.uint16)):
         with pytest.raises(InputError, match="alpha"):
             Picture(RGB, alpha)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_is_hidden_does_not_darken_an_edge(dtype: type) -> None:
+    most = np.iinfo(dtype).max
+    pixels = np.zeros((20, 40, 3), dtype)
+    pixels[:, :20] = (most * 0.8, most * 0.6, most * 0.5)
+    alpha = np.zeros((20, 40), dtype)
+    alpha[:, :20] = most
+    large = Picture(pixels, alpha=alpha).resized(2)
+    shown = large.pixels[large.alpha > 0].astype(float) / most
+    np.testing.assert_allclose(shown, np.broadcast_to((0.8, 0.6, 0.5), shown.shape), atol=0.01)
+
+
+def test_what_nobody_sees_and_what_all_see_stays() -> None:
+    pixels = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+    for alpha in (None, np.zeros((4, 4), np.uint8), np.full((4, 4), 9, np.uint8)):
+        picture = Picture(pixels, alpha=alpha)
+        assert picture.seen() is picture

@@ -17,6 +17,7 @@ from PIL import Image
 
 from facemend.errors import InputError
 from facemend.imaging import Picture, read_picture
+from facemend.imaging.quiet import quiet
 
 RGB = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
 RGB16 = np.random.default_rng(1).integers(0, 65536, (7, 11, 3), dtype=np.uint16)
@@ -311,3 +312,16 @@ def test_the_colours_of_an_hdr_screenshot_are_said():
         "its colours (primaries 9, transfer 16) are taken for sRGB: they may look wrong",
     )
     assert read_picture(data).notes == ()
+
+
+def test_threads_that_overlap_leave_the_callers_warnings_as_they_are() -> None:
+    before = list(warnings.filters)
+    first, second = quiet(), quiet()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.warn("still quiet", stacklevel=1)
+    second.__exit__(None, None, None)
+    assert told == []
+    assert list(warnings.filters) == before

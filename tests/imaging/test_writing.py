@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from facemend import files
 from facemend.errors import OutputError
 from facemend.imaging import Picture, encode_picture, left_out, read_picture, write_picture
 
@@ -156,9 +157,10 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(
     assert os.listdir(tmp_path) == ["a.png"]
 
 
-def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EINVAL])
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def none(*_: object) -> None:
-        raise OSError(errno.EPERM, "no links here")
+        raise OSError(code, "no links here")
 
     monkeypatch.setattr(os, "link", none)
     write_picture(tmp_path / "a.png", Picture(RGB))
@@ -215,3 +217,16 @@ def test_the_file_gets_the_usual_rights(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", Picture(RGB))
     (tmp_path / "b").write_bytes(b"")
     assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    "name", ["写真" * 20 + ".png", "Фотография бабушки и дедушки на даче в июле 1962 года, скан.png"]
+)
+def test_the_file_in_the_making_has_a_whole_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    names = []
+    monkeypatch.setattr(files, "begin", lambda part: names.append(part.name) or part)
+    write_picture(tmp_path / name, Picture(RGB))
+    assert all(part.encode().decode() == part and len(part.encode()) < 255 for part in names)
+    assert os.listdir(tmp_path) == [name]

@@ -10,6 +10,7 @@ import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
 from facemend.errors import ConfigError, ExistsError, InputError
+from facemend.files import faces_in
 
 if TYPE_CHECKING:
     from facemend.networks.codeformer.checkpoint import Checkpoint
@@ -80,7 +81,7 @@ def reconstruct(
     from facemend.training.reconstruct import reconstruct as run
 
     net = load_autoencoder(checkpoint)
-    batch = plan_batch([faces], output, extension=".png")
+    batch = plan_batch([faces_in(faces)], output, extension=".png")
     if not batch.jobs:
         warn("facemend: no pictures found")
         raise typer.Exit(1)

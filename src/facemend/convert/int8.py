@@ -18,6 +18,7 @@ from facemend.convert.quantize import quantized
 from facemend.convert.skip import plain, skip_at_zero
 from facemend.degradations import degrade
 from facemend.errors import ConfigError, InputError, WeightsError
+from facemend.files import faces_in
 from facemend.imaging import SUFFIXES, read_picture, resize, to_float
 from facemend.predictors.restorer import FaceRestorer
 from facemend.weights.models import CARD_FILE, DESCRIPTION_FILE, ModelInfo
@@ -136,7 +137,7 @@ def _calibration_faces(
 ) -> list[NDArray[np.float32]]:
     """(1, 3, S, S) float32 in [-1, 1] each, degraded."""
     # Hidden ones are what systems put beside pictures.
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = (path for path in faces_in(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
     files = sorted(path for path in found if not path.name.startswith("."))
     if len(files) < 2:
         raise InputError(f"{folder}: int8 needs a folder with at least 2 aligned faces to calibrate on")

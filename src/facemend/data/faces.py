@@ -27,7 +27,7 @@ from facemend.data.augment import Augmentation, augment
 from facemend.data.face_cache import CACHE_MB, FaceCache
 from facemend.degradations import Mixture, Recipe, apply
 from facemend.errors import ConfigError, InputError
-from facemend.files import is_of_system
+from facemend.files import faces_in, is_of_system
 from facemend.imaging import SUFFIXES, read_size
 
 # Batches kept ready.
@@ -155,12 +155,12 @@ def read_faces(
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted; nothing below it.
+    """The pictures of a folder, sorted; nothing below it, but for what `facemend data prepare` made.
 
     Raises:
         InputError: no such folder, or no pictures in it.
     """
-    found = folder.glob("*") if folder.is_dir() else ()
+    found = faces_in(folder).glob("*") if folder.is_dir() else ()
     files = sorted(p for p in found if p.suffix.lower() in SUFFIXES and not is_of_system(p.name))
     if not files:
         raise InputError(f"{folder}: no such folder, or no pictures in it")

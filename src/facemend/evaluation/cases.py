@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from facemend.degradations import degrade, preset
 from facemend.errors import InputError
 from facemend.evaluation.options import MIN_SIZE, EvaluationOptions
-from facemend.files import file_sha256, read_table
+from facemend.files import faces_in, file_sha256, read_table
 from facemend.folder.plan import plan_batch
 from facemend.imaging import from_float, read_picture, read_size, resize
 
@@ -197,7 +197,7 @@ def pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     # The order decides the seeds: it must be that of `facemend degrade`.
-    return {job.relative.as_posix(): job.source for job in plan_batch([folder], None).jobs}
+    return {job.relative.as_posix(): job.source for job in plan_batch([faces_in(folder)], None).jobs}
 
 
 def stem(name: str) -> str:

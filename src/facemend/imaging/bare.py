@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 
 import cv2
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facemend.imaging.color import from_float
+from facemend.imaging.quiet import quiet
 from facemend.imaging.reading import READABLE, read_content, read_header, read_picture
 from facemend.imaging.srgb import in_srgb
 
@@ -27,8 +27,7 @@ def read_size(file: Path) -> tuple[int, int]:
         InputError: no such file, no picture, or a kind that is not supported.
     """
     try:
-        with file.open("rb") as content, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about odd metadata
+        with file.open("rb") as content, quiet():
             if size := _webp_size(content.read(_WEBP_HEAD)):
                 return size
             content.seek(0)

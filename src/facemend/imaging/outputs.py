@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,13 +33,18 @@ class Outputs:
 
     def __init__(self, inputs: Iterable[Path], *, overwrite: bool) -> None:
         self.overwrite = overwrite
-        self._inputs = {os.path.realpath(path) for path in inputs}  # a link in a circle is no error there
+        self._inputs: dict[str, set[str]] = {}
+        for path in inputs:
+            real = os.path.realpath(path)  # a link in a circle is no error there
+            self._inputs.setdefault(_alike(real), set()).add(real)
         self._claimed: set[str] = set()
         self._lock = threading.Lock()
 
     def is_input(self, path: Path) -> bool:
         """Whether it is one of the files that are never written to."""
-        return os.path.realpath(path) in self._inputs
+        real = os.path.realpath(path)
+        alike = self._inputs.get(_alike(real), set())
+        return real in alike or any(_is_same(real, each) for each in alike)
 
     def claim(self, path: Path, *, done: bool = False) -> None:
         """Take a path for one output of this run.
@@ -139,3 +145,15 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+
+
+def _alike(path: str) -> str:
+    """What is the same for names that some file systems take for one."""
+    return unicodedata.normalize("NFC", path).casefold()
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one is not there
+        return False

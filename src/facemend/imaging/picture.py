@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from facemend.errors import InputError
@@ -134,9 +135,28 @@ class Picture:
         return replace(self, gray=False, icc=None if is_gray_profile else self.icc)
 
     def resized(self, scale: float) -> Picture:
-        """This picture `scale` times as large (> 0), at least one pixel each way; Lanczos or area."""
+        """This picture `scale` times as large (> 0), at least one pixel each way; Lanczos or area.
+
+        What was transparent has other colours then, see `seen`.
+        """
         if scale == 1:
             return self
         size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
         alpha = None if self.alpha is None else resize(self.alpha, size, "lanczos")
-        return replace(self, pixels=resize(self.pixels, size, "lanczos"), alpha=alpha)
+        return replace(self, pixels=resize(self.seen().pixels, size, "lanczos"), alpha=alpha)
+
+    def seen(self) -> Picture:
+        """This picture with the nearest visible colours where it is transparent.
+
+        Nobody sees those that are there, often black; enlarged, they would darken the edge of what is seen.
+        """
+        hidden = None if self.alpha is None else self.alpha == 0
+        if hidden is None or not hidden.any() or hidden.all():
+            return self
+        kind = cv2.DIST_LABEL_PIXEL  # which of the visible ones is nearest
+        _, nearest = cv2.distanceTransformWithLabels(hidden.astype(np.uint8), cv2.DIST_L2, 3, labelType=kind)
+        colours = np.zeros((nearest.max() + 1, 3), self.pixels.dtype)
+        colours[nearest[~hidden]] = self.pixels[~hidden]
+        pixels = self.pixels.copy()
+        pixels[hidden] = colours[nearest[hidden]]
+        return replace(self, pixels=pixels)

@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import stat
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from facemend.imaging.formats import FORMATS
 from facemend.imaging.limits import MAX_PIXELS, check_scans, check_size, too_large, usual_pixels
 from facemend.imaging.metadata import ON_ITS_SIDE, dpi_of, iptc_of, read_exif, tiff_metadata
 from facemend.imaging.picture import Picture
+from facemend.imaging.quiet import quiet
 from facemend.imaging.tiff_samples import check_kind, full_picture, is_tiff, read_samples
 from facemend.imaging.tiff_samples import size as tiff_size
 
@@ -131,8 +131,7 @@ def _read(
     if not data:
         raise InputError(f"{name}: the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about large pictures and odd metadata
+        with quiet():
             return decode(data, name, max_pixels)
     except FacemendError:
         raise

@@ -67,7 +67,8 @@ class BackgroundUpscaler:
     def enlarge(self, picture: Picture, scale: int, *, on_tile: Callable[[], None] = lambda: None) -> Picture:
         """A photo `scale` (1 to 4) times as large, of the same kind: depth, gray, alpha and metadata stay.
 
-        Alpha is enlarged for itself (Lanczos). Of a gray or toned photo the network gives the light alone.
+        Alpha is enlarged for itself (Lanczos); what was transparent gets other colours. Of a gray or toned
+        photo the network gives the light alone.
 
         Args:
             picture: the photo.
@@ -77,6 +78,7 @@ class BackgroundUpscaler:
         Raises:
             BackendError: the run failed, or gave values that are not finite.
         """
+        picture = picture.seen()
         width, height = picture.width * scale, picture.height * scale
         pixels = np.empty((height, width, 3), picture.pixels.dtype)
         depth = np.uint16 if pixels.dtype == np.uint16 else np.uint8
