@@ -18,7 +18,7 @@ def quiet() -> Iterator[None]:
     """No warnings while the block runs, in several threads at once too.
 
     Filters are those of the process: of threads that overlap, each with a `catch_warnings` of its own, the
-    last to leave would bring back what it found, the silence of another. So the first and the last change them.
+    last to leave would bring back the silence of another. So the first and the last change them.
     """
     global _inside
     if getattr(sys.flags, "context_aware_warnings", False):  # each thread has its own
