@@ -180,3 +180,12 @@ def test_what_was_done_to_a_photo_without_a_face_is_said(tiny_model):
     noisy = np.random.default_rng(0).normal(128, 20, (96, 96, 3)).clip(0, 255).astype(np.uint8)
     result = Restorer(model=str(tiny_model), threads=1, background="clean", upscale=1).restore(noisy)
     assert "no face found: the photo was only cleaned" in result.notes
+
+
+def test_notes_are_those_of_the_w_that_was_asked_for(tiny_model, photo):
+    half, auto = (Restorer(model=str(tiny_model), threads=1, w=w) for w in (0.5, "auto"))
+    blind = [
+        any("damage" in note for note in notes)
+        for notes in (half.redo(half.restore(photo), "auto").notes, auto.redo(auto.restore(photo), 0.3).notes)
+    ]
+    assert blind == [True, False]

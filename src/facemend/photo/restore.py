@@ -80,7 +80,10 @@ class Restorer(PhotoTask):
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how the networks run; every result has these too."""
-        options, notes = self.options, super().notes
+        return self._notes(self.options)
+
+    def _notes(self, options: RestoreOptions) -> tuple[str, ...]:
+        notes = super().notes
         if options.background == "realesrgan" and not options.draws_background:
             notes += (_NO_BACKGROUND,)
         if options.aligned and (options.background == "clean" or options.grain == "keep"):
@@ -279,7 +282,7 @@ class Restorer(PhotoTask):
             picture=output,
             faces=faces,
             skipped=prepared.skipped,
-            notes=(*self.notes, *prepared.picture.notes, *prepared.notes),
+            notes=(*self._notes(options), *prepared.picture.notes, *prepared.notes),
             seconds=MappingProxyType(clock.seconds),
             model=self.options.model,
             w=options.w,
