@@ -276,7 +276,7 @@ def test_interrupted_runs_say_what_is_done_and_keep_it(cli, photo, tmp_path, mon
 def test_what_is_true_of_all_photos_is_said_once(cli, photo, tmp_path, monkeypatch):
     from facemend.photo.restore import Restorer
 
-    monkeypatch.setattr(Restorer, "notes", ("cuda does not work: going on with cpu",))
+    monkeypatch.setattr(Restorer, "_notes", lambda *_: ("cuda does not work: going on with cpu",))
     other = tmp_path / "b.jpg"
     other.write_bytes(photo.read_bytes())
     result = cli(photo, other, "-o", tmp_path / "out", "--report", tmp_path / "report.json")

@@ -85,7 +85,7 @@ def test_it_is_sharper_than_lanczos(network, astronaut):
 def test_the_kind_of_picture_stays(rng, dtype, scale):
     top = np.iinfo(dtype).max
     pixels = rng.integers(0, top, (30, 40, 1), dtype=dtype).repeat(3, axis=2)
-    alpha = np.tile(np.linspace(0, top, 40).astype(dtype), (30, 1))
+    alpha = np.tile(np.linspace(1, top, 40).astype(dtype), (30, 1))
     picture = Picture(pixels, alpha, True, icc=b"icc", exif=b"Exif", xmp=b"x", format="tiff", notes=("n",))
     result = BackgroundUpscaler(FAKE, side=16).enlarge(picture, scale)
     assert result.pixels.dtype == dtype
