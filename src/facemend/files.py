@@ -20,6 +20,7 @@ from facemend.errors import InputError, OutputError, one_line
 
 MAX_TABLE_BYTES = 1 << 26
 _SYSTEM = frozenset(("@eaDir", "__MACOSX", ".AppleDouble", ".DS_Store", "Thumbs.db", "desktop.ini"))
+"""What Synology, macOS and Windows put among pictures."""
 _ABANDONED_S = 24 * 3600
 _begun: set[Path] = set()
 _beginning = threading.Lock()

@@ -158,7 +158,8 @@ def _notes(options: EvaluationOptions, listed: Sequence[Entry], entries: Sequenc
         notes.append(f"Only one face in {options.every} was taken, in the order of names.")
     if options.incomplete and options.lq is not None:
         notes.append("Faces without a damaged partner, if there were any, are left out.")
-    if left := [entry.name for entry in listed if entry not in entries]:
+    kept = {entry.name for entry in entries}
+    if left := [entry.name for entry in listed if entry.name not in kept]:
         notes.append(f"Left out, as they cannot be read or are no aligned faces: {few(left)}.")
     return (*notes, "Every picture is rounded to 8 bits before it is measured.")
 

@@ -18,7 +18,6 @@ from facemend.imaging import SUFFIXES, WRITABLE
 _AnyPath = TypeVar("_AnyPath", bound=PurePath)
 REPORT = "facemend.jsonl"
 """What the report of a folder run is called, beside the outputs."""
-"""What Synology, macOS and Windows put among photos."""
 
 
 @dataclass(frozen=True)

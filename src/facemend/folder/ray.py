@@ -228,15 +228,13 @@ class PhotoWorker:
         data = begun.content if copied else encode_for(output, told.picture)
         options = self._records.options
         record = make_record(report, source, begun.stamp, begun.content, {output: data}, options)
-        last = self._outputs.stamp(output) is not None  # why: see `folder.records`
-        if not last:
-            self._records.put(record)
-        try:
-            self._outputs.write(output, data)
-        except OSError as error:
-            raise unwritable(made, error) from error
-        if last:
-            self._records.put(record)
+        # Without leave to overwrite nothing is there; an object store need not be asked then.
+        replaces = self._overwrite and self._outputs.stamp(output) is not None
+        with self._records.noted(record, replaces=replaces):
+            try:
+                self._outputs.write(output, data)
+            except OSError as error:
+                raise unwritable(made, error) from error
         return report
 
 

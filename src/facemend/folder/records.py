@@ -240,8 +240,21 @@ class Records(Generic[StoreT]):
         except OSError:
             return False
 
+    @contextmanager
+    def noted(self, record: Record, *, replaces: bool) -> Iterator[None]:
+        """Write a record before its outputs, which the block writes, or after them where they replace.
+
+        Raises:
+            OutputError: see `put`.
+        """
+        if not replaces:
+            self.put(record)
+        yield
+        if replaces:
+            self.put(record)
+
     def put(self, record: Record) -> None:
-        """Write a record; its outputs are to follow at once.
+        """Write a record.
 
         Raises:
             OutputError: it cannot be written.

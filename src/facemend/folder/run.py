@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -242,14 +243,11 @@ class _Run:
         return report
 
     def _write(self, made: Mapping[Path, bytes], record: Record | None) -> None:
-        """Write outputs and record, in the order that `folder.records` tells of."""
-        last = any(path.exists() for path in made)
-        if self.records is not None and record is not None and not last:
-            self.records.put(record)
-        for path, data in made.items():
-            self.outputs.save_content(path, data)
-        if self.records is not None and record is not None and last:
-            self.records.put(record)
+        replaces = any(path.exists() for path in made)
+        noting = self.records and record and self.records.noted(record, replaces=replaces)
+        with noting or nullcontext():
+            for path, data in made.items():
+                self.outputs.save_content(path, data)
 
 
 def _label(job: PhotoJob) -> str:
