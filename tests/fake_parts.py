@@ -10,8 +10,8 @@ from facemend.faces.template import template_points
 from facemend.imaging import Picture
 from facemend.photo.networks import Networks
 from facemend.predictors.restorer import FaceRestorer
-from facemend.runtime.runner import FakeRunner
 from facemend.types import Box, Face
+from fake_runner import FakeRunner
 
 SIZE = 64
 

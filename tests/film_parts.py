@@ -7,9 +7,9 @@ import numpy as np
 
 from facemend.photo.networks import Networks
 from facemend.predictors.restorer import FaceRestorer
-from facemend.runtime.runner import FakeRunner
 from facemend.types import Face
 from fake_parts import FakeMasker, make_face
+from fake_runner import FakeRunner
 
 SIZE = 64
 

@@ -144,7 +144,7 @@ def unwritable(path: Path | str, error: Exception, fix: str = "") -> OutputError
 def faces_in(folder: Path) -> Path:
     """Where aligned faces of a folder are: in `faces` if `facemend data prepare` made it, else in itself."""
     made = folder / "faces"
-    return made if (folder / "manifest.csv").is_file() and made.is_dir() else folder
+    return made if os.path.isfile(folder / "manifest.csv") and os.path.isdir(made) else folder
 
 
 def is_of_system(name: str) -> bool:

@@ -90,7 +90,7 @@ def test_what_a_cluster_cannot_do_is_said_before_it_starts(tmp_path, portrait, t
     (tmp_path / "in").mkdir()
     write_picture(tmp_path / "in/a.png", portrait)
     for arguments, message in (
-        (("in", "-o", "out", "--engine", "spark"), "--engine must be local or ray"),
+        (("in", "-o", "out", "--engine", "spark"), "is not one of 'local', 'ray'"),
         (("in", "-o", "out", "--engine", "ray", "--compare"), "--compare: not with --engine ray"),
         (("in", "--engine", "ray"), "one folder"),
         (("in", "-o", "out", "--report", "r.json", "--engine", "ray"), "--report must be FILE.jsonl"),

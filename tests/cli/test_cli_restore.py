@@ -326,10 +326,26 @@ def test_a_photo_over_the_limit_is_refused_before_it_is_decoded(
 
 def test_names_that_no_file_can_have_are_one_line(cli, photo, tmp_path):
     long = "x" * 300
-    for words in ((f"{long}.jpg", "-o", tmp_path / "o.jpg"), (photo, "-o", tmp_path / f"{long}.jpg")):
+    for words in (
+        (f"{long}.jpg", "-o", tmp_path / "o.jpg"),
+        (photo, "-o", tmp_path / f"{long}.jpg"),
+        (long, "-o", tmp_path / "o", "--engine", "ray"),
+    ):
         result = cli(*words)
-        assert result.exit_code == 1
+        assert result.exit_code in (1, 2)
         assert isinstance(result.exception, SystemExit)
+        assert "Traceback" not in result.output
+        assert "unexpected" not in result.output
+    watched = CliRunner().invoke(app, ["watch", long, "-o", str(tmp_path / "o")])
+    assert isinstance(watched.exception, SystemExit)
+
+
+def test_names_that_the_terminals_encoding_lacks(photo, tiny_model, tmp_path):
+    out = tmp_path / "사진.png"
+    done = fresh("restore", photo, "-o", out, "--model", tiny_model, PYTHONIOENCODING="cp1252")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\uc0ac\\uc9c4.png" in done.stdout
+    assert out.is_file()
 
 
 def test_crops_of_two_folders_stay_apart(cli, photo, tmp_path):

@@ -15,8 +15,8 @@ from facemend.convert.import_onnx import Probe, import_onnx, inspect_graph
 from facemend.errors import BackendError, ConfigError, OutputError, WeightsError
 from facemend.predictors.restorer import FaceRestorer
 from facemend.predictors.single_graph import PassOn, WholeGraph
-from facemend.runtime.runner import FakeRunner
 from facemend.weights.models import GraphIO, find_model, models_dir
+from fake_runner import FakeRunner
 
 SIZE = 64
 

@@ -16,7 +16,7 @@ from facemend.photo.restore import Restorer
 from facemend.predictors.restorer import FaceRestorer
 from facemend.runtime import torch_runner
 from facemend.runtime.runner import Runner
-from facemend.runtime.torch_runner import open_checkpoint, open_network
+from facemend.runtime.torch_runner import open_network
 from facemend.weights.models import read_model
 
 SIDE = 64
@@ -86,8 +86,7 @@ def test_bf16_is_near_and_not_the_same(checkpoint):
 def test_bf16_without_instructions_for_it_has_a_note(checkpoint, monkeypatch, has):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has)
     for precision in ("fp32", "bf16"):
-        loaded = load_checkpoint(checkpoint)
-        notes = open_checkpoint(loaded, checkpoint, "cpu", precision=precision).notes
+        notes = open_network(checkpoint, "cpu", precision=precision)[0].notes
         assert any("bf16" in note for note in notes) is (precision == "bf16" and not has)
 
 
@@ -98,7 +97,7 @@ def test_a_whole_photo(checkpoint, portrait):
 
 
 def test_runners_name_what_is_wrong(checkpoint):
-    opened = open_checkpoint(load_checkpoint(checkpoint), checkpoint, "cpu")
+    opened, _ = open_network(checkpoint, "cpu")
     encode, _ = opened.runners
     assert isinstance(encode, Runner)
     for inputs in ({}, {"image": np.zeros((1, 4, SIDE, SIDE), np.float32)}, {"picture": np.zeros(1)}):
@@ -108,18 +107,16 @@ def test_runners_name_what_is_wrong(checkpoint):
 
 
 def test_devices(checkpoint, monkeypatch):
-    loaded = load_checkpoint(checkpoint)
     present = {"cuda": False, "mps": False, "cpu": True}
     monkeypatch.setattr(torch_runner, "_PRESENT", {name: lambda n=name: present[n] for name in present})
-    assert open_checkpoint(loaded, checkpoint).device == "cpu"
-    assert open_checkpoint(loaded, checkpoint).notes == ()
+    assert open_network(checkpoint)[0].device == "cpu"
+    assert open_network(checkpoint)[0].notes == ()
     with pytest.raises(BackendError, match=r"device cuda is not there \(torch here has: cpu\)"):
-        open_checkpoint(loaded, checkpoint, "cuda")
+        open_network(checkpoint, "cuda")
 
 
 def test_a_card_that_does_not_take_the_network(checkpoint, monkeypatch, caplog):
     """This torch has no CUDA: saying that there is a card makes the move to it fail, as a full one does."""
-    loaded = load_checkpoint(checkpoint)
     here = {"cuda": True, "mps": False, "cpu": True}
     monkeypatch.setattr(torch_runner, "_PRESENT", {name: lambda n=name: here[n] for name in here})
 
@@ -129,13 +126,13 @@ def test_a_card_that_does_not_take_the_network(checkpoint, monkeypatch, caplog):
         return net
 
     monkeypatch.setattr(torch.nn.Module, "to", refuse)
-    opened = open_checkpoint(loaded, checkpoint)
+    opened, _ = open_network(checkpoint)
     (note,) = opened.notes
     assert opened.device == "cpu"
     assert note == "cuda does not work (CUDA out of memory and more lines): going on with cpu"
     assert note in caplog.text
     with pytest.raises(BackendError, match="--device cpu"):
-        open_checkpoint(loaded, checkpoint, "cuda")
+        open_network(checkpoint, "cuda")
 
 
 def test_models_that_torch_cannot_run(half, tmp_path, monkeypatch):

@@ -121,7 +121,7 @@ def test_long_and_odd_names_are_written(tmp_path, name):
     assert (tmp_path / name).read_bytes() == b"x"
 
 
-@pytest.mark.parametrize("output", ["o.xyz", "o.mp4"])
+@pytest.mark.parametrize("output", ["o.xyz", "o.mp4", "o.gif"])
 def test_a_suffix_that_nothing_can_write_is_no_folder(tmp_path, output):
     touch(tmp_path / "a.gif")
     with pytest.raises(ConfigError, match=rf"{output}: \.\w+ is nothing that photos can be written as"):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from facemend.errors import InputError
 from facemend.imaging import Picture, read_picture
+from facemend.imaging.jpeg_segments import SCAN, segments
 from facemend.imaging.quiet import quiet
 
 RGB = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
@@ -180,6 +181,24 @@ def test_a_jpeg_that_lacks_its_end_or_a_few_lines(mode: str, progressive: bool) 
     np.testing.assert_array_equal(cut.pixels[: 160 - missing - 16], whole.pixels[: 160 - missing - 16])
 
 
+def test_a_film_behind_a_jpeg_is_no_part_of_it() -> None:
+    """Phones hang films behind photos: some of their bytes look like scans, in the number of a trap."""
+    plain = encoded(Image.fromarray(SMOOTH), "JPEG", progressive=True)
+    height, width = SMOOTH.shape[:2]
+    picture = read_picture(plain + b"\0\0\0\x1cftypmp42" + b"\xff\xda" * 500, max_pixels=width * height)
+    np.testing.assert_array_equal(picture.pixels, read_picture(plain).pixels)
+    assert picture.extras
+
+
+def test_a_thumbnail_does_not_make_a_coarse_picture_whole() -> None:
+    exif = Image.Exif()
+    exif[0x9286] = encoded(Image.fromarray(SMOOTH).resize((16, 16)), "JPEG")  # all bits of all its parts
+    data = encoded(Image.fromarray(RGB), "JPEG", progressive=True, exif=exif)
+    scans = [start for marker, start, _ in segments(data) if marker == SCAN]
+    assert len(scans) == 10
+    refused(data[: scans[1]])  # means alone
+
+
 def png_header(width: int, height: int) -> bytes:
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     idat = b"IDAT" + zlib.compress(b"")
@@ -315,7 +334,8 @@ def test_the_colours_of_an_hdr_screenshot_are_said():
 
 
 def test_threads_that_overlap_leave_the_callers_warnings_as_they_are() -> None:
-    before = list(warnings.filters)
+    log = cv2.utils.logging
+    before, level = list(warnings.filters), log.getLogLevel()
     first, second = quiet(), quiet()
     first.__enter__()
     second.__enter__()
@@ -325,3 +345,4 @@ def test_threads_that_overlap_leave_the_callers_warnings_as_they_are() -> None:
     second.__exit__(None, None, None)
     assert told == []
     assert list(warnings.filters) == before
+    assert log.getLogLevel() == level

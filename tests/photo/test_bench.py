@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from facemend.errors import BackendError, ConfigError
+from facemend.errors import BackendError, ConfigError, InputError
 from facemend.imaging import read_picture
 from facemend.photo import bench, commands, timing
-from facemend.photo.bench import BenchOptions, crowd, measure_network, measure_photos
+from facemend.photo.bench import BenchOptions, crowd, measure_network, measure_photos, run_bench
 from facemend.photo.commands import measure_commands, where_time_goes
 from facemend.photo.options import RestoreOptions
 from facemend.predictors.detector import FaceDetector
@@ -137,6 +137,12 @@ def test_the_command_never_meets_a_shell(photo, ours, tmp_path):
 def test_what_cannot_be_measured(settings, message):
     with pytest.raises(ConfigError, match=message):
         BenchOptions(restore=RestoreOptions(), **settings)
+
+
+def test_a_photo_that_is_not_there_is_named_before_the_work(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "measure_network", lambda options: pytest.fail("measured"))
+    with pytest.raises(InputError, match=r"no\.jpg: no such file"):
+        run_bench(BenchOptions(restore=RestoreOptions(), photos=(tmp_path / "no.jpg",)))
 
 
 def test_bf16_is_measured_where_there_is_torch():

@@ -15,9 +15,9 @@ from facemend.errors import ConfigError
 from facemend.imaging import Picture, clean, read_picture, write_picture
 from facemend.photo.restore import Restorer
 from facemend.predictors.upscaler import BackgroundUpscaler
-from facemend.runtime.runner import FakeRunner
 from facemend.weights.packages import fetch
 from fake_parts import Network, make_face, noise_picture
+from fake_runner import FakeRunner
 
 
 class Counted(BackgroundUpscaler):

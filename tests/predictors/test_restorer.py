@@ -5,7 +5,8 @@ import pytest
 
 from facemend.errors import BackendError, ConfigError, InputError
 from facemend.predictors.restorer import CHUNK, DEVICE_CHUNK, FaceRestorer, join
-from facemend.runtime.runner import Arrays, FakeRunner
+from facemend.runtime.runner import Arrays
+from fake_runner import FakeRunner
 
 SIZE = 8
 

@@ -13,9 +13,10 @@ from facemend.photo.options import DEFAULT_MODEL
 from facemend.runtime.cores import usable_cores
 from facemend.runtime.devices import Device
 from facemend.runtime.onnx import OnnxRunner
-from facemend.runtime.runner import FakeRunner, Runner
+from facemend.runtime.runner import Runner
 from facemend.weights.catalog import asset_path
 from facemend.weights.models import find_model
+from fake_runner import FakeRunner
 
 IMAGE = np.zeros((1, 3, 24, 24), np.float32)
 

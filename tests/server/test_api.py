@@ -17,10 +17,10 @@ import facemend
 from facemend.imaging import Picture, clean, encode_picture, gaussian_blur, read_picture
 from facemend.photo.options import DEFAULT_MODEL
 from facemend.predictors.upscaler import BackgroundUpscaler
-from facemend.runtime.runner import FakeRunner
 from facemend.server.app import create_app
 from facemend.server.restorer import JobRestorer
 from facemend.weights.models import find_model
+from fake_runner import FakeRunner
 from picture_files import file_with_secrets, make_file, secrets_in
 
 

@@ -8,7 +8,9 @@ stops only the command that needs it.
 from __future__ import annotations
 
 import logging
+import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -116,6 +118,8 @@ def _root(
 
 def main() -> None:
     """Entry point of the `facemend` script; ends the process with the exit status."""
+    if isinstance(sys.stdout, TextIOWrapper):  # what its encoding lacks as escapes, as stderr has them
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="facemend")
     except SystemExit as end:

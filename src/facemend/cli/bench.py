@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from facemend.cli._shared.console import say, warn
-from facemend.errors import ConfigError
+from facemend.cli._shared.options import checked
 from facemend.photo.options import RestoreOptions
 
 app = typer.Typer()
@@ -60,21 +60,19 @@ def bench(
     from facemend.imaging import Outputs
     from facemend.photo.bench import BenchOptions, run_bench
 
-    try:
-        options = BenchOptions(
-            # The same pixels for every model, whatever its size.
-            restore=RestoreOptions(device=device, backend=(backend or ["onnx"])[0], upscale=1),  # type: ignore[arg-type]
-            models=tuple(model or ()),
-            backends=tuple(backend or ["onnx"]),
-            precisions=tuple(precision or ["fp32"]),
-            threads=tuple(threads or [0]),
-            batches=tuple(batch or [1, 4]),
-            repeats=repeats,
-            photos=tuple(photos or ()),
-            against=against,
-        )
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
+    options = checked(
+        BenchOptions,
+        # The same pixels for every model, whatever its size.
+        restore=RestoreOptions(device=device, backend=(backend or ["onnx"])[0], upscale=1),  # type: ignore[arg-type]
+        models=tuple(model or ()),
+        backends=tuple(backend or ["onnx"]),
+        precisions=tuple(precision or ["fp32"]),
+        threads=tuple(threads or [0]),
+        batches=tuple(batch or [1, 4]),
+        repeats=repeats,
+        photos=tuple(photos or ()),
+        against=against,
+    )
     outputs = Outputs(options.photos, overwrite=overwrite)
     if json_file is not None:
         outputs.claim(json_file)

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facemend.cli._shared.console import plural, progress, say, shown, warn
+from facemend.cli._shared.options import checked
 from facemend.cli._shared.photos import tell_ignored, tell_unlisted
 from facemend.errors import ConfigError, FacemendError, InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from facemend.degradations import Plan, Recipe
     from facemend.folder.plan import Batch
     from facemend.imaging import Outputs, Picture
@@ -65,11 +63,8 @@ def degrade(
         )
     if output is None and save_plan:
         raise typer.BadParameter("--save-plan writes beside pictures: it needs -o")
-    try:
-        recipe = find_preset("heavy" if preset is None else preset)
-        batch = plan_batch(photos, output, extension=".png")
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
+    recipe = checked(find_preset, "heavy" if preset is None else preset)
+    batch = checked(plan_batch, photos, output, extension=".png")
     how = recipe if plan is None else _read_plan(plan)
     outputs = Outputs(batch.inputs, overwrite=overwrite)
     if not batch.jobs:
@@ -133,14 +128,14 @@ def _write_sheet(batch: Batch, recipe: Recipe, seed: int, outputs: Outputs, path
         OutputError: the sheet cannot be written, or may not be.
     """
     from facemend.degradations.sheet import MOST, draw_sheet
-    from facemend.imaging import Picture, read_picture
+    from facemend.imaging import Picture, read_picture, to_8_bits
 
     outputs.claim(path)
     faces = []
     jobs = batch.jobs[:MOST]
     for job in jobs:
         try:
-            faces.append(_eight_bits(read_picture(job.source)))
+            faces.append(to_8_bits(read_picture(job.source).pixels))
         except FacemendError as error:
             warn(f"facemend: {error}")
     if faces:
@@ -153,19 +148,11 @@ def _write_sheet(batch: Batch, recipe: Recipe, seed: int, outputs: Outputs, path
 def degraded(picture: Picture, how: Recipe | Plan, seed: int = 0) -> tuple[Picture, Plan]:
     """A degraded copy of a picture, and the plan. Alpha and metadata are kept; the colours get 8 bits."""
     from facemend.degradations import degrade
-    from facemend.imaging import to_float
+    from facemend.imaging import to_8_bits, to_float
 
-    pixels, plan = degrade(_eight_bits(picture), how, seed)
+    pixels, plan = degrade(to_8_bits(picture.pixels), how, seed)
     toned = picture.gray and bool((pixels != pixels[..., :1]).any())
     return (picture.in_rgb() if toned else picture).with_pixels(to_float(pixels)), plan
-
-
-def _eight_bits(picture: Picture) -> NDArray[np.uint8]:
-    import numpy as np
-
-    from facemend.imaging import from_float
-
-    return from_float(picture.as_float()).astype(np.uint8, copy=False)
 
 
 def _read_plan(path: Path) -> Plan:

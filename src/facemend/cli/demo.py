@@ -20,7 +20,7 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pictures.")] = Path(
         "facemend-demo"
     ),
-    w: Annotated[float, typer.Option("-w", min=0, max=1, help="Fidelity weight.")] = 0.5,
+    w: Annotated[float, typer.Option("-w", "--w", min=0, max=1, help="Fidelity weight.")] = 0.5,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
     """Degrade and restore a portrait that ships with facemend; no input needed."""

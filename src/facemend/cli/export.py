@@ -29,7 +29,7 @@ def export(
     ] = None,
     w: Annotated[
         float | None,
-        typer.Option("-w", min=0, max=1, help="With --for: fidelity weight of programs without a dial."),
+        typer.Option("-w", "--w", min=0, max=1, help="With --for: fidelity of programs without a dial."),
     ] = None,
     name: Annotated[
         str | None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from os.path import isfile
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -62,9 +63,9 @@ def restore(
     background: Background = DEFAULTS.background,
     grain: Grain = DEFAULTS.grain,
     engine: Annotated[
-        str,
+        Literal["local", "ray"],
         typer.Option(
-            help="local, or ray: a folder (path or URL) over the workers of a Ray cluster (docs/scale.md).",
+            help="ray: a folder (path or URL) over the workers of a Ray cluster (docs/scale.md).",
             rich_help_panel=SPEED,
         ),
     ] = "local",
@@ -74,10 +75,9 @@ def restore(
 
     own = {"w": w and read_w(w), "likeness": likeness, "strength": strength}
     own |= {"upscale": read_upscale(upscale), "background": background, "grain": grain}
-    cluster.check_engine(engine)
     if pipe.is_piped(photos, given.output):
         pipe.run_piped(_home, photos, given, own)
-    elif engine == "ray" and not all(path.is_file() for path in photos):  # one file needs no cluster
+    elif engine == "ray" and not all(map(isfile, photos)):  # one file needs no cluster
         cluster.run_cluster(photos, given, own)
     elif video.films_among(photos, given):
         warn("facemend: `facemend video` has the options of films: their part, codec and quality")

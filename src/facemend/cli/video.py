@@ -39,6 +39,7 @@ def video(
         str | None,
         typer.Option(
             "-w",
+            "--w",
             metavar="0..1|auto",
             help=f"Fidelity: 0 = most redrawn, 1 = closest to the film; default: 0.7. {AUTO_W}, "
             "steadily over the film.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from functools import partial
 from itertools import chain
-from os.path import realpath
+from os.path import isdir, realpath
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,7 +101,7 @@ def watch(
 
 
 def _check(folder: Path, given: PhotoOptions) -> None:
-    if not folder.is_dir():
+    if not isdir(folder):
         raise typer.BadParameter(f"{folder}: is no folder")
     if given.output is None or realpath(given.output) == realpath(folder):
         raise typer.BadParameter("watch needs another folder for the results: -o FOLDER")

@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def find_photos(folders: Sequence[Path], out: Path) -> list[Photo]:
     """
     found: dict[Path, Photo] = {}
     for folder in folders:
-        if not folder.is_dir():
+        if not isdir(folder):
             raise InputError(f"{folder}: no such folder; give folders of photos")
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)

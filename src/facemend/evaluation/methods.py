@@ -14,7 +14,7 @@ from facemend.evaluation.cases import Case, Entry, Pixels, by_stem, few, read_fa
 from facemend.evaluation.options import EvaluationOptions, Weight
 from facemend.evaluation.peers import open_peer
 from facemend.files import file_sha256
-from facemend.imaging import Picture, from_float, to_float
+from facemend.imaging import Picture, from_float, to_8_bits, to_float
 from facemend.photo.networks import Networks
 from facemend.photo.options import RestoreOptions
 from facemend.photo.restore import Restorer
@@ -92,7 +92,8 @@ def _model(name: str, ws: Sequence[Weight]) -> Group:
     def run(entry: Entry, case: Case) -> list[Pixels]:
         restorer = Restorer(how, networks=networks, size=len(case.lq))  # as large as what it is compared with
         result = restorer.restore(Picture.from_array(case.lq))
-        return [_bytes(result.picture), *(_bytes(restorer.redo(result, w).picture) for w in ws[1:])]
+        results = (result, *(restorer.redo(result, w) for w in ws[1:]))
+        return [to_8_bits(each.picture.pixels) for each in results]
 
     def row(w: Weight) -> Method:
         if w == "auto":
@@ -124,7 +125,3 @@ def _given(label: str, folder: Path, entries: Sequence[Entry]) -> Group:
 
     weights = {path.relative_to(folder).as_posix(): file_sha256(path) for path in used.values()}
     return Group((Method(label, "peer", weights=weights, note="pictures that were given"),), run)
-
-
-def _bytes(picture: Picture) -> Pixels:
-    return from_float(picture.as_float()).astype(np.uint8, copy=False)

@@ -107,7 +107,7 @@ def fill_hole(
         if gray:
             mixed = np.repeat(luma(mixed)[..., None], 3, axis=2)
         inside = hole[rows] & (weight[rows] > 0)
-        part[inside] = from_float(mixed[inside], np.uint16 if pixels.dtype == np.uint16 else np.uint8)
+        part[inside] = from_float(mixed[inside], pixels.dtype)
 
 
 def fill_from_crop(

@@ -98,7 +98,7 @@ def _add(part: Pixels, noise: FloatImage, weight: NDArray[np.float32], top: int)
     # The edge has 1 - weight of the photo's own noise left, and variances add up.
     there *= cv2.merge([np.sqrt(weight * (2 - weight))] * 3)
     there += to_float(part)
-    part[...] = from_float(there, np.uint16 if part.dtype == np.uint16 else np.uint8)
+    part[...] = from_float(there, part.dtype)
 
 
 def _widened(span: slice, length: int) -> slice:

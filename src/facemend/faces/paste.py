@@ -12,7 +12,7 @@ from facemend.faces.detail import keep_detail
 from facemend.faces.patch import Patch, bands_of, crop_onto, mask_onto, patch_under
 from facemend.faces.warp import Border, compose, invert, scale_of
 from facemend.imaging import Pixels, from_float, gaussian_blur, luma, resize, take_chroma, to_float
-from facemend.types import Box, FloatImage, Matrix23
+from facemend.types import FloatImage, Matrix23
 
 COLOUR_REACH = 0.08  # sigma of the colour correction, share of the crop's side
 _FAR = 0.01  # ring weight below which the correction tends to its mean
@@ -59,63 +59,29 @@ def meet_colour(photo: FloatImage, restored: FloatImage, where: NDArray[np.float
     return result
 
 
-def _blend(canvas: FloatImage, where: Patch, new: FloatImage, mask: NDArray[np.float32]) -> Box:
+def _blend(canvas: FloatImage, where: Patch, new: FloatImage, mask: NDArray[np.float32]) -> None:
     old = canvas[where]
     change = np.clip(new, 0, 1)
     change -= old
     change *= cv2.merge([mask] * 3)  # several times as fast as a plane for all channels
     old += change  # where the mask is 0 this adds 0: those pixels stay bit-exact
-    return _box(where)
 
 
-def paste(canvas: FloatImage, crop: FloatImage, matrix: Matrix23, mask: NDArray[np.float32]) -> Box | None:
-    """Blend a crop into the canvas, in place, as it is. Most callers want `blend_face`.
+def paste(canvas: FloatImage, crop: FloatImage, matrix: Matrix23, mask: NDArray[np.float32]) -> None:
+    """Blend a crop into the canvas, in place, as it is. For a restored face see `blend_into_pixels`.
 
     Args:
         canvas: (H, W, 3) float32 RGB [0, 1]; changed only where the mask is above 0.
         crop: (S, S, 3) float32 RGB [0, 1].
         matrix: 2x3, canvas pixels -> crop pixels.
         mask: (S, S) float32 in [0, 1].
-
-    Returns:
-        The box that was worked on, in canvas pixels; None if the mask is empty or outside the canvas.
     """
     found = patch_under(matrix, mask, canvas)
     if found is None:
-        return None
+        return
     where, onto = found
     shape = canvas[where].shape
-    return _blend(canvas, where, crop_onto(crop, onto, shape), mask_onto(mask, onto, shape))
-
-
-def blend_face(
-    canvas: FloatImage,
-    aligned: FloatImage,
-    restored: FloatImage,
-    matrix: Matrix23,
-    mask: NDArray[np.float32],
-    *,
-    strength: float = 1.0,
-) -> Box | None:
-    """Put a restored face into the canvas, in place: colours matched in a ring, the photo's real detail kept.
-
-    Detail is compared on the coarser of the two grids. Where the canvas is the finer one (the face is larger
-    than the crop), what it holds beyond the crop's resolution, canvas - warp(aligned), is added back as far
-    as the photo's finest band was trusted: a sharp large photo loses nothing.
-
-    Args:
-        canvas: (H, W, 3) float32 RGB [0, 1], the photo or its enlargement; changed only
-            where the mask is above 0.
-        aligned: (S, S, 3) float32 RGB [0, 1], the crop as it was before restoration.
-        restored: (S, S, 3) float32 RGB [0, 1].
-        matrix: 2x3, canvas pixels -> crop pixels.
-        mask: (S, S) float32 in [0, 1].
-        strength: share of the change that is made, [0, 1]; with 0 the canvas stays bit-exact.
-
-    Returns:
-        The box that was worked on, in canvas pixels; None if the mask is empty or outside the canvas.
-    """
-    return _blend_new(canvas, _new_face(aligned, restored, matrix, mask), matrix, strength)
+    _blend(canvas, where, crop_onto(crop, onto, shape), mask_onto(mask, onto, shape))
 
 
 class _NewFace(NamedTuple):
@@ -141,10 +107,10 @@ def _new_face(
     return _NewFace(kept, mask, finest)
 
 
-def _blend_new(canvas: FloatImage, face: _NewFace, matrix: Matrix23, strength: float) -> Box | None:
+def _blend_new(canvas: FloatImage, face: _NewFace, matrix: Matrix23, strength: float) -> None:
     found = patch_under(matrix, face.mask, canvas)
     if found is None:
-        return None
+        return
     where, onto = found
     patch = canvas[where]
     mask_there = mask_onto(face.mask, onto, patch.shape, face.border)
@@ -155,7 +121,7 @@ def _blend_new(canvas: FloatImage, face: _NewFace, matrix: Matrix23, strength: f
         if face.finest.any():
             new += cv2.merge([mask_onto(face.finest, onto, patch.shape, face.border)] * 3) * patch
     # Colours and detail were matched in the whole mask: only the change itself is scaled.
-    return _blend(canvas, where, new, mask_there * np.float32(strength))
+    _blend(canvas, where, new, mask_there * np.float32(strength))
 
 
 def blend_into_pixels(
@@ -168,25 +134,28 @@ def blend_into_pixels(
     strength: float = 1.0,
     gray: bool = False,
     border: Border = "zero",
-) -> Box | None:
-    """`blend_face` on integer pixels, in place: only what lies under the crop becomes floats, by bands.
+) -> None:
+    """Put a restored face into a photo, in place: colours matched in a ring, the photo's real detail kept.
+
+    Detail is compared on the coarser of the two grids. Where the photo is the finer one (the face is larger
+    than the crop), what it holds beyond the crop's resolution, pixels - warp(aligned), is added back as far
+    as the photo's finest band was trusted: a sharp large photo loses nothing. Only what lies under the crop
+    becomes floats, by bands.
 
     Args:
-        pixels: (H, W, 3) uint8 or uint16 RGB; changed only where the mask is above 0.
-        aligned: see `blend_face`.
-        restored: see `blend_face`.
+        pixels: (H, W, 3) uint8 or uint16 RGB, the photo or its enlargement; changed only where the mask is
+            above 0.
+        aligned: (S, S, 3) float32 RGB [0, 1], the crop as it was before restoration.
+        restored: (S, S, 3) float32 RGB [0, 1].
         matrix: 2x3, photo pixels -> crop pixels.
-        mask: see `blend_face`.
-        strength: see `blend_face`.
+        mask: (S, S) float32 in [0, 1].
+        strength: share of the change that is made, [0, 1]; with 0 the photo stays bit-exact.
         gray: keep the three channels equal.
         border: what the mask is beyond the crop: 0, or "replicate" where the photo is the crop itself.
-
-    Returns:
-        The box that was worked on, in photo pixels; None if the mask is empty or outside the photo.
     """
     found = patch_under(matrix, mask, pixels)
     if found is None:
-        return None
+        return
     where, _ = found
     face = _new_face(aligned, restored, matrix, mask)._replace(border=border)
     # On a photo coarser than the crop detail is looked at in all of the part, which is small.
@@ -197,13 +166,12 @@ def blend_into_pixels(
         _blend_new(canvas, face, compose(matrix, shift), strength)
         if gray:
             canvas[...] = luma(canvas)[..., None]
-        part[...] = from_float(canvas, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
-    return _box(where)
+        part[...] = from_float(canvas, pixels.dtype)
 
 
 def paint_into_pixels(
     pixels: Pixels, coloured: FloatImage, matrix: Matrix23, mask: NDArray[np.float32]
-) -> Box | None:
+) -> None:
     """Give the photo the chroma of a coloured crop, in place; its luma stays (to the rounding of the pixels).
 
     Args:
@@ -211,13 +179,10 @@ def paint_into_pixels(
         coloured: (S, S, 3) float32 RGB [0, 1].
         matrix: 2x3, photo pixels -> crop pixels.
         mask: (S, S) float32 in [0, 1].
-
-    Returns:
-        The box that was worked on, in photo pixels; None if the mask is empty or outside the photo.
     """
     found = patch_under(matrix, mask, pixels)
     if found is None:
-        return None
+        return
     where, _ = found
     back = invert(matrix)
     for band in bands_of(where):
@@ -225,10 +190,4 @@ def paint_into_pixels(
         onto = compose(np.array([[1, 0, -band[1].start], [0, 1, -band[0].start]], np.float64), back)
         weight = mask_onto(mask, onto, part.shape)
         painted = take_chroma(to_float(part), crop_onto(coloured, onto, part.shape), weight)
-        part[...] = from_float(painted, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
-    return _box(where)
-
-
-def _box(where: Patch) -> Box:
-    rows, columns = where
-    return Box(float(columns.start), float(rows.start), float(columns.stop - 1), float(rows.stop - 1))
+        part[...] = from_float(painted, pixels.dtype)

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from os.path import exists, isdir, isfile, realpath  # none of these raises, as those of pathlib do
+from os.path import isdir, isfile, realpath  # none of these raises, as those of pathlib do
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -174,7 +174,7 @@ def _check_names(inputs: Sequence[Path], output: Path | None, kind: FileKind) ->
             address = path.as_posix().replace(":/", "://", 1)  # a path has no empty parts
             raise InputError(f"{address}: addresses are not fetched: download the file first")
     suffix = output.suffix.lower() if output is not None else ""
-    if output is None or not suffix or exists(output) or suffix in kind.read:
+    if output is None or not suffix or isdir(output) or suffix in kind.written:
         return
     raise ConfigError(
         f"{output}: {suffix} is nothing that {kind.noun} can be written as "

@@ -61,6 +61,12 @@ class Stamp:
     size: int
     changed: str
 
+    @classmethod
+    def of(cls, path: Path) -> Stamp | None:
+        """Of a file; None if there is none."""
+        found = file_stamp(path)
+        return None if found is None else cls(found[0], str(found[1]))
+
 
 class FileStore(Protocol):
     """Files below one folder, here or elsewhere. Paths are relative, with slashes."""
@@ -106,8 +112,7 @@ class FolderStore:
 
     def stamp(self, path: str) -> Stamp | None:
         """See `FileStore`."""
-        found = file_stamp(self.root / path)
-        return None if found is None else Stamp(found[0], str(found[1]))
+        return Stamp.of(self.root / path)
 
     def read(self, path: str, limit: int) -> bytes:
         """See `FileStore`."""

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from os.path import exists
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -172,7 +173,7 @@ class _Run:
         """
         kept: Kept = {}
         if self.records is not None:
-            stamp = FolderStore(job.source.parent).stamp(job.source.name)
+            stamp = Stamp.of(job.source)
             record = self.records.find(
                 self._below(job.output), stamp, lambda: digest(read_content(job.source))
             )
@@ -214,7 +215,7 @@ class _Run:
         stamp = content = None
         if self.records is not None:
             # Before the content, so that it is never too young.
-            stamp = FolderStore(job.source.parent).stamp(job.source.name)
+            stamp = Stamp.of(job.source)
             content = read_content(job.source)
         picture, result = do_file(self.work, job.source, job.mask, content, self.options)
         both = before_after(picture, result.picture) if self.compare else None
@@ -243,7 +244,7 @@ class _Run:
         return report
 
     def _write(self, made: Mapping[Path, bytes], record: Record | None) -> None:
-        replaces = any(path.exists() for path in made)
+        replaces = any(map(exists, made))
         noting = self.records and record and self.records.noted(record, replaces=replaces)
         with noting or nullcontext():
             for path, data in made.items():

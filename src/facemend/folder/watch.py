@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 from facemend.folder.plan import Batch
-from facemend.folder.records import FolderStore, Stamp
+from facemend.folder.records import Stamp
 
 
 def settled(
@@ -35,7 +35,7 @@ def settled(
         if not changes and not waiting:
             continue
         batch, now = plan(), clock()
-        stamps = {job.source: FolderStore(job.source.parent).stamp(job.source.name) for job in batch.jobs}
+        stamps = {job.source: Stamp.of(job.source) for job in batch.jobs}
         there = {path: stamp for path, stamp in stamps.items() if stamp is not None}
         before = since
         since = {

@@ -15,6 +15,7 @@ from facemend.imaging.color import (
     match_broad_colours,
     rgb_to_ycbcr,
     take_chroma,
+    to_8_bits,
     to_float,
     ycbcr_to_rgb,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "shrink",
     "suffix_of",
     "take_chroma",
+    "to_8_bits",
     "to_float",
     "to_pillow",
     "usual_pixels",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facemend.imaging.color import from_float
+from facemend.imaging.color import to_8_bits
 from facemend.imaging.quiet import quiet
 from facemend.imaging.reading import READABLE, read_content, read_header, read_picture
 from facemend.imaging.srgb import in_srgb
@@ -52,9 +52,7 @@ def read_rgb(file: Path) -> NDArray[np.uint8]:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         if bgr is not None:
             return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    picture = in_srgb(read_picture(content, name=os.fspath(file)))
-    pixels = picture.pixels if picture.pixels.dtype == np.uint8 else from_float(picture.as_float())
-    return pixels.astype(np.uint8, copy=False)
+    return to_8_bits(in_srgb(read_picture(content, name=os.fspath(file))).pixels)
 
 
 def _kind(head: bytes) -> bytes:

@@ -6,9 +6,10 @@ from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from facemend.imaging.blur import gaussian_blur
+from facemend.imaging.rows import by_bands
 from facemend.types import FloatImage
 
 Pixels = NDArray[np.uint8 | np.uint16]
@@ -41,14 +42,21 @@ def to_float(pixels: AnyPixels) -> NDArray[np.float32]:
     return np.multiply(pixels, np.float32(1 / top), dtype=np.float32)
 
 
-def from_float(image: NDArray[np.float32], dtype: type[np.uint8] | type[np.uint16] = np.uint8) -> Pixels:
-    """Float pixels in [0, 1] as integers, clipped and rounded to nearest, same shape. NaN becomes 0."""
+def from_float(image: NDArray[np.float32], dtype: DTypeLike = np.uint8) -> Pixels:
+    """Float pixels in [0, 1] as uint8 or uint16, clipped, rounded to nearest, same shape. NaN becomes 0."""
     top = np.float32(np.iinfo(dtype).max)
     scaled = np.asarray(np.fmax(image, np.float32(0)))  # which takes the number where the other is none
     np.minimum(scaled, np.float32(1), out=scaled)
     scaled *= top  # in place: of a large photo each copy counts
     result: Pixels = np.rint(scaled, out=scaled).astype(dtype)
     return result
+
+
+def to_8_bits(pixels: NDArray[np.float32 | np.uint8 | np.uint16]) -> NDArray[np.uint8]:
+    """Pixels (H, W, ...) as uint8, rounded to nearest; those of 8 bits as they are."""
+    if pixels.dtype == np.uint8:
+        return cast("NDArray[np.uint8]", pixels)
+    return by_bands(lambda x: from_float(to_float(x)), pixels, dtype=np.uint8)
 
 
 LUMA = (0.299, 0.587, 0.114)
@@ -79,22 +87,21 @@ def ycbcr_to_rgb(image: FloatImage) -> FloatImage:
     return result
 
 
-def is_gray(image: FloatImage, limit: float = GRAY_VARIANCE) -> bool:
+def is_gray(image: FloatImage) -> bool:
     """Whether a photo is gray or evenly tinted.
 
     The published rule: the variances of R - G, G - B and B - R over the picture, on the 0..255 scale, are at
-    most `limit` on average. An even tint moves the differences and not their variance.
+    most `GRAY_VARIANCE` on average. An even tint moves the differences and not their variance.
 
     Args:
         image: (H, W, 3) float32 RGB [0, 1].
-        limit: largest mean variance that counts as gray.
     """
     red, green, blue = (image[..., i] for i in range(3))
     variances = [float(np.var(d, dtype=np.float64)) for d in (red - green, green - blue, blue - red)]
-    return float(np.mean(variances)) * 255**2 <= limit
+    return float(np.mean(variances)) * 255**2 <= GRAY_VARIANCE
 
 
-def is_toned(image: FloatImage, limit: float = TONED_RESIDUE) -> bool:
+def is_toned(image: FloatImage) -> bool:
     """Whether a picture is monochrome in any tone: sepia, cyanotype, a yellowed or hand-printed gray photo.
 
     There chroma follows from luma. A cubic of luma is fitted to Cb and to Cr of a small copy (shrinking
@@ -102,7 +109,6 @@ def is_toned(image: FloatImage, limit: float = TONED_RESIDUE) -> bool:
 
     Args:
         image: (H, W, 3) float32 RGB [0, 1].
-        limit: largest root mean square of the rest, levels of 255.
     """
     side = (min(_TONED_SIDE, image.shape[1]), min(_TONED_SIDE, image.shape[0]))
     y, cb, cr = cv2.split(rgb_to_ycbcr(cv2.resize(image, side, interpolation=cv2.INTER_AREA)))
@@ -110,7 +116,7 @@ def is_toned(image: FloatImage, limit: float = TONED_RESIDUE) -> bool:
     chroma = np.stack([cb.ravel(), cr.ravel()], axis=1).astype(np.float64)
     fit = np.linalg.lstsq(powers, chroma, rcond=None)[0]
     rest = np.square(chroma - powers @ fit).mean(axis=0).sum()
-    return float(np.sqrt(rest)) * 255 <= limit
+    return float(np.sqrt(rest)) * 255 <= TONED_RESIDUE
 
 
 def match_broad_colours(restored: FloatImage, original: FloatImage, sigma: float) -> FloatImage:

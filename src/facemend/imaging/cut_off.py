@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facemend.imaging.color import Pixels
+from facemend.imaging.jpeg_segments import SCAN, segments
 
 _END = b"\xff\xd9"
 EDGE = 4
@@ -40,13 +41,11 @@ def what_is_missing(data: bytes, pixels: Pixels) -> str | None:
 
 def _has_all_bits(data: bytes) -> bool:
     """Whether of a progressive JPEG each component's last scan has begun: none is left coarse as a whole."""
-    at, coarse = 0, dict[int, int]()
-    while (at := data.find(b"\xff\xda", at)) >= 0:
-        count = data[at + 4] if at + 4 < len(data) else 0
-        last = at + 5 + 2 * count  # of the header: first and last coefficient, bits before and after
-        if not 1 <= count <= 4 or last + 2 >= len(data):
-            break
-        if data[last + 1]:  # coefficients beside the mean
-            coarse |= dict.fromkeys(data[at + 5 : last : 2], data[last + 2] & 15)
-        at = last
+    coarse = dict[int, int]()
+    for marker, start, end in segments(data):
+        count = data[start + 4] if start + 4 < len(data) else 0
+        last = start + 5 + 2 * count  # of the header: first and last coefficient, bits before and after
+        if marker == SCAN and 1 <= count <= 4 and last + 2 < min(end, len(data)) and data[last + 1]:
+            # with coefficients beside the mean
+            coarse |= dict.fromkeys(data[start + 5 : last : 2], data[last + 2] & 15)
     return bool(coarse) and not any(coarse.values())

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from facemend.imaging import heif, sixteen_bit, tiff
 from facemend.imaging.coding import UNKNOWN, Coding, jpeg_tables
-from facemend.imaging.color import Pixels
+from facemend.imaging.color import Pixels, to_8_bits
 from facemend.imaging.formats import FORMATS, Format
 from facemend.imaging.metadata import Metadata, iptc_segment
 from facemend.imaging.picture import Picture
@@ -66,7 +66,7 @@ def left_out(picture: Picture, format: str) -> tuple[str, ...]:
     if picture.alpha is not None and not kind.alpha:
         notes.append(f"{kind.name} has no transparency: it is laid on white")
     channels = _channels_written(picture, kind)
-    if picture.icc and kind.icc and not _fits(picture.icc, channels):
+    if picture.icc and kind.icc and not icc_fits(picture.icc, channels):
         notes.append("its colour profile does not fit the channels written and is left out")
     what = {
         "its colour profile": (picture.icc, kind.icc),
@@ -96,7 +96,7 @@ def _channels(picture: Picture, kind: Format) -> Pixels:
     """(H, W, C) as the format holds it: gray, gray + alpha, RGB or RGBA; 8 or 16 bits."""
     pixels, alpha = picture.pixels, picture.alpha
     if pixels.dtype == np.uint16 and kind.bits == 8:
-        pixels, alpha = _to_8_bits(pixels), None if alpha is None else _to_8_bits(alpha)
+        pixels, alpha = to_8_bits(pixels), None if alpha is None else to_8_bits(alpha)
     if alpha is not None and not kind.alpha:
         pixels, alpha = _on_white(pixels, alpha), None
     if _channels_written(picture, kind) < 3:
@@ -115,10 +115,6 @@ def _holds_gray_alpha(kind: Format, pixels: Pixels) -> bool:
     return kind.name == "png" or (kind.name == "tiff" and pixels.dtype == np.uint8)
 
 
-def _to_8_bits(values: Pixels) -> Pixels:
-    return by_bands(lambda x: (x.astype(np.uint32) + 128) // 257, values, dtype=np.uint8)
-
-
 def _on_white(pixels: Pixels, alpha: Pixels) -> Pixels:
     def laid(colours: Pixels, share: Pixels) -> NDArray[np.float32]:
         opaque = (share / np.float32(255))[..., None]
@@ -127,7 +123,8 @@ def _on_white(pixels: Pixels, alpha: Pixels) -> Pixels:
     return by_bands(laid, pixels, alpha, dtype=np.uint8)
 
 
-def _fits(icc: bytes, channels: int) -> bool:
+def icc_fits(icc: bytes, channels: int) -> bool:
+    """Whether a profile is one of pictures with so many channels, alpha counted."""
     return icc[16:20] == (b"GRAY" if channels < 3 else b"RGB ")  # colour space in its header
 
 
@@ -138,7 +135,7 @@ def _metadata(picture: Picture, kind: Format, channels: int) -> Metadata:
         return None if block and kind.name == "jpeg" and len(block) > _JPEG_MOST else block
 
     return Metadata(
-        picture.icc if picture.icc and kind.icc and _fits(picture.icc, channels) else None,
+        picture.icc if picture.icc and kind.icc and icc_fits(picture.icc, channels) else None,
         short(picture.exif) if kind.exif else None,
         short(picture.xmp) if kind.xmp else None,
         short(picture.iptc) if kind.iptc else None,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import struct
 
+from facemend.imaging.jpeg_segments import END, SCAN, segments
+
 _PNG = frozenset(b"IHDR PLTE IDAT IEND tRNS bKGD sBIT iCCP sRGB gAMA cHRM pHYs".split())
-_SCAN, _END = 0xDA, 0xD9
-_CODING = frozenset((*range(0xC0, 0xD0), _SCAN, 0xDB, 0xDD))
+_CODING = frozenset((*range(0xC0, 0xD0), SCAN, 0xDB, 0xDD))
 """Segments of a JPEG that the decoder needs: frames, tables, scans."""
-_NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""The marker that ends a scan."""
 
 
 def has_extras(data: bytes) -> bool:
@@ -39,15 +37,11 @@ def _png_has(data: bytes) -> bool:
 
 def _jpeg_has(data: bytes) -> bool:
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker, length = struct.unpack_from(">BH", data, at + 1)
-        if not _is_plain(marker, data[at + 4 : at + 2 + length]):
+    for marker, start, end in segments(data):
+        if start != at or not _is_plain(marker, data[start + 4 : end]):
             return True
-        at += 2 + length
-        if marker == _SCAN:
-            found = _NEXT.search(data, at)
-            at = len(data) if found is None else found.start()
-    return data[at:] != bytes((0xFF, _END))
+        at = end
+    return data[at:] != bytes((0xFF, END))
 
 
 def _is_plain(marker: int, body: bytes) -> bool:

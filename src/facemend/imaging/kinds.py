@@ -13,9 +13,10 @@ from PIL import Image
 
 from facemend.errors import InputError, one_line
 from facemend.imaging.arrays import HasArray
+from facemend.imaging.color import to_8_bits
+from facemend.imaging.encoding import icc_fits
 from facemend.imaging.picture import Picture
 from facemend.imaging.reading import CMYK_NOTE, from_cmyk, read_picture
-from facemend.imaging.writing import encode_picture
 
 AnyPath = str | os.PathLike[str]
 AnyPicture = AnyPath | bytes | Image.Image | HasArray | Picture
@@ -56,12 +57,16 @@ def as_picture(x: AnyPicture | bytearray) -> Picture:
 
 
 def to_pillow(picture: Picture) -> Image.Image:
-    """A picture as a Pillow image: L, LA, I;16, RGB or RGBA, with profile and EXIF in its `info`.
+    """A picture as a Pillow image: L, LA, I;16, RGB or RGBA, with its profile and metadata in `info`.
 
     Pillow has no 16 bits for more than one channel: such pictures are cut to 8.
     """
-    image = Image.open(io.BytesIO(encode_picture(picture, "png")))
-    image.load()
+    array = picture.to_array()
+    image = Image.fromarray(array if array.ndim == 2 else to_8_bits(array))
+    icc = picture.icc if picture.icc and icc_fits(picture.icc, len(image.getbands())) else None
+    known: dict[str, Any] = {"icc_profile": icc, "exif": picture.exif, "xmp": picture.xmp, "dpi": picture.dpi}
+    image.info |= dict(picture.text)
+    image.info |= {name: value for name, value in known.items() if value}
     return image
 
 

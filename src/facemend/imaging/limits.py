@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from facemend.errors import ConfigError, InputError, TooLargeError
+from facemend.imaging.jpeg_segments import SCAN, segments
 
 MAX_PIXELS = 178_000_000
 """The most that is ever read; Pillow's own limit lies just above and stays in force."""
@@ -16,7 +17,6 @@ for the encoders of other formats and for `--compare`."""
 _SHARE = 5 / 8
 """Of the machine's memory that one photo may take."""
 
-_SCAN = b"\xff\xda"  # the marker that begins one; compressed data never holds these two bytes
 _USUAL_SCANS = 12
 
 
@@ -79,7 +79,7 @@ def check_scans(name: str, data: bytes, pixels: int, max_pixels: int) -> None:
     Raises:
         TooLargeError: there are too many for its size.
     """
-    scans = data.count(_SCAN)
+    scans = sum(marker == SCAN for marker, _, _ in segments(data))
     if scans * pixels > _USUAL_SCANS * max_pixels:
         raise TooLargeError(f"{name}: a JPEG of {scans} scans at that size is a trap: save it again")
 

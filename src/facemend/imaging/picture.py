@@ -119,7 +119,7 @@ class Picture:
         """Floats (H', W', 3) in [0, 1] as pixels of this picture: rounded to its depth, gray if it is."""
         if self.gray:
             image = np.repeat(luma(image)[..., None], 3, axis=2)
-        return from_float(image, np.uint16 if self.pixels.dtype == np.uint16 else np.uint8)
+        return from_float(image, self.pixels.dtype)
 
     def without_metadata(self) -> Picture:
         """This picture without EXIF, XMP, IPTC and texts; itself if neither it nor its file has any.

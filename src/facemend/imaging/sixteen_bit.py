@@ -1,7 +1,7 @@
 """PNG and TIFF with 16 bits per channel, which Pillow cuts to 8 for colour pictures.
 
 Reading PNG and writing TIFF go through OpenCV; TIFF is read by `tiff_samples`. PNG is written here: it is
-simple when only one layout is needed, and takes metadata without the newest OpenCV.
+simple when only one layout is needed.
 """
 
 from __future__ import annotations
@@ -28,15 +28,10 @@ def decode(data: bytes) -> NDArray[np.uint16] | None:
         (H, W, 3) or (H, W, 4) uint16, RGB or RGBA; None if OpenCV cannot, or reads something else.
         Orientation is not applied.
     """
-    log = cv2.utils.logging
-    level = log.getLogLevel()
-    log.setLogLevel(log.LOG_LEVEL_SILENT)  # OpenCV would write to stderr about odd files
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
-    finally:
-        log.setLogLevel(level)
     if image is None or image.dtype != np.uint16 or image.ndim != 3:
         return None
     order = cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA

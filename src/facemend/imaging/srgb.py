@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageCms
 
-from facemend.imaging.color import from_float
+from facemend.imaging.color import to_8_bits
 from facemend.imaging.picture import Picture
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def in_srgb(picture: Picture) -> Picture:
     """
     if picture.icc is None:
         return picture
-    pixels = from_float(picture.as_float()).astype(np.uint8, copy=False)
+    pixels = to_8_bits(picture.pixels)
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.icc))
         if ImageCms.getProfileDescription(profile).startswith("sRGB"):

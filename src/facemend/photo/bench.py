@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemend.errors import ConfigError
-from facemend.imaging import Picture, read_picture, resize
+from facemend.imaging import Picture, read_header, read_picture, resize
 from facemend.photo.commands import measure_commands, places_missing, where_time_goes
 from facemend.photo.networks import load_network
 from facemend.photo.options import RestoreOptions, make_options
@@ -97,6 +97,8 @@ def run_bench(options: BenchOptions, *, on_part: Callable[[str], None] = lambda 
     Raises:
         FacemendError: a model, device or photo cannot be used, or a command failed.
     """
+    for photo in options.photos:  # refused before the work
+        read_header(photo)
     first = options.photos[0] if options.photos else assets_folder() / PORTRAIT
     works: dict[str, Callable[[], Any]] = {
         "network": partial(measure_network, options),

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from facemend.errors import ConfigError
-from facemend.imaging import AnyPixels, Picture, by_bands, from_float, resize, to_float
+from facemend.imaging import AnyPixels, Picture, resize, to_8_bits
 
 GAP = 8
 MAX_SIDE = 4096
@@ -58,8 +58,6 @@ def contact_sheet(
         row, column = divmod(number, columns)
         left, top = GAP + column * (width + GAP), row * (height + band)
         draw.text((left + width / 2, top + band / 2), label, fill="black", font=font, anchor="mm")
-        cell = resize(image, (width, height), "area")
-        if cell.dtype != np.uint8:
-            cell = by_bands(lambda x: from_float(to_float(x)), cell, dtype=np.uint8)
+        cell = to_8_bits(resize(image, (width, height), "area"))
         sheet.paste(Image.fromarray(cell), (left, top + band))
     return Picture(np.array(sheet))

@@ -53,32 +53,22 @@ class FaceDetector:
     May be used from several threads at once.
 
     Args:
-        mtcnn: the cascade; default: the nets that ship with the package.
-        threads: threads of the shipped nets; default: all usable cores.
-        device: where the shipped nets run; "auto": on an NVIDIA card where that works, else on the CPU.
+        threads: of the nets; default: all usable cores.
+        device: where they run; "auto": on an NVIDIA card where that works, else on the CPU.
 
     Raises:
         WeightsError: a shipped file is missing.
         BackendError: a shipped file cannot be run.
     """
 
-    def __init__(self, mtcnn: Mtcnn | None = None, *, threads: int | None = None, device: str = AUTO) -> None:
-        self._mtcnn = mtcnn or Mtcnn.shipped(threads, device)
+    def __init__(self, *, threads: int | None = None, device: str = AUTO) -> None:
+        self._mtcnn = Mtcnn.shipped(threads, device)
 
-    def detect(
-        self,
-        image: AnyPixels,
-        *,
-        min_face: float | None = None,
-        max_faces: int | None = None,
-        turned: bool = True,
-    ) -> list[Face]:
+    def detect(self, image: AnyPixels, *, max_faces: int | None = None, turned: bool = True) -> list[Face]:
         """Find the faces.
 
         Args:
             image: (H, W, 3) float32 RGB [0, 1], uint8 or uint16.
-            min_face: smallest face side to look for, pixels; default 20, or 2.5 % of the short side
-                if that is more.
             max_faces: keep at most this many, the surest; None: all.
             turned: whether faces on their side or head are looked for beside upright ones too, on a small
                 copy. Where there are no upright ones, they always are.
@@ -86,7 +76,7 @@ class FaceDetector:
         Returns:
             Faces from left to right, landmarks in pixels of `image`; empty when there is none.
         """
-        for group in _tries(image.shape[1], image.shape[0], min_face):
+        for group in _tries(image.shape[1], image.shape[0]):
             looks = [self._search(image, attempt) for attempt in group]
             found = max(looks, key=lambda look: float(look.scores.max(initial=0)))
             if len(found):
@@ -152,21 +142,18 @@ class FaceDetector:
         return _back(kept, (copy.shape[1], copy.shape[0]), attempt.turns, (image.shape[1], image.shape[0]))
 
 
-def _tries(width: int, height: int, min_face: float | None) -> Iterator[tuple[_Try, ...]]:
+def _tries(width: int, height: int) -> Iterator[tuple[_Try, ...]]:
     """The looks at a photo of that size, likeliest first; of a group the surest counts."""
     short, long = min(width, height), max(width, height)
-    wanted = max(DEFAULT_MIN_FACE, MIN_FACE_SHARE * short) if min_face is None else max(min_face, 1.0)
     scale = min(1.0, MAX_SIDE / long)
-    if wanted < DEFAULT_MIN_FACE:  # the nets need about this many pixels
-        scale = min(DEFAULT_MIN_FACE / wanted, max(1.0, MAX_SIDE / long))
-    normal = _Try(scale, max(wanted * scale, DEFAULT_MIN_FACE))
+    normal = _Try(scale, max(MIN_FACE_SHARE * short * scale, DEFAULT_MIN_FACE))
     yield (normal,)
     # A large blurred or half-toned face is cleaner on a small copy.
     if long > 1.5 * SMALL_SIDE:
         yield (_Try(SMALL_SIDE / long, DEFAULT_MIN_FACE, thresholds=SURE),)
     # Tiny faces need more pixels than they have.
     enlarged = min(DEFAULT_MIN_FACE / TINY_FACE, MAX_SIDE / long)
-    if enlarged > max(scale, 1.0) and min_face is None:
+    if enlarged > 1.0:
         yield (_Try(enlarged, DEFAULT_MIN_FACE, thresholds=SURE),)
     coarse = max(normal.min_face, 0.05 * short * scale)
     yield tuple(_Try(scale, coarse, turns, SURE) for turns in (1, 2, 3))

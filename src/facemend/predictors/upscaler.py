@@ -81,7 +81,6 @@ class BackgroundUpscaler:
         picture = picture.seen()
         width, height = picture.width * scale, picture.height * scale
         pixels = np.empty((height, width, 3), picture.pixels.dtype)
-        depth = np.uint16 if pixels.dtype == np.uint16 else np.uint8
         toned = not picture.gray and _is_toned(picture)
         for tile in tiles(picture.width, picture.height, side=self._side, margin=REACH):
             on_tile()
@@ -91,7 +90,7 @@ class BackgroundUpscaler:
                 enlarged[...] = luma(enlarged)[..., None]
             elif toned:
                 enlarged = keep_chroma(enlarged, resize(piece, enlarged.shape[1::-1], "lanczos"))
-            pixels[tile.result(scale)] = from_float(enlarged[tile.inner(scale)], depth)
+            pixels[tile.result(scale)] = from_float(enlarged[tile.inner(scale)], pixels.dtype)
         alpha = None if picture.alpha is None else resize(picture.alpha, (width, height), "lanczos")
         return replace(picture, pixels=pixels, alpha=alpha)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -53,26 +53,3 @@ def check_names(what: str, given: Sequence[str], wanted: Sequence[str]) -> None:
     """Raise BackendError unless both hold the same names, in any order."""
     if set(given) != set(wanted):
         raise BackendError(f"{what}: inputs are {sorted(wanted)}, got {sorted(given)}")
-
-
-class FakeRunner:
-    """A runner made from a function, for tests and for trying ideas.
-
-    Args:
-        fn: called with the inputs; returns the outputs.
-        inputs: names of the inputs.
-        outputs: names of the outputs.
-    """
-
-    def __init__(self, fn: Callable[[Arrays], Arrays], inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        self._fn = fn
-        self.input_names = tuple(inputs)
-        self.output_names = tuple(outputs)
-
-    def run(self, inputs: Arrays) -> Arrays:
-        """Call the function. See `Runner.run`."""
-        check_names("fake graph", list(inputs), self.input_names)
-        outputs = self._fn(inputs)
-        if set(outputs) != set(self.output_names):
-            raise BackendError(f"fake graph: outputs are {sorted(self.output_names)}, got {sorted(outputs)}")
-        return outputs

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from facemend.errors import BackendError, one_line
-from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint, network_of
+from facemend.networks.codeformer.checkpoint import load_checkpoint, network_of
 from facemend.networks.codeformer.halves import DecodeGraph, EncodeGraph, decode_names, encode_names
 from facemend.runtime.devices import AUTO, CPU, TORCH_DEVICES
 from facemend.runtime.runner import Arrays, Opened, check_names
@@ -57,30 +57,29 @@ class TorchRunner:
         return {name: v.cpu().numpy() for name, v in zip(self.output_names, plain, strict=True)}
 
 
-def open_checkpoint(
-    checkpoint: Checkpoint,
-    source: Path,
+def open_network(
+    path: Path,
     device: str = AUTO,
     *,
     adain: bool = True,
     precision: str = "fp32",
     threads: int | None = None,
-) -> Opened:
-    """The encode and decode half of a network.
+) -> tuple[Opened, int]:
+    """The encode and decode half of a network, and its image size.
 
     Args:
-        checkpoint: sizes and weights.
-        source: what messages call it.
+        path: a .safetensors file of ours.
         device: one of `TORCH_DEVICES`; "auto" takes the first that is there and takes the weights.
         adain: whether codes get the statistics of the LQ features.
         precision: "fp32" or "bf16".
         threads: CPU threads of torch, for the whole process; default: torch's own choice.
 
     Raises:
-        WeightsError: the weights do not fit the sizes.
+        WeightsError: the file is missing, damaged, or its weights do not fit its sizes.
         BackendError: the device is not there or does not take the network.
     """
-    net = network_of(checkpoint, source)
+    checkpoint = load_checkpoint(path)
+    net = network_of(checkpoint, path)
     present = [name for name in TORCH_DEVICES if name in _PRESENT and _PRESENT[name]()]
     if device not in (AUTO, *present):
         raise BackendError(
@@ -104,31 +103,5 @@ def open_checkpoint(
             TorchRunner(EncodeGraph(net), ["image"], encode_names(net), name, precision),
             TorchRunner(DecodeGraph(net, adain), decode_names(net, adain), ["restored"], name, precision),
         )
-        return Opened(halves, name, tuple(notes))
-    raise BackendError(f"{source}: {'; '.join(failed)}; use --device cpu")
-
-
-def open_network(
-    path: Path,
-    device: str = AUTO,
-    *,
-    adain: bool = True,
-    precision: str = "fp32",
-    threads: int | None = None,
-) -> tuple[Opened, int]:
-    """The same for a checkpoint file: its halves and its image size.
-
-    Args:
-        path: a .safetensors file of ours.
-        device: see `open_checkpoint`, as for the rest.
-        adain: see there.
-        precision: "fp32" or "bf16".
-        threads: see there.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or its weights do not fit its sizes.
-        BackendError: see `open_checkpoint`.
-    """
-    checkpoint = load_checkpoint(path)
-    opened = open_checkpoint(checkpoint, path, device, adain=adain, precision=precision, threads=threads)
-    return opened, checkpoint.config.autoencoder.image_size
+        return Opened(halves, name, tuple(notes)), checkpoint.config.autoencoder.image_size
+    raise BackendError(f"{path}: {'; '.join(failed)}; use --device cpu")

@@ -152,12 +152,11 @@ class _Films:
 
     def do(self, job: PhotoJob, video: VideoOptions) -> None:
         """Restore a film and tell of it, unless that was done before."""
-        from facemend.folder.records import FolderStore
         from facemend.video.restore import load_networks, restore_video
 
         self.outputs.claim(job.output, done=True)
         records = self._records(video)
-        stamp = FolderStore(job.source.parent).stamp(job.source.name)
+        stamp = Stamp.of(job.source)
         if records is not None and self._is_done(job, records, stamp, overwrite=video.overwrite):
             return
         self.networks = self.networks or interruptible(partial(load_networks, self.options, self.model))
@@ -212,11 +211,11 @@ class _Films:
 
 def _record(job: PhotoJob, stamp: Stamp, records: Records[FolderStore]) -> Record | None:
     """The record of a film that is done; None where another one has taken its place meanwhile."""
-    from facemend.folder.records import FolderStore, Output, Record
+    from facemend.folder.records import Output, Record
 
     made = Output(records.store.below(job.output), job.output.stat().st_size, _sha256(job.output))
     source = _sha256(job.source)
-    if FolderStore(job.source.parent).stamp(job.source.name) != stamp:
+    if Stamp.of(job.source) != stamp:
         return None
     return Record(job.relative.as_posix(), stamp, source, records.options, (made,))
 

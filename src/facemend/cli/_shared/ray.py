@@ -67,13 +67,3 @@ def run_cluster(photos: Sequence[Path], given: PhotoOptions, own: Mapping[str, A
     tell_ignored(ignored)
     if not all_well:
         raise typer.Exit(1)
-
-
-def check_engine(engine: str) -> None:
-    """Refuse an engine that there is not.
-
-    Raises:
-        typer.BadParameter: it is one.
-    """
-    if engine not in ("local", "ray"):
-        raise typer.BadParameter(f"--engine must be local or ray, not {engine}")
