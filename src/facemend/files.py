@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -150,6 +151,12 @@ def faces_in(folder: Path) -> Path:
 def is_of_system(name: str) -> bool:
     """Whether it is a file or folder that systems put beside pictures."""
     return name.startswith("._") or name in _SYSTEM
+
+
+def as_address(path: Path) -> str | None:
+    """The URL that a path was meant to be, of which it has lost a slash; None where it is none."""
+    is_one = path.parts and re.fullmatch(r"[A-Za-z][\w+.-]+:", path.parts[0])
+    return path.as_posix().replace(":/", "://", 1) if is_one else None
 
 
 def json_lines(path: Path) -> list[dict[str, Any]]:

@@ -21,6 +21,15 @@ def test_progress_is_drawn_on_terminals_only(monkeypatch, stream, drawn):
     assert ("restoring" in sys.stderr.getvalue()) == drawn
 
 
+def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch, capsys):
+    times = iter((0.0, 10.0, 70.0, 70.0, 100.0))
+    monkeypatch.setattr("facemend.cli._shared.console.monotonic", lambda: next(times))
+    with progress("restoring", 4) as advance:
+        for _ in range(3):
+            advance()
+    assert capsys.readouterr().err == "restoring: 2 of 4, 0:01:10 left\n"
+
+
 def test_one_item_needs_no_progress(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress("restoring", 1) as advance:

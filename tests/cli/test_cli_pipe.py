@@ -52,6 +52,13 @@ def test_a_photo_without_a_face_comes_out_as_it_is(cli, tmp_path):
     assert "stdin: no face found" in result.stderr
 
 
+def test_auto_says_what_it_did(photo):
+    result = CliRunner().invoke(
+        app, ["restore", "-", "-w", "auto", "--upscale", "2"], input=photo.read_bytes()
+    )
+    assert "face 1: " in result.stderr
+
+
 def test_each_note_is_told_once(cli, photo):
     result = cli("-", "-w", "auto", input=photo.read_bytes())
     notes = [line for line in result.stderr.splitlines() if "damage" in line]

@@ -137,8 +137,33 @@ def test_faces_by_number(cli, portrait, tmp_path):
     assert [face["number"] for face in report["faces"]] == [2]
     assert [face["reason"] for face in report["skipped"]] == ["not chosen"]
     assert {path.name[:12] for path in (tmp_path / "crops").iterdir()} == {"couple_face2"}
-    both = cli(tmp_path / "couple.png", "-o", tmp_path / "both.png", "--faces", "2,1,2")
+    both = cli(tmp_path / "couple.png", "-o", tmp_path / "both.png", "--faces", "2, 1,2")
     assert "both.png: 2 faces" in both.stdout
+
+
+def test_faces_that_are_left_out_are_told_of(cli, portrait, tmp_path):
+    couple = np.hstack([portrait.pixels, portrait.pixels])
+    write_picture(tmp_path / "couple.png", Picture(couple))
+    result = cli(tmp_path / "couple.png", "-o", tmp_path / "out.png", "--max-faces", "1")
+    assert "couple.png: a face was left as it is: not among the 1 surest faces" in result.stderr
+    result = cli(tmp_path / "couple.png", "-o", tmp_path / "b.png", "--max-faces", "1", "--faces", "2")
+    assert "there is no face 2: 1 found, from left to right; 1 more: not among" in result.stderr
+
+
+def test_a_photo_that_may_not_be_read_does_not_stop_the_others(cli, photo, tmp_path, monkeypatch):
+    closed, read = tmp_path / "closed.jpg", Path.read_bytes
+    closed.write_bytes(b"x")
+
+    def refuse(path):
+        if path == closed:
+            raise PermissionError
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed)
+    result = cli(closed, photo, "-o", tmp_path / "out")
+    assert "closed.jpg: no permission to read it" in result.stderr
+    assert (tmp_path / "out/photo.jpg").is_file()
 
 
 def test_an_existing_report_stops_the_run_before_it_starts(cli, photo, tmp_path):
@@ -181,7 +206,8 @@ def test_an_empty_folder_is_a_failure(cli, tmp_path):
         (("--upscale", "3"), 2, "upscale must be 1, 2, 4 or auto, got '3'"),
         (("--strength", "2"), 2, "strength"),
         (("--strength", "nan"), 2, "strength"),
-        (("--faces", "some"), 2, "faces must be"),
+        (("--faces", "1-2"), 2, "--faces 1-2: use all, largest, center, or numbers such as 2,5"),
+        (("--size", "100"), 2, "--size 100: is of --aligned crops"),
         (("--faces", "0,1"), 2, "--faces counts from 1"),
         (("--faces", "1", "--aligned"), 2, "faces must be all with aligned"),
         (("--faces", "2"), 1, "photo.jpg: there is no face 2: 1 found"),
@@ -264,7 +290,7 @@ def test_interrupted_runs_say_what_is_done_and_keep_it(cli, photo, tmp_path, mon
     def tell(item, told, *, auto):
         raise KeyboardInterrupt  # as Ctrl-C after the first photo
 
-    monkeypatch.setattr(command, "_tell", tell)
+    monkeypatch.setattr(command, "tell", tell)
     result = cli(folder, "-o", tmp_path / "out", "--jobs", 1, "--report", tmp_path / "report.json")
     assert result.exit_code == 130
     assert "stopped after 1 of 3 photos" in result.stderr

@@ -72,6 +72,22 @@ def test_a_second_run_does_only_what_is_missing(cli, album, tmp_path):
     assert (out / "z_compare.jpg").is_file()
 
 
+@pytest.mark.parametrize("name", ["report.json", "report.jsonl"])
+def test_the_same_command_goes_on_with_its_report(cli, album, tmp_path, name):
+    words = (album, "-o", tmp_path / "out", "--report", tmp_path / name)
+    assert cli(*words).exit_code == 1  # z.jpg
+    first = (tmp_path / name).read_text()
+    (album / "z.jpg").write_bytes((album / "a.jpg").read_bytes())
+    again = cli(*words)
+    assert again.exit_code == 0, again.output
+    report = (tmp_path / name).read_text()
+    assert report != first
+    assert report.count('"done_before": true') == 3
+    (tmp_path / name).write_text("mine")
+    assert "exists already" in cli(*words).stderr
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_a_changed_photo_or_other_options_need_leave_to_overwrite(cli, album, tmp_path, portrait):
     out = tmp_path / "out"
     (album / "z.jpg").unlink()
@@ -164,9 +180,6 @@ def test_the_report_of_lines_elsewhere(cli, album, tmp_path):
     head, *lines = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]
     assert head["run"]["options"]["w"] == 0.5
     assert [line["error"] is None for line in lines] == [True, True, False, True]
-    again = cli(album, "-o", tmp_path / "out", "--report", tmp_path / "report.jsonl")
-    assert again.exit_code == 1
-    assert "report.jsonl: exists already" in again.stderr
 
 
 def test_a_line_that_was_cut_off_is_ended(cli, album, tmp_path):

@@ -148,7 +148,7 @@ def test_a_folder_of_films_goes_on_where_it_was(cli, album, tmp_path):
     assert result.exit_code == 0, result.output
     assert "3 films done, 0 done before, 0 failed" in result.stdout
     assert result.stdout.endswith(f"-> {out}\n")
-    assert "skipped 1 file that are no films" in result.stderr
+    assert "skipped 1 file, by their names no films" in result.stderr
     made = {name: (out / name).stat().st_mtime_ns for name in ("a.mkv", "a_avi.mkv", "sub/b.mp4")}
     (out / "sub/b.mp4").unlink()
     assert "1 film done, 2 done before, 0 failed" in cli(album, "-o", out).stdout

@@ -130,6 +130,31 @@ def test_a_suffix_that_nothing_can_write_is_no_folder(tmp_path, output):
     assert plan_batch([tmp_path / "a.gif"], tmp_path / output).jobs[0].output == tmp_path / output / "a.png"
 
 
+def test_a_folder_of_photos_goes_to_a_folder_of_any_name(tmp_path):
+    touch(tmp_path / "in/a.jpg")
+    (job,) = plan_batch([tmp_path / "in"], tmp_path / "out.v2").jobs
+    assert job.output == tmp_path / "out.v2/a.jpg"
+
+
+def test_results_of_an_earlier_run_are_no_input(tmp_path):
+    for name in ("in/a.jpg", "in/restored/a.jpg", "in/restored/.facemend/records.jsonl"):
+        touch(tmp_path / name)
+    batch = plan_batch([tmp_path / "in"], tmp_path / "out")
+    assert [job.relative.as_posix() for job in batch.jobs] == ["a.jpg"]
+    assert batch.earlier == (tmp_path / "in/restored",)
+    assert len(plan_batch([tmp_path / "in/restored"], tmp_path / "out").jobs) == 1  # as it is named
+
+
+def test_a_root_needs_a_folder_for_the_results():
+    with pytest.raises(ConfigError, match=r"^/: has no folder beside it"):
+        plan_batch([Path("/")], None)
+
+
+def test_addresses_are_not_written_to(tmp_path):
+    with pytest.raises(ConfigError, match=r"^s3://bucket/out: is no folder of this computer"):
+        plan_batch([tmp_path], Path("s3://bucket/out"))
+
+
 def test_addresses_are_not_fetched():
     with pytest.raises(InputError, match=r"https://example\.org/a\.jpg: addresses are not fetched"):
         plan_batch([Path("https://example.org/a.jpg")], None)

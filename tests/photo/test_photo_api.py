@@ -105,8 +105,29 @@ def test_wrong_calls(photo, options):
         facemend.restore(np.zeros((4, 4, 7)), **options)
     with pytest.raises(InputError):
         facemend.restore(np.zeros((40, 40, 3), np.int32), **options)
+    with pytest.raises(InputError, match=r"^https://example\.org/old\.jpg: addresses are not fetched"):
+        facemend.restore("https://example.org/old.jpg", **options)
+    with pytest.raises(OutputError, match="is a folder: name a file in it"):
+        facemend.restore(photo, out=photo.parent, **options)
     with pytest.raises(ModelNotFoundError):
         facemend.restore(photo, model="no-such-model")
+
+
+def test_wrong_calls_of_a_restorer(photo, options):
+    with pytest.raises(ConfigError, match="give single ones by name"):
+        facemend.Restorer("compact-512")
+    with pytest.raises(ConfigError, match="takes an array, got a str"):
+        facemend.degrade(str(photo))
+    restorer = facemend.Restorer(**options)
+    for one in (photo, str(photo), photo.read_bytes(), None):
+        with pytest.raises(ConfigError, match="takes several pictures"):
+            restorer.restore_many(one)
+    (result,) = restorer.restore_many(path for path in [photo])
+    for faces in ("largest", 0):
+        with pytest.raises(ConfigError, match="faces must be indices"):
+            restorer.redo(result, 0.2, faces=faces)
+    with pytest.raises(ConfigError, match="redo takes a result of restore, got a str"):
+        restorer.redo(str(photo), 0.2)
 
 
 @pytest.fixture

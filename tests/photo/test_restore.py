@@ -120,7 +120,10 @@ def test_selection_lists_the_others_as_skipped(rng, choice, kept):
     assert [restored.face for restored in result.faces] == [faces[kept]]
     (skipped,) = result.skipped
     assert skipped.face is faces[1 - kept]
-    assert choice in skipped.reason
+    assert skipped.reason == "not chosen"
+    ((number, face),) = result.numbered()  # by which the same face is found again
+    same = restored(noise_picture(rng), faces, faces=(number - 1,))
+    assert [each.face for each in same.faces] == [face.face]
 
 
 def test_faces_by_index_keep_their_numbers(rng):

@@ -62,7 +62,12 @@ class LazyGroup(TyperGroup):
         return command  # type: ignore[return-value]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The subcommand asked for; of an unknown one, the like ones are named."""
+        """The subcommand asked for; of an unknown one, the like ones are named.
+
+        An empty word is refused: it comes from a variable that is not set, and would be the current folder.
+        """
+        if "" in args:
+            ctx.fail("One of the arguments is empty: is a variable not set?")
         if args and args[0] not in COMMANDS:
             from difflib import get_close_matches
 

@@ -24,7 +24,10 @@ MAX_PLAN_BYTES = 1 << 16
 
 @app.command()
 def degrade(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.")],
+    photos: Annotated[
+        list[Path],
+        typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos.", readable=False),
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File or folder to write. Not needed with --sheet.")
     ] = None,

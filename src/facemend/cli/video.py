@@ -32,7 +32,8 @@ app = typer.Typer()
 @takes(FilmOptions)
 def video(
     films: Annotated[
-        list[Path], typer.Argument(metavar="FILM...", help="Films, animations, or folders of films.")
+        list[Path],
+        typer.Argument(metavar="FILM...", help="Films, animations, or folders of films.", readable=False),
     ],
     given: FilmOptions,
     w: Annotated[

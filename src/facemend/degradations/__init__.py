@@ -53,6 +53,9 @@ def degrade(
         ConfigError: no such preset, a negative seed, or the image has another shape or type.
         InputError: it is too large, see `apply`.
     """
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise ConfigError(f"degradation: takes an array, got a {kind}: read_picture(path).pixels is one")
     if isinstance(how, str):
         how = preset(how)
     if isinstance(how, Recipe | Mixture):

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from facemend.errors import ConfigError, InputError
-from facemend.files import is_of_system
+from facemend.files import as_address, is_of_system
 from facemend.folder.records import RECORDS
 from facemend.imaging import SUFFIXES, WRITABLE
 
@@ -75,6 +75,7 @@ class Batch:
         root: the folder that the pictures of folders go to; None where there are no folders, where they have
             one each, or where it is the input.
         unlisted: folders in the given ones that cannot be listed.
+        earlier: folders in the given ones that hold results of an earlier run, which are no input.
         places: the folders that results go to; those of folders keep their tree there.
     """
 
@@ -83,6 +84,7 @@ class Batch:
     root: Path | None = None
     unlisted: tuple[Path, ...] = ()
     places: tuple[Path, ...] = ()
+    earlier: tuple[Path, ...] = ()
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -125,7 +127,8 @@ def plan_batch(
     Raises:
         InputError: a given folder cannot be listed, or an input is an address.
         ConfigError: the output is a file, but there are several inputs or a folder; it should be a folder and
-            is a file; or it has a suffix that nothing can write.
+            is a file; it has a suffix that nothing can write; it is an address; or none is named beside the
+            root of a drive.
     """
     _check_names(inputs, output, kind)
     single = len(inputs) == 1 and not isdir(inputs[0])
@@ -138,6 +141,7 @@ def plan_batch(
     jobs: list[PhotoJob] = []
     ignored: list[Path] = []
     unlisted: list[Path] = []
+    earlier: list[Path] = []
     roots: set[Path] = set()
     places: dict[Path, None] = {}
     for path in inputs:
@@ -151,11 +155,14 @@ def plan_batch(
             places[target.parent] = None
             continue
         real = Path(realpath(path))
+        if output is None and not real.name:
+            raise ConfigError(f"{path}: has no folder beside it: name one for the results (-o FOLDER)")
         root = output or real.with_name(f"{real.name}{marker}")
         places[root] = None
         if realpath(root) != str(real):
             roots.add(root)
-        for file in _walk(path, [each for each in (root, masks, leave_out) if each is not None], unlisted):
+        others = [each for each in (root, masks, leave_out) if each is not None]
+        for file in _walk(path, others, unlisted, earlier):
             relative = file.relative_to(path)
             if file.suffix.lower() not in kind.read:
                 ignored.append(file)
@@ -165,16 +172,18 @@ def plan_batch(
     if masks is not None:
         jobs = [replace(job, mask=_mask(masks, job.relative)) for job in jobs]
     root_of_all = roots.pop() if len(roots) == 1 else None
-    return Batch(tuple(_set_aside(_apart(jobs))), tuple(ignored), root_of_all, tuple(unlisted), tuple(places))
+    told = (tuple(ignored), root_of_all, tuple(unlisted), tuple(places), tuple(earlier))
+    return Batch(tuple(_set_aside(_apart(jobs))), *told)
 
 
 def _check_names(inputs: Sequence[Path], output: Path | None, kind: FileKind) -> None:
     for path in inputs:
-        if path.parts and path.parts[0].lower() in ("http:", "https:", "ftp:"):
-            address = path.as_posix().replace(":/", "://", 1)  # a path has no empty parts
+        if address := as_address(path):
             raise InputError(f"{address}: addresses are not fetched: download the file first")
+    if output is not None and (address := as_address(output)):
+        raise ConfigError(f"{address}: is no folder of this computer (--engine ray writes to addresses)")
     suffix = output.suffix.lower() if output is not None else ""
-    if output is None or not suffix or isdir(output) or suffix in kind.written:
+    if output is None or not suffix or isdir(output) or suffix in kind.written or any(map(isdir, inputs)):
         return
     raise ConfigError(
         f"{output}: {suffix} is nothing that {kind.noun} can be written as "
@@ -236,11 +245,14 @@ def output_name(
     return path.with_name(f"{path.stem}{ending}{extension or kept}")
 
 
-def _walk(folder: Path, leave_out: Sequence[Path], unlisted: list[Path]) -> Iterator[Path]:
+def _walk(
+    folder: Path, leave_out: Sequence[Path], unlisted: list[Path], earlier: list[Path]
+) -> Iterator[Path]:
     """All files below a folder, sorted; folders inside it for outputs or masks are not read as input.
 
     Nor are the records and the report of a run whose outputs are the input of this one, nor what systems put
-    beside files. Folders that cannot be listed are added to `unlisted`.
+    beside files. Folders that cannot be listed are added to `unlisted`, those that have records of a run, and
+    so its results, to `earlier`.
     """
     seen = {realpath(path) for path in (*leave_out, folder)}
 
@@ -256,8 +268,12 @@ def _walk(folder: Path, leave_out: Sequence[Path], unlisted: list[Path]) -> Iter
         kept = []
         for name in sorted(folders):
             real = realpath(Path(here) / name)
-            if not is_of_system(name) and real not in seen:
-                seen.add(real)
+            if is_of_system(name) or real in seen:
+                continue
+            seen.add(real)
+            if isdir(os.path.join(real, RECORDS)):
+                earlier.append(Path(here) / name)
+            else:
                 kept.append(name)
         folders[:] = kept
         yield from (Path(here) / name for name in sorted(files) if not is_of_system(name))

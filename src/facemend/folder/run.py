@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from os.path import exists
+from os.path import exists, isfile
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -368,6 +368,15 @@ def report_head(options: RestoreOptions) -> str:
 
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return json.dumps({"run": {"facemend": __version__, "at": at, "options": asdict(options)}})
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file begins as the reports of runs do."""
+    if not isfile(path):
+        return False
+    with path.open("rb") as file:
+        head = file.read(40)
+    return head.startswith((b'{"run": {"facemend": ', b'{\n "facemend": '))
 
 
 def report_text(reports: Sequence[FileReport], batch: Batch, options: RestoreOptions) -> str:

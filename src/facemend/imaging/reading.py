@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError, features
 
 from facemend.errors import FacemendError, InputError, missing, one_line
+from facemend.files import as_address
 from facemend.imaging import heif, sixteen_bit, xmp
 from facemend.imaging.channels import Channels
 from facemend.imaging.coding import av1_bits, coding_of, nclx_of, tiff_coding
@@ -169,6 +170,8 @@ def read_content(path: Path, *, max_pixels: int = MAX_PIXELS, name: str | None =
             raise InputError(f"{name}: {status.st_size / 1e9:.1f} GB is too large for a picture file")
         return path.read_bytes()
     except FileNotFoundError:
+        if address := as_address(path):
+            raise InputError(f"{address}: addresses are not fetched: download the file first") from None
         raise InputError(f"{name}: no such file") from None
     except PermissionError:
         raise InputError(f"{name}: no permission to read it") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from os.path import isdir
 from pathlib import Path
 from typing import Any, TypeVar, Unpack, overload
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facemend.errors import ConfigError
+from facemend.errors import ConfigError, OutputError
 from facemend.imaging import (
     WRITABLE,
     AnyPath,
@@ -147,6 +148,8 @@ def _same_kind(
     if out is not None:
         if not isinstance(x, str | os.PathLike):
             raise ConfigError("out goes with the path of a photo; write what is returned yourself")
+        if isdir(out):
+            raise OutputError(f"{os.fspath(out)}: is a folder: name a file in it")
         format_of(out)  # refused before the work
         Outputs(paths(x, mask), overwrite=overwrite).claim(Path(out))
         return work(x).save(out, overwrite=overwrite)

@@ -26,7 +26,7 @@ from facemend.imaging import (
 from facemend.photo.added import add_faces
 from facemend.photo.networks import Networks
 from facemend.photo.options import UPSCALES, RestoreOptions
-from facemend.photo.prepared import SkippedFace
+from facemend.photo.prepared import NOT_CHOSEN, SkippedFace
 from facemend.photo.result import Clock
 from facemend.types import AlignedFace, Box, Face, FloatImage
 
@@ -44,7 +44,7 @@ class FoundFaces:
         aligned: the chosen faces, from left to right.
         skipped: the others, and why.
         notes: what the user should know.
-        chosen: their indices, where they were asked for by those.
+        chosen: their indices among all that could be worked on, where not all of these were wanted.
         factor: how many times as large the output shall be.
     """
 
@@ -64,11 +64,12 @@ class FoundFaces:
             InputError: there is no such face.
         """
         count, chosen = len(self.aligned), tuple(sorted(set(indices)))
-        if chosen[-1] >= count:
+        if chosen and chosen[-1] >= count:
+            left = f"; {len(self.skipped)} more: {self.skipped[0].reason}" if self.skipped else ""
             raise InputError(
-                f"there is no face {chosen[-1] + 1}: {count or 'none'} found, from left to right"
+                f"there is no face {chosen[-1] + 1}: {count or 'none'} found, from left to right{left}"
             )
-        others = (SkippedFace(a.face, "not chosen") for i, a in enumerate(self.aligned) if i not in chosen)
+        others = (SkippedFace(a.face, NOT_CHOSEN) for i, a in enumerate(self.aligned) if i not in chosen)
         aligned = tuple(self.aligned[index] for index in chosen)
         return replace(self, aligned=aligned, skipped=(*self.skipped, *others), chosen=chosen)
 
@@ -147,18 +148,22 @@ def find_faces(
     with clock("detect"):
         found = networks.detector.detect(image)
         found, blind = add_faces(image, found, options.boxes, networks.detector)
-    chosen, skipped = _choose(found, options, (image.shape[1], image.shape[0]))
+    candidates, skipped = _candidates(found, options)
     aligned = []
     with clock("align"):
-        for face in chosen:
+        for face in candidates:
             try:
                 aligned.append(align(image, face, networks.restorer.image_size, template=networks.template))
             except InputError as error:
                 skipped.append(SkippedFace(face, str(error)))
     found_faces = FoundFaces(tuple(aligned), tuple(skipped))
+    size = (image.shape[1], image.shape[0])
     if isinstance(options.faces, tuple):
         found_faces = found_faces.only(options.faces)
-    factor = take_factor((image.shape[1], image.shape[0]), found_faces.aligned, options)
+    elif options.faces != "all":
+        wanted = {id(face) for face in select([each.face for each in aligned], options.faces, size=size)}
+        found_faces = found_faces.only(tuple(i for i, each in enumerate(aligned) if id(each.face) in wanted))
+    factor = take_factor(size, found_faces.aligned, options)
     notes = [] if aligned else [_nothing_done(found, factor, done, clean=options.background == "clean")]
     if blind:
         notes.append(
@@ -167,10 +172,8 @@ def find_faces(
     return replace(found_faces, notes=tuple(notes), factor=factor)
 
 
-def _choose(
-    found: Sequence[Face], options: RestoreOptions, size: tuple[int, int]
-) -> tuple[list[Face], list[SkippedFace]]:
-    """The faces to work on, and the others with the reason."""
+def _candidates(found: Sequence[Face], options: RestoreOptions) -> tuple[list[Face], list[SkippedFace]]:
+    """The faces that may be worked on, and the others with the reason."""
     least, most = options.min_face, options.max_faces
     skipped = []
     candidates = []
@@ -184,10 +187,7 @@ def _choose(
             skipped.append(SkippedFace(face, f"{side:.0f} px is below the smallest size, {least:g} px"))
         else:
             candidates.append(face)
-    chosen = select(candidates, options.choice, size=size)
-    others = [face for face in candidates if not any(face is other for other in chosen)]
-    skipped += [SkippedFace(face, f"not the one asked for ({options.faces})") for face in others]
-    return chosen, skipped
+    return candidates, skipped
 
 
 def _nothing_done(found: Sequence[Face], factor: int, done: str, *, clean: bool) -> str:

@@ -198,6 +198,8 @@ def make_options(options: RestoreOptions | None, settings: Mapping[str, Any]) ->
     Raises:
         ConfigError: an unknown name, or a value out of range.
     """
+    if not isinstance(options, RestoreOptions | None):
+        raise ConfigError(f"options are RestoreOptions, got {options!r}; give single ones by name, as w=0.5")
     known = [field.name for field in fields(RestoreOptions)]
     for name in settings:
         if name not in known:

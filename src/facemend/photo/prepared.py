@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,9 @@ from facemend.faces.warp import compose, invert, resize_matrix, scale_of
 from facemend.imaging import Picture
 from facemend.predictors.restorer import EncodedFaces
 from facemend.types import AlignedFace, Diagnosis, Face
+
+NOT_CHOSEN = "not chosen"
+"""The reason of a face that the user did not ask for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +79,17 @@ class Prepared:
             ConfigError: there is no such face.
         """
         count = len(self.aligned)
-        chosen = sorted(set(faces))
+        try:
+            chosen = sorted({operator.index(face) for face in faces})
+        except TypeError:
+            raise ConfigError(f"faces must be indices such as (0, 2), got {faces!r}") from None
         for index in chosen:
             if not 0 <= index < count:
                 known = f"there are faces 0 to {count - 1}" if count else "there are no faces"
                 raise ConfigError(f"no face {index} was found: {known}")
         if len(chosen) == count:
             return self
-        left = [SkippedFace(self.aligned[i].face, "not chosen") for i in range(count) if i not in chosen]
+        left = [SkippedFace(self.aligned[i].face, NOT_CHOSEN) for i in range(count) if i not in chosen]
         outputs = (
             {name: array[chosen] for name, array in self.encoded.outputs.items()} if self.encoded else {}
         )

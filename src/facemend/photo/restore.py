@@ -114,7 +114,7 @@ class Restorer(PhotoTask):
         """
         return self._one(picture, on_part, whole=True)
 
-    def restore_many(self, pictures: Sequence[AnyPicture]) -> list[RestoreResult]:
+    def restore_many(self, pictures: Iterable[AnyPicture]) -> list[RestoreResult]:
         """Restore several photos, all their faces in one batch for the network: what a GPU is quick at.
 
         Args:
@@ -125,7 +125,11 @@ class Restorer(PhotoTask):
 
         Raises:
             InputError, BackendError: as from `restore`, for any of them.
+            ConfigError: it is one picture.
         """
+        if not isinstance(pictures, Iterable) or isinstance(pictures, str | bytes | Picture):
+            raise ConfigError("restore_many takes several pictures, such as a list of paths")
+        pictures = list(pictures)
         seen = [stamp_of(each) for each in pictures]
         taken = [as_picture(each) for each in pictures]
         for given, picture in zip(pictures, taken, strict=True):
@@ -154,8 +158,10 @@ class Restorer(PhotoTask):
             strength: in [0, 1]; default: that of the options.
 
         Raises:
-            ConfigError: `w` or `strength` is out of range, or there is no such face.
+            ConfigError: it is no such result, `w` or `strength` is out of range, or there is no such face.
         """
+        if not isinstance(result, RestoreResult | Prepared):
+            raise ConfigError(f"redo takes a result of restore, got a {type(result).__name__}")
         options = make_options(self.options, {"w": w} if strength is None else {"w": w, "strength": strength})
         prepared = result if isinstance(result, Prepared) else result.prepared
         taken = prepared if faces is None else prepared.only(faces)

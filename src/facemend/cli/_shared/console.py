@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from os.path import realpath
 from pathlib import Path
+from time import monotonic
 
 import typer
+
+_EVERY_S = 60.0
 
 
 def say(line: str) -> None:
@@ -28,13 +32,13 @@ def printable(line: str) -> str:
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr with the time left; nothing if that is no terminal.
+    """A progress bar on stderr with the time left; a line every minute if that is no terminal.
 
     Yields:
         Function to call once an item is done.
     """
     if total < 2 or not sys.stderr.isatty():
-        yield lambda: None
+        yield _lines(label, total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -43,6 +47,22 @@ def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda: bar.advance(task)
+
+
+def _lines(label: str, total: int) -> Callable[[], None]:
+    """Tells of the items done every minute, for logs of long runs."""
+    begun = told = monotonic()
+    done = 0
+
+    def advance() -> None:
+        nonlocal told, done
+        done += 1
+        if monotonic() - told >= _EVERY_S:
+            told = monotonic()
+            left = timedelta(seconds=round((told - begun) / done * (total - done)))
+            warn(f"{label}: {done} of {total}, {left} left")
+
+    return advance
 
 
 @contextmanager

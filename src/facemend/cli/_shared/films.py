@@ -152,6 +152,7 @@ class _Films:
 
     def do(self, job: PhotoJob, video: VideoOptions) -> None:
         """Restore a film and tell of it, unless that was done before."""
+        from facemend.folder.records import Stamp
         from facemend.video.restore import load_networks, restore_video
 
         self.outputs.claim(job.output, done=True)
@@ -211,7 +212,7 @@ class _Films:
 
 def _record(job: PhotoJob, stamp: Stamp, records: Records[FolderStore]) -> Record | None:
     """The record of a film that is done; None where another one has taken its place meanwhile."""
-    from facemend.folder.records import Output, Record
+    from facemend.folder.records import Output, Record, Stamp
 
     made = Output(records.store.below(job.output), job.output.stat().st_size, _sha256(job.output))
     source = _sha256(job.source)

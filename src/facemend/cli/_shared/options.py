@@ -9,22 +9,27 @@ from dataclasses import dataclass, fields
 from functools import wraps
 from os.path import isdir  # as that of pathlib, but does not raise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from facemend.errors import ConfigError
-from facemend.photo.options import RestoreOptions
+from facemend.photo.options import FaceChoice, RestoreOptions
 
 DEFAULTS = RestoreOptions()
 MORE, SPEED, FILMS = "More", "Speed", "Films"
-_NUMBERS = re.compile(r"\d{1,9}(,\d{1,9})*")
+_NUMBERS = re.compile(r"\d{1,9}( *, *\d{1,9})*")
 
 PIPE = Path("-")
 """Stdin as an input, stdout as an output."""
 
 Photos = Annotated[
-    list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or folders of photos; - is one from stdin.")
+    list[Path],
+    typer.Argument(
+        metavar="PHOTO...",
+        help="Photos, or folders of photos; - is one from stdin.",
+        readable=False,  # one that cannot be read is an error of its own, and the others are done
+    ),
 ]
 AUTO_W = "auto: for each face by how damaged it is, and sharp faces are left as they are"
 Likeness = Annotated[
@@ -110,10 +115,13 @@ class SharedOptions:
         """Those of the faces that were asked for by number; none where they were not.
 
         Raises:
-            BadParameter: a number is 0.
+            BadParameter: a number is 0, or it is neither numbers nor a word for a choice.
         """
-        if not _NUMBERS.fullmatch(self.faces):
+        if self.faces in get_args(FaceChoice):
             return ()
+        if not _NUMBERS.fullmatch(self.faces):
+            words = ", ".join(get_args(FaceChoice))
+            raise typer.BadParameter(f"--faces {self.faces}: use {words}, or numbers such as 2,5")
         numbers = [int(number) for number in self.faces.split(",")]
         if 0 in numbers:
             raise typer.BadParameter("--faces counts from 1, the leftmost")
@@ -165,6 +173,12 @@ class PhotoOptions(SharedOptions):
         int, _more("Of JPEG, WebP, AVIF and HEIC, 1 to 100; 0: as the input, or 95 (90).", min=0, max=100)
     ] = DEFAULTS.quality
     jobs: Annotated[int, _speed("Photos (with --engine ray: workers) at a time; 0 = automatic.", min=0)] = 0
+
+    def settings(self, **more: Any) -> dict[str, Any]:
+        """See `SharedOptions`; `--size` of a whole photo is refused."""
+        if self.size and not self.aligned:
+            raise typer.BadParameter(f"--size {self.size}: is of --aligned crops; photos have --upscale")
+        return super().settings(**more)
 
     @property
     def naming(self) -> dict[str, Any]:

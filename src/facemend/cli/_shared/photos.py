@@ -75,19 +75,19 @@ def run_photos(
     if model is not None and task != "restoration":  # facemend has none of its own for these
         warn(f"network: {model.name}, from {model.origin}")
     outputs = Outputs(batch.inputs, overwrite=given.overwrite)
-    if given.report is not None:
-        outputs.claim(given.report)
-    worker = load(kind, options, model, loading)
     root = batch.root if resumes and batch.jobs else None
+    told: dict[str, Any] = {"batch": batch, "done": kind.done}
+    told["outputs"] = reports_of(given, batch.inputs, goes_on=root is not None)
+    worker = load(kind, options, model, loading)
     how: dict[str, Any] = {"crops": given.crops, "compare": given.compare, "jobs": jobs, "options": options}
     if root is not None:
         how["records"] = Records(FolderStore(root), pixel_options(options, model))
-    told: dict[str, Any] = {"batch": batch, "notes": worker.notes, "done": kind.done}
+    told["notes"] = worker.notes
     told["lasting"] = None if root is None else root / REPORT
     told["places"] = batch.places if into_folder else ()
     with nullcontext() if root is None else sole_run(root, *([given.crops] if given.crops else [])):
         reports = run_batch(batch, partial(work, worker), outputs, **how)
-        all_well = follow(reports, len(batch.jobs), options, given.report, outputs, **told)
+        all_well = follow(reports, len(batch.jobs), options, given.report, **told)
     tell_unlisted(batch)
     if not all_well or batch.unlisted:
         raise typer.Exit(1)
@@ -98,6 +98,21 @@ def _planned(photos: Sequence[Path], given: PhotoOptions, naming: Mapping[str, A
 
     batch: Batch = checked(plan_batch, photos, given.output, leave_out=given.crops, **naming)
     return batch
+
+
+def reports_of(given: PhotoOptions, inputs: Sequence[Path], *, goes_on: bool) -> Outputs:
+    """Writes the report, for which its name is claimed.
+
+    Where a run goes on, the report of it before is made anew: it has the photos that were done, too.
+    """
+    from facemend.folder.run import is_report
+    from facemend.imaging import Outputs
+
+    again = goes_on and given.report is not None and is_report(given.report)
+    outputs = Outputs(inputs, overwrite=given.overwrite or again)
+    if given.report is not None:
+        outputs.claim(given.report)
+    return outputs
 
 
 def follow(
@@ -156,7 +171,7 @@ def follow(
                     if whole is not None:
                         kept.append(item)
                     advance()
-                    _tell(item, notes, auto=options.w == "auto")
+                    tell(item, notes, auto=options.w == "auto")
         except KeyboardInterrupt:
             stopped = True
             _tell_stop(totals.count, count, resumes=lasting is not None)
@@ -217,17 +232,17 @@ class Totals:
                 faces = plural(len(item.faces), "face")
                 larger = f", {item.factor} times as large" if item.factor > 1 else ""
                 self.lines.append(f"{shown(item.output)}: {faces}{larger}, {item.seconds['total']:.1f} s")
-                self.lines += [_chosen(face) for face in item.faces[:FEW] if self.auto and face.get("looks")]
+                self.lines += [chosen(face) for face in item.faces[:FEW] if self.auto and face.get("looks")]
 
 
-def _chosen(face: Mapping[str, Any]) -> str:
+def chosen(face: Mapping[str, Any]) -> str:
     """What auto found and did, of one face."""
     how = f"w {face['w']:g}" + (f", strength {face['strength']:g}" if face["strength"] < 1 else "")
     return f"  face {face['number']}: {face['looks']}: {'left as it is' if face['left'] else how}"
 
 
-def _tell(item: FileReport, told: Sequence[str], *, auto: bool) -> None:
-    """Say what is wrong with one file, apart from what was told for all, and which faces auto left."""
+def tell(item: FileReport, told: Sequence[str], *, auto: bool) -> None:
+    """Say what is wrong with one file, apart from what was told for all, and which faces were left."""
     if item.error is not None and not item.other_options:  # of these there may be thousands
         warn(f"facemend: {item.error}")
     if item.error is not None or item.done_before:
@@ -235,6 +250,12 @@ def _tell(item: FileReport, told: Sequence[str], *, auto: bool) -> None:
     for note in item.notes:
         if note not in told:
             warn(f"{shown(item.source)}: {note}")
+    from facemend.photo.prepared import NOT_CHOSEN
+
+    left = [face["reason"] for face in item.skipped if face["reason"] != NOT_CHOSEN]
+    if left:
+        more = f" (the first of {len(left)} faces left as they are)" if len(left) > 1 else ""
+        warn(f"{shown(item.source)}: a face was left as it is: {left[0]}{more}")
     for face in item.faces if auto else ():
         if face.get("left"):
             warn(f"{shown(item.source)}: face {face['number']} was left as it is: {face['left']}")
@@ -302,11 +323,13 @@ def tell_ignored(files: Sequence[Path | str], noun: str = "pictures") -> None:
         count, them = plural(len(films), "film"), "it" if len(films) == 1 else "them"
         warn(f"{count} left out (`facemend video FOLDER` restores {them}): {_some(films)}")
     if others:
-        warn(f"skipped {plural(len(others), 'file')} that are no {noun}: {_some(others)}")
+        warn(f"skipped {plural(len(others), 'file')}, by their names no {noun}: {_some(others)}")
 
 
 def tell_unlisted(batch: Batch) -> None:
-    """Name the folders that cannot be listed."""
+    """Name the folders that were left out: those that cannot be listed, those of an earlier run."""
+    for folder in batch.earlier:
+        warn(f"{shown(folder)}: holds results of an earlier run and was left out: name it to work on these")
     for folder in batch.unlisted:
         warn(f"facemend: {shown(folder)}: cannot be listed, what is in it is left out: check its permissions")
 

@@ -13,6 +13,7 @@ import typer
 
 from facemend.cli._shared.console import warn
 from facemend.cli._shared.options import PIPE, PhotoOptions, checked
+from facemend.cli._shared.photos import chosen, tell
 from facemend.cli._shared.stopping import interruptible
 from facemend.cli._shared.weights import load, resolve_model
 from facemend.errors import InputError, OutputError
@@ -46,7 +47,7 @@ def run_piped(
         own: further fields of `RestoreOptions`, which only this command has.
         mask: file of what is to be filled in.
     """
-    from facemend.folder.run import settled
+    from facemend.folder.run import make_report, settled
     from facemend.imaging import Outputs, encode_for, read_content, suffix_of
     from facemend.photo.file import do_file
     from facemend.photo.networks import task_options
@@ -68,9 +69,13 @@ def run_piped(
     picture, result = interruptible(partial(do_file, partial(work, worker), source, mask, content, options))
     name = target or Path("stdout").with_suffix(extension or suffix_of(picture.format))
     result, copied = settled(picture, result, name)
-    for note in result.notes:
-        if note not in worker.notes:  # these were told when it was loaded
-            warn(f"{source}: {note}")
+    report = make_report(source, name, result, 0.0)
+    tell(report, worker.notes, auto=options.w == "auto")
+    if result.factor > 1 and options.upscale == "auto":
+        warn(f"{source}: {result.factor} times as large: --upscale 1 keeps the size")
+    for face in report.faces if options.w == "auto" else ():
+        if face.get("looks"):
+            warn(chosen(face).strip())
     data = content if copied else encode_for(name, result.picture)
     if target is not None:
         outputs.save_content(target, data)

@@ -11,7 +11,7 @@ import typer
 
 from facemend.cli._shared.console import warn
 from facemend.cli._shared.options import PhotoOptions, checked
-from facemend.cli._shared.photos import follow, tell_ignored
+from facemend.cli._shared.photos import follow, reports_of, tell_ignored
 from facemend.cli._shared.weights import resolve_model
 from facemend.photo.options import RestoreOptions
 
@@ -30,7 +30,6 @@ def run_cluster(photos: Sequence[Path], given: PhotoOptions, own: Mapping[str, A
     from facemend.folder.ray import run_cluster as spread
     from facemend.folder.records import sole_run
     from facemend.folder.urls import UrlStore, as_url
-    from facemend.imaging import Outputs
 
     others = {
         "--compare": given.compare,
@@ -49,9 +48,7 @@ def run_cluster(photos: Sequence[Path], given: PhotoOptions, own: Mapping[str, A
     options, model = resolve_model(options)
     source, target = as_url(photos[0]), as_url(given.output)
     rows, ignored = checked(plan_cluster, source, target)
-    outputs = Outputs([], overwrite=given.overwrite)
-    if given.report is not None:
-        outputs.claim(given.report)
+    outputs = reports_of(given, [], goes_on=True)
     root = UrlStore(target).folder
     if root is None and given.report is None:
         warn("facemend: no report is kept: --report FILE.jsonl writes one on this machine")
