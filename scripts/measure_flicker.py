@@ -158,7 +158,8 @@ def steady(clip: Clip, options: RestoreOptions, networks: Networks, *, fast=Fals
     restorer, state, results = FrameRestorer(options, networks, fast=fast), FilmState(), []
     for number, frame in enumerate(clip.film):
         canvas = frame.copy()
-        state, _ = restorer.step(state, frame, canvas, (number + 1) / RATE)
+        seen = restorer.see(state.scene, frame, (number + 1) / RATE)
+        state = restorer.show(state.faces, restorer.draw(seen), canvas)
         results.append(to_float(canvas))
     return results
 

@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 
 import httpx2 as httpx
 import psutil
@@ -155,6 +156,12 @@ class Server:
         self.client.close()
         if self.process.poll() is None:
             self.kill()
+
+
+def age(patch, seconds: float = 3600) -> None:
+    """Let all that is in the job table be older, by default by what it is kept."""
+    clock = SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic)
+    patch.setattr("facemend.server.jobs.time", clock)
 
 
 @contextmanager

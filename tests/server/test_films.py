@@ -387,15 +387,15 @@ def test_deleted_photos_are_forgotten_while_a_film_runs(serving, film, held, mon
 
 
 def test_a_film_may_take_longer_than_a_photo_but_not_stand_still(serving, film, held):
-    client = serving(job_seconds=8, frame_seconds=10)
+    client = serving(job_seconds=4, frame_seconds=10)
     id = post(client, film).json()["id"]
     for frame in range(1, 7):
-        threading.Event().wait(1.5)
+        threading.Event().wait(1.0)
         held.go(1)
         until_at(client, id, frame)
     said = wait(client, id)  # nothing more comes
     assert said["status"] == "failed"
-    assert "took longer than 108 s, or 8 s for a frame" in said["error"]
+    assert "took longer than 104 s, or 4 s for a frame" in said["error"]
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from server_helpers import post, restored
+from server_helpers import age, post, restored, until
 
+from facemend.errors import OutputError
 from facemend.server.app import create_app
 from facemend.server.restorer import JobRestorer
 
@@ -66,8 +67,9 @@ def test_what_is_there_can_be_seen_and_deleted(server, settings, blank):
     services = server.app.state.services
     id, other = (restored(server, blank)["id"] for _ in range(2))
     with full():
-        for path in ("", "/result", "/result?w=0.1", "/preview", "/before"):
+        for path in ("", "/result", "/preview?w=0.1", "/before"):
             assert server.get(f"/api/jobs/{id}{path}").status_code == 200
+        assert server.get(f"/api/jobs/{id}/result?w=0.1").status_code == 507
         assert server.get("/metrics").status_code == 200
         assert server.delete(f"/api/jobs/{id}").status_code == 204
         assert server.get(f"/api/jobs/{id}").status_code == 404
@@ -77,18 +79,16 @@ def test_what_is_there_can_be_seen_and_deleted(server, settings, blank):
     assert services.jobs.ids() == {other}
 
 
-def test_what_has_expired_goes_although_the_table_cannot_be_written(settings, blank):
-    with TestClient(create_app(replace(settings, keep=0.05, lease_seconds=3600))) as client:  # 3 s
-        services = client.app.state.services
-        id = restored(client, blank)["id"]
-        while services.jobs.get(id) is not None:
-            pass
-        with full(), pytest.raises(Exception, match="disk is full"):  # it is logged, and tried again
-            services.worker.clean()
-        assert jobs_of(settings) == []
-        assert client.get(f"/api/jobs/{id}").status_code == 404
+def test_what_has_expired_goes_although_the_table_cannot_be_written(server, settings, blank, monkeypatch):
+    services = server.app.state.services
+    id = restored(server, blank)["id"]
+    age(monkeypatch)
+    with full(), pytest.raises(OutputError, match="disk is full"):  # it is logged, and tried again
         services.worker.clean()
-        assert services.jobs.ids() == set()
+    assert jobs_of(settings) == []
+    assert server.get(f"/api/jobs/{id}").status_code == 404
+    services.worker.clean()
+    assert services.jobs.ids() == set()
 
 
 def test_a_result_that_does_not_fit_fails_its_job(server, settings, blank, monkeypatch):
@@ -108,8 +108,9 @@ def test_a_result_that_does_not_fit_fails_its_job(server, settings, blank, monke
     monkeypatch.setattr(JobRestorer, "_encoded", then_full)
     monkeypatch.setattr(server.app.state.services.jobs, "fail", room_again)
     id = post(server, blank).json()["id"]
-    while (job := server.get(f"/api/jobs/{id}").json())["status"] != "failed":
-        pass
+    with until() as tick:
+        while (job := server.get(f"/api/jobs/{id}").json())["status"] != "failed":
+            tick()
     assert job["error"] == "the server cannot store the result: try again later"
     assert os.listdir(settings.folder() / "jobs" / id) == ["input"]
 

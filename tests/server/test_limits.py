@@ -203,7 +203,7 @@ def test_an_upload_may_not_take_for_ever(settings):
 def test_a_look_that_waits_too_long_is_503(settings, blank, monkeypatch):
     with TestClient(create_app(replace(settings, request_seconds=1))) as client:
         job = restored(client, blank)
-        monkeypatch.setattr(JobRestorer, "preview", lambda restorer, **rest: time.sleep(3))
+        monkeypatch.setattr(JobRestorer, "preview", lambda restorer, **rest: time.sleep(1.5))
         answer = client.get(f"/api/jobs/{job['id']}/preview")
         assert answer.status_code == 503
         assert "longer than 1 s" in answer.json()["detail"]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from server_helpers import OUTCOME, ThreadProcess, order, until
+from server_helpers import OUTCOME, ThreadProcess, age, order, until
 
 from facemend.errors import BackendError, InputError
 from facemend.server.app import open_jobs
@@ -409,13 +409,13 @@ def test_looks_that_wait_when_the_server_ends_are_told(place):
         look.result(1)
 
 
-def test_what_has_expired_is_deleted_from_the_disk(place, settings):
-    here = place(keep=0.05)  # 3 s
+def test_what_has_expired_is_deleted_from_the_disk(place, settings, monkeypatch):
+    here = place()
     here.restorer.gate.release(1000)
     here.add("a")
-    with until() as tick:
-        while here.jobs.get("a") is not None:
-            tick()
+    here.until_is("a", "done")
+    age(monkeypatch)
+    assert here.jobs.get("a") is None
     folder = settings.folder() / "jobs/a"
     assert folder.is_dir()
     here.worker.clean()

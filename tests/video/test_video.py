@@ -41,6 +41,10 @@ def restore(source: Path, output: Path, *, networks=None, **settings):
     )
 
 
+def step(restorer: FrameRestorer, state: FilmState, frame, canvas, seconds: float) -> FilmState:
+    return restorer.show(state.faces, restorer.draw(restorer.see(state.scene, frame, seconds)), canvas)
+
+
 def shaking(z):
     """A network whose result hangs on the slightest change of its input."""
     seeds = [int(abs(float(crop.sum())) * 1e4) % 2**32 for crop in z]
@@ -161,7 +165,7 @@ def test_w_auto_goes_slowly_over_a_track_and_on_after_a_stop(tmp_path, rng):
     state, ws = FilmState(), []
     frame = rng.integers(0, 255, (150, 200, 3), np.uint8)
     for number in range(6):
-        state, _ = restorer.step(state, frame, frame.copy(), number / 25)
+        state = step(restorer, state, frame, frame.copy(), number / 25)
         save_state(tmp_path / f"{number}.npz", state)
         state = load_state(tmp_path / f"{number}.npz")
         ws.append(state.faces[next(iter(state.faces))].choice.w)
@@ -179,12 +183,12 @@ def test_masks_and_with_fast_the_network_are_asked_every_fourth_frame(tmp_path, 
     frames = [pixels for _, pixels in shown(film)[:10]]
     for number, frame in enumerate(frames):
         canvas = frame.copy()
-        state, faces = restorer.step(state, frame, canvas, (number + 1) / 25)
-        assert faces == 1
+        state = step(restorer, state, frame, canvas, (number + 1) / 25)
+        assert len(state.faces) == 1
         assert np.abs(canvas[45:80, 55:85].astype(int) - frame[45:80, 55:85]).mean() > 3
     assert (sum(runs), len(masks)) == (asked, 3)
     # A face that nothing is remembered of is drawn in any frame.
-    restorer.step(FilmState(state.scene), frames[-1], frames[-1].copy(), 0.5)
+    step(restorer, FilmState(state.scene), frames[-1], frames[-1].copy(), 0.5)
     assert (sum(runs), len(masks)) == (asked + 1, 4)
 
 

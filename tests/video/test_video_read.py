@@ -1,5 +1,6 @@
 """Reading films, and frames as RGB and back."""
 
+import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -34,6 +35,22 @@ def test_probe_says_what_the_film_is(tmp_path, rng):
     assert (info.time_base, info.rate, info.frames) == (TB, 25, 10)
     assert info.seconds == pytest.approx(0.36)
     assert info.stated == pytest.approx(0.4, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "degrees"),
+    [(-1, -1, 180), (-1, 1, 0), (1, -1, 180)],
+    ids=["turned", "mirrored", "flipped"],
+)
+def test_up_is_where_the_display_matrix_says(tmp_path, rng, across, down, degrees):
+    path = make_film(tmp_path / "a.mp4", panning(rng, 3), rotation=180)
+    matrix = [
+        struct.pack(">9i", x << 16, 0, 0, 0, y << 16, 0, 0, 0, 1 << 30) for x, y in ((-1, -1), (across, down))
+    ]
+    path.write_bytes(path.read_bytes().replace(*matrix))
+    info = probe(path)
+    assert (info.display[0], info.display[4]) == (across << 16, down << 16)
+    assert info.rotation % 360 == degrees
 
 
 def test_frames_come_in_order_with_their_times(tmp_path, rng):

@@ -37,3 +37,14 @@ def test_a_new_version_comes_and_other_sites_stay(two, open_page):
         page.wait_for_timeout(100)
     page.reload()
     assert page.title() == "a newer facemend"
+
+
+def test_what_else_is_below_a_site_is_left_alone(two, open_page):
+    host, folder = two
+    page = open_page(f"{host.address}models/one/")
+    ask = """(version) => fetch(`notes.txt?v=${version}`).then(
+        async (it) => [await it.text(), it.headers.get("Content-Security-Policy")])"""
+    for version in ("1", "2"):
+        (folder / "one/notes.txt").write_text(version)
+        assert page.evaluate(ask, version) == [version, None]
+    assert "/models/one/notes.txt?v=2" in host.server.asked

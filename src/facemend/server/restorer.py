@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -136,14 +137,20 @@ class JobRestorer:
             lambda done, total: self.on_part("frames", min(1.0, done / total)),
         )
 
-    def result(self, job: Job, faces: Iterable[int] | None) -> bytes:
-        """The restored photo of a job that is done, or some of its faces, as a file of its format.
+    def result(self, job: Job, faces: Iterable[int] | None, path: Path) -> None:
+        """Write the restored photo of a job that is done, or some of its faces, as a file of its format.
 
         Raises:
             ConfigError: there is no such face.
+            OutputError: the disk is full.
             FacemendError: see `restore`.
         """
-        return self._encoded(self._redo(job, faces).picture)
+        self._store.check_room()
+        data = self._encoded(self._redo(job, faces).picture)
+        try:
+            place(path, data, overwrite=True)
+        except OSError as error:
+            raise OutputError("the server cannot store the result: try again later") from error
 
     def preview(self, job: Job, faces: Iterable[int] | None, side: int) -> tuple[bytes, dict[str, float]]:
         """The same shrunk for a page, as WebP; and seconds per part.

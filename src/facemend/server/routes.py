@@ -34,7 +34,7 @@ from facemend.server.orders import DONE, FAILED, QUEUED, RUNNING, Job
 from facemend.server.problems import GoneError
 from facemend.server.restorer import JobRestorer, known_models
 from facemend.server.schemas import Error, FilmsOut, HealthOut, InfoOut, JobOut, LoginIn, ModelOut
-from facemend.server.services import Services, Shared, as_http, ask
+from facemend.server.services import PassingFile, Services, Shared, as_http, ask
 from facemend.server.settings import ServerSettings
 from facemend.server.tokens import COOKIE
 from facemend.server.uploads import Upload, accept, attachment, display_name, result_name, wish
@@ -219,7 +219,7 @@ def delete(shared: Shared, id: JobId) -> Response:
 @router.get(
     "/jobs/{id}/result",
     response_class=Response,
-    responses={200: _content(*_PICTURES, *MEDIA.values()), **_LOOK},
+    responses={200: _content(*_PICTURES, *MEDIA.values()), **_LOOK, **_errors(507)},
 )
 async def result(
     request: Request, shared: Shared, id: JobId, w: W = None, strength: Strength = None, faces: Faces = None
@@ -234,9 +234,10 @@ async def result(
         if not await run_in_threadpool(path.is_file):
             raise as_http(GoneError())
         return FileResponse(path, media_type=media, headers=headers)
-    look = partial(JobRestorer.result, job=looked, faces=_indices(faces))
-    data = await ask(request, shared.worker, look)
-    return Response(data, media_type=media, headers=headers)
+    path = shared.store.look(job.id, job.suffix)
+    look = partial(JobRestorer.result, job=looked, faces=_indices(faces), path=path)
+    await ask(request, shared.worker, look, path)
+    return PassingFile(path, media_type=media, headers=headers)
 
 
 @router.get("/jobs/{id}/preview", response_class=Response, responses={200: _content("image/webp"), **_LOOK})

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
 from facemend.errors import (
     ConfigError,
@@ -82,19 +85,40 @@ def as_http(error: FacemendError) -> HTTPException:
     return HTTPException(status, for_clients(error), headers)
 
 
-async def ask(request: Request, worker: Worker, look: Callable[[JobRestorer], _T]) -> _T:
+class PassingFile(FileResponse):
+    """A file that goes once it is sent, or its client has gone: a background task would not see each end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            Path(self.path).unlink(missing_ok=True)
+
+
+async def ask(
+    request: Request, worker: Worker, look: Callable[[JobRestorer], _T], made: Path | None = None
+) -> _T:
     """What the worker makes of `look`; forgotten if the client goes away meanwhile.
+
+    Args:
+        request: of the client.
+        worker: who does it.
+        look: what.
+        made: a file that comes of it, which goes again where nobody takes it.
 
     Raises:
         HTTPException: it failed, or the worker is busy.
     """
     try:
-        return await looked_at(request, worker, look)
+        return await looked_at(request, worker, look, made)
     except FacemendError as error:
         raise as_http(error) from error
 
 
-async def looked_at(request: Request, worker: Worker, look: Callable[[JobRestorer], _T]) -> _T:
+async def looked_at(
+    request: Request, worker: Worker, look: Callable[[JobRestorer], _T], made: Path | None = None
+) -> _T:
     """The same.
 
     Raises:
@@ -108,5 +132,9 @@ async def looked_at(request: Request, worker: Worker, look: Callable[[JobRestore
             if await request.is_disconnected():
                 raise HTTPException(499, "the client is gone")
         return waiting.result()
+    except BaseException:
+        if made is not None:  # it may be written later than this, as what runs goes on
+            future.add_done_callback(lambda _: made.unlink(missing_ok=True))
+        raise
     finally:
         future.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -88,11 +89,19 @@ class JobStore:
             OutputError: it cannot be made, or the disk is full.
         """
         try:
-            if shutil.disk_usage(self._jobs).free < _LEAST_FREE:
-                raise OutputError("the server's disk is full: try again later")
+            self.check_room()
             (self._jobs / job).mkdir(mode=0o700)
         except OSError as error:
             raise OutputError(f"the server cannot store the upload ({error.strerror})") from error
+
+    def check_room(self) -> None:
+        """Refuse what needs room that there is not.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        if shutil.disk_usage(self._jobs).free < _LEAST_FREE:
+            raise OutputError("the server's disk is full: try again later")
 
     def has(self, job: str) -> bool:
         """Whether a job has its folder, which is made before the job and removed before it is forgotten."""
@@ -114,6 +123,10 @@ class JobStore:
             suffix: one that the server chose, with the dot.
         """
         return self._jobs / job / f"result{suffix}"
+
+    def look(self, job: str, suffix: str) -> Path:
+        """A new file for the restored photo with another look, which is there while it is sent."""
+        return self._jobs / job / f"look-{secrets.token_hex(8)}{suffix}"
 
     def remove(self, job: str) -> None:
         """Delete all files of a job; what is in use or gone already does not matter."""

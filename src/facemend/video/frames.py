@@ -101,24 +101,6 @@ class FrameRestorer:
         self._tracker = FaceTracker(networks.detector, options)
         self._every = FAST_EVERY if fast else 1
 
-    def step(self, state: FilmState, frame: Pixels, canvas: Pixels, seconds: float) -> tuple[FilmState, int]:
-        """Restore one frame: all three steps.
-
-        Args:
-            state: after the frame before; `FilmState()` for the first.
-            frame: see `see`.
-            canvas: see `show`.
-            seconds: see `see`.
-
-        Returns:
-            The state after it, and how many faces were restored.
-
-        Raises:
-            BackendError: a network failed.
-        """
-        state = self.show(state.faces, self.draw(self.see(state.scene, frame, seconds)), canvas)
-        return state, len(state.faces)
-
     def see(self, scene: Scene, frame: Pixels, seconds: float) -> Seen:
         """Find the faces of a frame, and cut them out.
 

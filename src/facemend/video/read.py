@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import closing
@@ -184,7 +185,7 @@ def probe(path: Path) -> FilmInfo:
             height=first.height,
             pixel_format=first.format.name,
             display=display,
-            rotation=0 if display is None else int(first.rotation),
+            rotation=0 if display is None else _rotation(display),
             colours=_colours(first),
             aspect=Fraction(stream.sample_aspect_ratio) if stream.sample_aspect_ratio else None,
             rate=rate if _RATES[0] <= rate <= _RATES[1] else _USUAL_RATE,
@@ -266,6 +267,11 @@ def _display(frame: VideoFrame) -> tuple[int, ...] | None:
     side_data: Any = frame.side_data
     data = bytes(side_data.get(Type.DISPLAYMATRIX) or b"")[: len(_UPRIGHT)]
     return struct.unpack("=9i", data) if len(data) == len(_UPRIGHT) and data != _UPRIGHT else None
+
+
+def _rotation(display: tuple[int, ...]) -> int:
+    """From the vertical alone: FFmpeg's own takes a mirrored picture for one upside down."""
+    return -round(math.degrees(math.atan2(display[1], display[4])))
 
 
 def _checked(path: Path, frame: VideoFrame) -> tuple[str, ...]:

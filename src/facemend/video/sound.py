@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 CODECS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
 """Container -> what sound becomes there."""
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-_OPUS_RATE = 48_000
 _BITS_A_CHANNEL = 96_000
 _GAP, _BACK = 0.1, 1  # seconds by which times lead or go back where more than rounding is behind it
 
@@ -41,11 +40,15 @@ class Recoder:
     """
 
     def __init__(self, target: OutputContainer, source: Any) -> None:
+        import av
+
         codec = CODECS.get(target.format.name)
         if codec is None:
             raise ValueError(f"no sound for {target.format.name}")
         context = source.codec_context
-        rate = _OPUS_RATE if codec == "libopus" else context.sample_rate
+        # The next higher rate that the codec knows, else its highest.
+        rates = av.Codec(codec, "w").audio_rates or (context.sample_rate,)
+        rate = min(rates, key=lambda each: (each < context.sample_rate, abs(each - context.sample_rate)))
         layout = _LAYOUTS.get(context.layout.nb_channels, "stereo")
         stream: Any = target.add_stream(codec, rate=rate, layout=layout)
         stream.bit_rate = _BITS_A_CHANNEL * stream.codec_context.layout.nb_channels
@@ -91,7 +94,7 @@ class Recoder:
             return [*self._source.decode(None), None]
         try:
             return list(packet.decode())
-        except av.error.InvalidDataError:
+        except av.FFmpegError:  # some decoders say that their arguments are invalid, and more
             self.damaged += 1
             return []
 

@@ -150,7 +150,7 @@ def _write_worker(folder: Path) -> None:
     page = [
         path
         for path in files
-        if path not in networks and path.suffix in (".html", ".js", ".css", ".svg", ".jpg")
+        if path not in networks and path.suffix in (".html", ".js", ".css", ".svg", ".jpg", ".webmanifest")
     ]
     text = (Path(str(resources.files("facemend"))) / "web/page/sw.js").read_text(encoding="utf-8")
     names = ["./", *(path.relative_to(folder).as_posix() for path in page)]

@@ -48,5 +48,14 @@ def open_page(browser):
 
 
 @pytest.fixture
-def page(server, open_page):
-    return open_page(server)
+def usual_model():
+    """For tests of what the model that the page begins with says and draws."""
+
+
+@pytest.fixture
+def page(server, open_page, request):
+    """With a network that runs in a millisecond, until it is loaded anew."""
+    page = open_page(server)
+    if "usual_model" not in request.fixturenames:
+        page.select_option("#model", "tiny")
+    return page

@@ -30,6 +30,7 @@ from facemend.weights.models import find_model
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
+@pytest.mark.usefixtures("usual_model")
 def test_a_photo_goes_in_and_comes_out(page):
     assert page.is_visible("#welcome")
     assert "deleted after 60 minutes" in page.inner_text("footer")
@@ -132,6 +133,7 @@ def test_w_changes_the_picture_at_once(page):
     wait(page, "want => document.getElementById('after').toDataURL() === want", after["0.50"])
 
 
+@pytest.mark.usefixtures("usual_model")
 def test_auto_says_what_it_sees_and_the_dial_overrules_it(page):
     restored(page)
     assert re.search("sharp|px of real detail", page.inner_text("#cards .said"))
@@ -193,6 +195,7 @@ def test_a_moving_w_asks_for_one_picture_at_a_time(page):
     assert page.inner_text("#w-value") == "w = 1.00"
 
 
+@pytest.mark.usefixtures("usual_model")
 def test_the_download_is_the_result_with_this_w_and_these_faces(page, server):
     with page.expect_response(lambda answer: answer.request.method == "POST") as posted:
         put(page, photo(two_people(), "Familie März 1997.jpg"))
@@ -236,6 +239,7 @@ def test_a_face_that_is_not_chosen_stays_as_it_was(page):
     assert page.inner_text("#facts-title") == "0 of 2 faces restored"
 
 
+@pytest.mark.usefixtures("usual_model")
 def test_a_face_larger(page):
     put(page, photo(two_people(), "two.jpg"))
     wait_done(page)
@@ -252,6 +256,7 @@ def test_a_face_larger(page):
     wait(page, f"[...document.querySelectorAll('#cards img')].every({loaded})")
 
 
+@pytest.mark.usefixtures("usual_model")
 def test_two_photos_at_once(page):
     put(page, EXAMPLE, PORTRAIT)
     wait_done(page, 2)
@@ -327,6 +332,7 @@ def test_dropped_and_pasted(page):
     assert page.get_by_role("button", name="pasted.jpg, done").is_visible()
 
 
+@pytest.mark.usefixtures("usual_model")
 def test_another_size_restores_again(page):
     restored(page)
     page.get_by_role("button", name=f"2{TIMES}").click()

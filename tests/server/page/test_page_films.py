@@ -36,6 +36,7 @@ def restored(page, film) -> str:
     return posted.value.json()["id"]
 
 
+@pytest.mark.usefixtures("usual_model")
 def test_a_film_goes_in_plays_and_goes_home(page, films, tmp_path):
     assert "MP4, MOV, WebM, MKV, AVI · up to 100 MB and 1 minute" in page.inner_text("#film-formats")
     restored(page, films / "party.mp4")

@@ -39,6 +39,7 @@ def at(page, x, y):
     return box["x"] + box["width"] * x, box["y"] + box["height"] * y
 
 
+@pytest.mark.usefixtures("usual_model")
 def test_wheel_drag_and_double_click(page):
     restored(page)
     settle(page)
@@ -63,6 +64,7 @@ def test_wheel_drag_and_double_click(page):
     assert seen(page) == [page.evaluate(SEEN)[0], 0.25, 0.25]
 
 
+@pytest.mark.usefixtures("usual_model")
 def test_keys_and_buttons_and_what_keeps_the_zoom(page):
     put(page, EXAMPLE, PORTRAIT)
     wait_done(page, 2)

@@ -16,6 +16,7 @@ import { facts } from "./words.js";
 const RETRY = 2000; // ms
 let current = null;
 let isKnown = false; // the server has said what it can do
+const early = []; // files that were chosen before that
 const told = new WeakMap(); // item -> the state that was read out
 
 function render() {
@@ -55,6 +56,7 @@ function announce(item) {
 }
 
 function take(files) {
+  if (!isKnown) early.push(...files);
   if (!isKnown || files.length === 0) return;
   const added = add(files, { ...habits, options: defaults });
   pick(added[0]);
@@ -91,10 +93,20 @@ function startIntake() {
     veil(false);
     take(filesOf(event.dataTransfer));
   });
-  $("example").addEventListener("click", async () => {
-    const answer = await fetch($("example").querySelector("img").src);
-    take([new File([await answer.blob()], "example.jpg", { type: "image/jpeg" })]);
+  const example = $("example");
+  example.addEventListener("click", async () => {
+    example.disabled = true; // a double click wants it once
+    const picture = await fetch(example.querySelector("img").src).then((answer) => answer.blob()).catch(() => null);
+    example.disabled = false;
+    sayTrouble(picture ? null : "errorNetwork");
+    if (picture) take([new File([picture], "example.jpg", { type: "image/jpeg" })]);
   });
+}
+
+/** Say what is in the way, by the key of a sentence; null: nothing. */
+function sayTrouble(key) {
+  $("trouble").hidden = key === null;
+  if (key) write($("trouble"), t(key));
 }
 
 function renderTexts() {
@@ -132,18 +144,19 @@ async function start() {
       break;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      $("trouble").hidden = false;
-      write($("trouble"), t("offline"));
+      sayTrouble("offline");
       await new Promise((resolve) => setTimeout(resolve, RETRY));
     }
   }
-  $("trouble").hidden = true;
+  sayTrouble(null);
   isKnown = true;
   $("file").accept = accepted();
   startOptions();
   renderTexts();
   render();
-  await recall();
+  const recalled = recall(); // reads what is remembered before a new photo is
+  take(early);
+  await recalled;
 }
 
 start();

@@ -7,19 +7,27 @@ import { openLocal } from "./pictures.js";
 import { doing, hasFaces, share } from "./words.js";
 
 const SIDE = 144;
-const thumbs = new Map(); // item -> {row, button, canvas, painted}
+const OPEN = 12; // pictures that stay decoded beside the one that is shown: each may take 10 MB
+const thumbs = new Map(); // item -> {row, button, canvas, painted, isLocal}
+let opened = []; // items with such a picture, in the order of their decoding
+let shown = null;
+let asked = Promise.resolve(); // of a server, one picture after the other: it lets each client wait with few
 
 /** Bring the row up to date. `onPick(item)`: one was chosen; `onOpened(item)`: its picture can be shown. */
 export function renderFilm(current, { onPick, onOpened }) {
+  shown = current;
   for (const [item, { row }] of thumbs) {
     if (!items.includes(item)) {
       row.remove();
       thumbs.delete(item);
+      item.picture?.close();
     }
   }
   for (const item of items) {
     if (!thumbs.has(item)) thumbs.set(item, newThumb(item, onPick, onOpened));
-    update(item, thumbs.get(item), item === current);
+    const thumb = thumbs.get(item);
+    if (item === current && item.picture === null && thumb.isLocal) open(item, thumb, onOpened);
+    update(item, thumb, item === current);
   }
 }
 
@@ -34,14 +42,27 @@ function newThumb(item, onPick, onOpened) {
   const button = make("button", { type: "button", className: "thumb", onclick: () => onPick(item) }, canvas, badge);
   const row = make("li", {}, button);
   $("film").append(row);
-  if (item.file) {
-    openLocal(item.file).then((picture) => {
-      item.picture = picture;
-      if (picture) paint(canvas, picture);
-      onOpened(item);
-    });
-  }
-  return { row, button, canvas, painted: null };
+  const thumb = { row, button, canvas, painted: null, isLocal: false };
+  if (item.file) open(item, thumb, onOpened);
+  return thumb;
+}
+
+/** Decode a photo's file; undefined until that is done, null where it cannot be, or has been closed again. */
+function open(item, thumb, onOpened) {
+  item.picture = undefined;
+  openLocal(item.file).then((picture) => {
+    item.picture = picture;
+    thumb.isLocal = picture !== null;
+    if (picture) {
+      paint(thumb.canvas, picture);
+      opened = [...opened.filter((each) => each !== item && each.picture), item];
+      for (const old of opened.filter((each) => each !== shown).slice(0, -OPEN)) {
+        old.picture.close();
+        old.picture = null;
+      }
+    }
+    onOpened(item);
+  });
 }
 
 function paint(canvas, picture) {
@@ -62,9 +83,11 @@ function update(item, thumb, isCurrent) {
   const words = t("photoState", { name: item.name, state: doing(item) });
   if (button.getAttribute("aria-label") !== words) button.setAttribute("aria-label", words);
   // A kind of file that the browser cannot read, or a photo of before a reload.
-  if (item.state === "done" && !item.picture && thumb.painted !== item.job.id) {
-    thumb.painted = item.job.id;
-    getBefore(item.job.id, 4 * SIDE, item.controller.signal)
+  const { job, controller } = item;
+  if (item.state === "done" && !item.picture && !thumb.isLocal && thumb.painted !== job.id) {
+    thumb.painted = job.id;
+    asked = asked
+      .then(() => getBefore(job.id, 4 * SIDE, controller.signal))
       .then((picture) => {
         paint(canvas, picture);
         picture.close();

@@ -28,7 +28,7 @@ export function t(key, values = {}) {
 }
 
 /** Whether there is such a sentence. */
-export const has = (key) => key !== null && key in STRINGS;
+export const has = (key) => key in STRINGS;
 
 /** Bytes as people say them. */
 export function megabytes(bytes) {

@@ -31,7 +31,9 @@ $("all").addEventListener("click", () => change(current, { chosen: new Set(resto
 $("none").addEventListener("click", () => change(current, { chosen: new Set() }));
 $("again").addEventListener("click", () => again(current));
 $("remake-go").addEventListener("click", () => again(current));
-$("delete").addEventListener("click", () => remove(current));
+// Once removed, the next photo is in its place: neither a double click nor a held key is meant for that.
+$("delete").addEventListener("click", (event) => event.detail < 2 && remove(current));
+$("delete").addEventListener("keydown", (event) => event.repeat && event.preventDefault());
 $("download").addEventListener("click", () => save([current], refresh));
 $("download-all").addEventListener("click", () => save(finished(), refresh));
 $("add-face").addEventListener("click", addFace);

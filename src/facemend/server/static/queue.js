@@ -48,7 +48,6 @@ export function add(files, { w, filmW, strength, options }) {
   const added = files.map((file) => newItem(looks(file)));
   for (const item of added) {
     if (item.file.size > limitsOf(item).max_bytes) fail(item, new ApiError(413));
-    else onChange(item);
   }
   pump();
   return added;
@@ -131,6 +130,7 @@ export function fail(item, error) {
 }
 
 function pump() {
+  if (items.some((item) => item.state === "busy")) return; // the server takes none of the others either
   const free = SENDING - items.filter((item) => item.state === "sending").length;
   for (const item of items.filter((each) => each.state === "waiting").slice(0, Math.max(0, free))) send(item);
 }

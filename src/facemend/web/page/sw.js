@@ -5,6 +5,7 @@ const PAGE = `facemend-page-{page}${HERE}`;
 const MODELS = `facemend-models-{models}${HERE}`;
 const NETWORKS = new URL("facemend-web/models/", registration.scope).href;
 const FILES = {files};
+const OURS = new Set(FILES.map((file) => new URL(file, registration.scope).href));
 const HEADERS = {
   "Content-Security-Policy": "{policy}",
   "Cross-Origin-Opener-Policy": "same-origin",
@@ -30,13 +31,14 @@ addEventListener("activate", (event) => {
 });
 
 addEventListener("fetch", (event) => {
-  const { method, url } = event.request;
-  if (method === "GET" && url.startsWith(registration.scope)) event.respondWith(answer(event));
-});
-
-async function answer(event) {
   const url = new URL(event.request.url);
   url.search = url.hash = "";
+  // Below the site's folder there may be what is not the site's.
+  const isOurs = OURS.has(url.href) || url.href.startsWith(NETWORKS);
+  if (event.request.method === "GET" && isOurs) event.respondWith(answer(event, url));
+});
+
+async function answer(event, url) {
   const network = url.href.startsWith(NETWORKS);
   const isReload = event.request.cache === "reload";
   const cache = await caches.open(network ? MODELS : PAGE);
