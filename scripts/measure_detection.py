@@ -48,7 +48,7 @@ def crowd(
             crop = resize(cv2.warpAffine(crop, turn, (256, 256), borderMode=cv2.BORDER_REFLECT), (side, side))
             left, top = x + int(rng.integers(step - side + 1)), y + int(rng.integers(step - side + 1))
             canvas[top : top + side, left : left + side] = crop
-            small = (transform(turn, template_points("ffhq", 256)) + 0.5) * side / 256 - 0.5
+            small = (transform(turn, template_points(256)) + 0.5) * side / 256 - 0.5
             points.append(small + np.array([left, top]))
     return canvas, np.array(points)
 

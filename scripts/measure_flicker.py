@@ -91,7 +91,7 @@ def make_clip(
         speech: how far the chin goes down when the mouth opens, share of the aligned crop's side.
     """
     rng = np.random.default_rng(seed)
-    onto = similarity(face.landmarks, template_points("ffhq", CROP))
+    onto = similarity(face.landmarks, template_points(CROP))
     middle = np.array([face.box.x1 + face.box.x2, face.box.y1 + face.box.y2]) / 2
     scale = side / face.box.height
     opened = [speech * CROP * np.sin(np.pi * number / SYLLABLE) ** 2 for number in range(frames)]
@@ -122,7 +122,7 @@ def with_mouth(image: FloatImage, onto: Matrix23, by: float, *, shut=False) -> F
     if not by:
         return image
     y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
-    middle = template_points("ffhq", CROP)[3:].mean(0) + np.array([0, 0.06 * CROP])
+    middle = template_points(CROP)[3:].mean(0) + np.array([0, 0.06 * CROP])
 
     def moved(shift: np.ndarray | float) -> np.ndarray:
         there = [row[0] * x + row[1] * (y + shift) + row[2] - m for row, m in zip(onto, middle, strict=True)]

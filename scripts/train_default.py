@@ -35,9 +35,9 @@ import torch  # noqa: E402
 
 import train_minutes as budget  # noqa: E402 - beside this file, as the next
 import travel  # noqa: E402
+from facemend.data.faces import pictures_in  # noqa: E402
 from facemend.errors import ConfigError, FacemendError, InputError, OutputError, WeightsError  # noqa: E402
 from facemend.files import whole_file  # noqa: E402
-from facemend.imaging import SUFFIXES  # noqa: E402
 from facemend.networks.codeformer.checkpoint import (  # noqa: E402
     load_checkpoint,
     save_checkpoint,
@@ -130,7 +130,7 @@ def grow_start(recipe: Recipe, plan: Plan, config: Config) -> None:
     state = grow(source.state, source.config, config.network_sizes, NOISE)
     travel.count_parts(2 * sum(value.numel() for value in state.values()), recipe.part_mib)
     info = {"stage": "stage3", "grown_from": Path(recipe.start).name, "noise": NOISE, "seed": 0}
-    save_checkpoint(target, state, config.network_sizes, info)
+    save_checkpoint(target, state, config.network_sizes, source.kept | info)
     plan.note("grown", source=recipe.start, network=config.network)
 
 
@@ -203,8 +203,8 @@ def export(recipe: Recipe, plan: Plan, product: Path, network: str) -> None:
 
 def test_faces(folder: Path) -> list[Path]:
     """The faces that are evaluated, in an order by name alone: fewer are always the first of more."""
-    found = (path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    return sorted(found, key=lambda path: hashlib.sha256(path.name.encode()).digest())[:TEST_FACES]
+    by_name = sorted(pictures_in(folder), key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    return by_name[:TEST_FACES]
 
 
 class OutOfTimeError(Exception):
@@ -213,10 +213,8 @@ class OutOfTimeError(Exception):
 
 def evaluate(recipe: Recipe, plan: Plan) -> None:
     """Score the model on as many test faces as the time allows: two first, which say how long one takes."""
-    faces = test_faces(recipe.data / "test")
     try:
-        if not faces:
-            raise InputError(f"{recipe.data / 'test'}: no faces there")
+        faces = test_faces(recipe.data / "test")
         if recipe.end - plan.spent < budget.LEAST_STAGE:
             raise OutOfTimeError("no time is left for it")
         began, count = plan.spent, len(faces)
@@ -296,11 +294,13 @@ def train_default(recipe: Recipe, began: float) -> None:
 def pack_faces(recipe: Recipe) -> None:
     """Write the pictures that the configs draw from into one file."""
     data = [config.data for config in read_configs(recipe).values()]
-    faces = travel.drawn(folder for settings in data for folder in settings.folders)
-    test = recipe.data / "test"
-    others = {settings.table for settings in data if settings.table} | set(test_faces(test))
-    if test.with_suffix(".csv").is_file():
-        others.add(test.with_suffix(".csv"))
+    folders, test = [folder for settings in data for folder in settings.folders], recipe.data / "test"
+    faces = travel.drawn(folders)
+    others = {settings.table for settings in data if settings.table}
+    others |= set(test_faces(test)) if test.is_dir() else set()
+    # A manifest says that the faces are in `faces`.
+    tables = [path / "manifest.csv" for path in (test, *(folder.path for folder in folders))]
+    others |= {table for table in (*tables, test.with_suffix(".csv")) if table.is_file()}
     limit = None if recipe.pack_mib is None else int(recipe.pack_mib * travel.MIB)
     most = travel.pack(recipe.pack, recipe.data, faces, others, limit)
     size = f"{recipe.pack.stat().st_size / travel.MIB:.1f} MiB"

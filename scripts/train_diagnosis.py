@@ -30,17 +30,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facemend.convert.recover import model_checkpoint
+from facemend.data.faces import pictures_in
 from facemend.degradations import Plan, apply, preset
 from facemend.degradations.severity import severity
-from facemend.errors import ConfigError, FacemendError, InputError
-from facemend.files import faces_in, whole_file
-from facemend.imaging import SUFFIXES, Picture, from_float, read_picture, resize, to_float
+from facemend.errors import ConfigError, FacemendError
+from facemend.files import whole_file
+from facemend.imaging import Picture, from_float, in_srgb, read_picture, resize, to_float
 from facemend.imaging.color import luma
 from facemend.metrics.learned import identity_embeddings, lpips
 from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into, save_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.diagnosis import OFFSETS, DiagnosisHead, statistics
-from facemend.networks.codeformer.halves import EncodeGraph, encode_names
+from facemend.networks.codeformer.halves import encode_names
 from facemend.photo.find import is_monochrome
 from facemend.photo.options import DEFAULT_MODEL
 from facemend.photo.restore import true_colours
@@ -70,7 +71,7 @@ class Labeller:
     """
 
     def __init__(self, model: ModelInfo, net: CodeFormer) -> None:
-        self._net, self._encode = net, EncodeGraph(net)
+        self._net = net
         self._restorer = FaceRestorer.open(model, threads=torch.get_num_threads(), device="cpu")
 
     @torch.inference_mode()
@@ -174,10 +175,7 @@ def in_order(folder: Path) -> list[Path]:
     Raises:
         InputError: there are none.
     """
-    files = [path for path in faces_in(folder).glob("*") if path.suffix.lower() in SUFFIXES]
-    if not files:
-        raise InputError(f"{folder}: no aligned faces there; give a folder of them with --faces")
-    return sorted(files, key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    return sorted(pictures_in(folder), key=lambda path: hashlib.sha256(path.name.encode()).digest())
 
 
 def claim(out: Path, model: ModelInfo, files: Sequence[Path], size: int) -> None:
@@ -210,7 +208,8 @@ def make_labels(labeller: Labeller, faces: Sequence[Path], size: int, out: Path,
             return False
         rows = []
         for number, file in enumerate(faces[start : start + PART], start):
-            face = from_float(resize(read_picture(file).as_float(), (size, size), "area")).astype(np.uint8)
+            whole = in_srgb(read_picture(file)).as_float()
+            face = from_float(resize(whole, (size, size), "area")).astype(np.uint8)
             rows.append((*labeller.label(*draw(file.name, number, face)), is_held_out(file.name)))
         seen, labels, held_out = (np.stack(column) for column in zip(*rows, strict=True))
         with whole_file(path) as part, part.open("wb") as file:

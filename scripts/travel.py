@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+from facemend.data.faces import pictures_in
 from facemend.errors import ConfigError, ExistsError, FacemendError, InputError
 from facemend.files import whole_file
-from facemend.imaging import SUFFIXES
 from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
 
 MIB = 2**20
@@ -29,14 +29,8 @@ MOST_PARTS = 8
 
 
 def drawn(folders: Iterable[Any]) -> set[Path]:
-    """Pictures that the folders of a config (`path`, perhaps `without`) are drawn from."""
-    faces: set[Path] = set()
-    for folder in folders:
-        without = getattr(folder, "without", None)  # names that this folder leaves to another
-        taken = {path.name for path in without.glob("*")} if without else set()
-        found = (path for path in folder.path.glob("*") if path.suffix.lower() in SUFFIXES)
-        faces |= {path for path in found if path.name not in taken}
-    return faces
+    """Pictures that the folders of a config (`path`, `without`) are drawn from."""
+    return {file for folder in folders for file in pictures_in(folder.path, folder.without)}
 
 
 def pack(

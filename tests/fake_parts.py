@@ -18,7 +18,7 @@ SIZE = 64
 
 def make_face(x: float, y: float, side: int) -> Face:
     """A face whose aligned crop is the square of that side at (x, y)."""
-    points = template_points("ffhq", side) + np.array([x, y])
+    points = template_points(side) + np.array([x, y])
     return Face(Box(x, y, x + side, y + side), points.astype(np.float32), 0.99)
 
 
@@ -31,7 +31,7 @@ class FakeDetector:
 
 
 class FakeMasker:
-    def mask(self, crop, *, template):
+    def mask(self, crop):
         return ellipse_mask(len(crop))
 
 
@@ -66,7 +66,7 @@ class Network:
             FakeRunner(decode, ["z", "w"], ["restored"]),
             self.size,
         )
-        return Networks(network, "ffhq", FakeDetector(faces), FakeMasker())
+        return Networks(network, FakeDetector(faces), FakeMasker())
 
 
 def diagnosis_row(resolution=40, lpips=(0.3, 0.2, 0.25, 0.3, 0.35), photo=0.6, identity=(0.5,) * 5, jpeg=50):

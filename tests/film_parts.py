@@ -64,7 +64,7 @@ def film_parts(faces=None, *, change=lambda z: 0.3 - 0.3 * z, size=SIZE, says=No
         ),
         size,
     )
-    return Networks(network, "ffhq", FilmDetector(faces or still_face()), FakeMasker())
+    return Networks(network, FilmDetector(faces or still_face()), FakeMasker())
 
 
 def names(folder: Path) -> list[str]:

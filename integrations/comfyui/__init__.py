@@ -99,7 +99,7 @@ def _mask(result: RestoreResult, networks: Networks, shape: tuple[int, ...]) -> 
     """White faces pasted onto black."""
     canvas = np.zeros((*shape[:2], 3), np.float32)
     for face in result.faces:
-        mask = networks.masker.mask(face.restored, template=networks.template)
+        mask = networks.masker.mask(face.restored)
         paste(canvas, np.ones_like(face.restored), face.matrix, mask)
     return canvas[..., 0].copy()
 

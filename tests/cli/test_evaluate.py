@@ -135,6 +135,7 @@ def test_without_options_the_shipped_model_is_measured(faces, asked, tmp_path, m
         ("--protocol facemend-small --no-reference", "--no-reference would change nothing beside --protocol"),
         ("--protocol CelebA-Test --lq mine", "--lq would change nothing beside --protocol"),
         ("--no-reference --preset medium --lq mine", "--lq and --preset would change nothing beside"),
+        ("--no-reference --full", "--full would change nothing beside faces without originals"),
         ("--lq mine --seed 5", "--seed would change nothing beside --lq"),
         ("--restored mine -w 0.3", "--w would change nothing beside --restored without --model"),
     ],
@@ -210,7 +211,10 @@ def test_a_paired_protocol_brings_its_damaged_faces(asked, tmp_path):
         (tmp_path / "set" / side).mkdir(parents=True)
         for number in range(count):
             Image.new("RGB", (512, 512)).save(tmp_path / "set" / side / f"{number}.png")
-    said = evaluate(tmp_path / "set", "-o", tmp_path / "out", "--protocol", "CelebA-Test", "--incomplete")
+    command = (tmp_path / "set", "-o", tmp_path / "out", "--protocol", "CelebA-Test", "--incomplete")
+    said = evaluate(*command, "--preset", "medium", "--seed", 7)
+    assert (said.exit_code, asked) == (2, [])
+    said = evaluate(*command)
     assert said.exit_code == 0, said.output
     assert "no partner for 1" in said.stderr
     (options,) = asked

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,11 @@ from typer.testing import CliRunner
 
 from facemend.cli.app import app
 from facemend.errors import install_line
+from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint, network_of, save_checkpoint
+from facemend.networks.codeformer.codeformer import CodeFormer
+from facemend.networks.codeformer.config import PRESETS, preset
 from facemend.photo.options import DEFAULT_MODEL
+from facemend.weights.models import find_model
 
 CONFIG = """
 stage = "stage1"
@@ -150,23 +155,19 @@ def test_ctrl_c_says_how_to_go_on(config, monkeypatch):
 
 
 def test_grow_from_a_checkpoint(tmp_path, monkeypatch):
-    from dataclasses import replace
-
-    from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
-    from facemend.networks.codeformer.codeformer import CodeFormer
-    from facemend.networks.codeformer.config import PRESETS, preset
-
     tiny = preset("tiny")
     ends = replace(tiny.autoencoder, image_size=128, patch=4, widths=(16, 16, 24), encoder_skips=True)
     large = replace(tiny, autoencoder=ends, bands=(32, 16, 8))
     monkeypatch.setitem(PRESETS, "tiny-128", large)
     path, out = tmp_path / "tiny.safetensors", tmp_path / "large.safetensors"
-    save_checkpoint(path, CodeFormer(tiny).state_dict(), tiny, {"stage": "stage3"})
+    whose = {"source": {"file": "theirs.pth"}, "licence": "Theirs", "task": "restoration"}
+    save_checkpoint(path, CodeFormer(tiny).state_dict(), tiny, {"stage": "stage3", "step": 7, **whose})
     result = run("grow", "--from", path, "--network", "tiny-128", "-o", out)
     assert result.exit_code == 0, result.output
     grown = load_checkpoint(out)
     assert grown.config == large
-    assert grown.info["stage"] == "stage3"
+    how = {"stage": "stage3", "grown_from": "tiny.safetensors", "noise": 0.0, "seed": 0}
+    assert grown.info == whose | how
     CodeFormer(large).load_state_dict(grown.state)
 
     again = run("grow", "--from", path, "--network", "tiny-128", "-o", out)
@@ -181,13 +182,28 @@ def test_grow_from_a_checkpoint(tmp_path, monkeypatch):
     assert not (tmp_path / "x.safetensors").exists()
 
 
-@pytest.mark.slow
-def test_grow_takes_the_weights_of_the_shipped_graphs_back(tmp_path):
-    from facemend.networks.codeformer.checkpoint import load_checkpoint
-
+def test_grow_from_a_model(tmp_path, monkeypatch):
+    tiny = preset("tiny")
+    found = Checkpoint(tiny, CodeFormer(tiny).state_dict(), {"stage": "stage3"})
+    folders = {find_model(DEFAULT_MODEL).folder: found}
+    monkeypatch.setattr("facemend.convert.recover.recover_checkpoint", folders.__getitem__)
     out = tmp_path / "again.safetensors"
+    result = run("grow", "--from", DEFAULT_MODEL, "--network", "tiny", "-o", out)
+    assert result.exit_code == 0, result.output
+    state = load_checkpoint(out).state
+    assert all(torch.equal(state[name], value) for name, value in found.state.items())
+
+
+@pytest.mark.long
+def test_grow_takes_the_weights_of_the_shipped_graphs_back(tmp_path):
+    from facemend.convert.parity import measure_parity
+
+    out, info = tmp_path / "again.safetensors", find_model(DEFAULT_MODEL)
     result = run("grow", "--from", DEFAULT_MODEL, "--network", DEFAULT_MODEL, "-o", out)
     assert result.exit_code == 0, result.output
-    weights = load_checkpoint(out).state["encoder.stem.weight"]
-    assert weights.shape == (64, 48, 3, 3)
-    assert weights.std() > 0.01
+    net = network_of(load_checkpoint(out), out).eval()
+    faces = np.random.default_rng(0).uniform(-1, 1, (1, 3, 8, 8)).repeat(64, 2).repeat(64, 3)
+    adain = bool(info.details["adain"])
+    parity = measure_parity(net, info.encode, info.decode, faces.astype(np.float32), adain)
+    assert parity.codes > 0.995
+    assert parity.largest < 2e-3

@@ -1,12 +1,10 @@
-"""A fresh interpreter imports, helps and restores without torch; the rooms import one way only."""
+"""A fresh interpreter imports and restores without torch; the rooms import one way only."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MAIN = "from facemend.cli.app import main; main()"
 SLOW = "{'numpy', 'cv2', 'onnxruntime', 'PIL'}"
 HEAVY = "{'torch', 'safetensors', 'tensorboard'}"
 
@@ -25,23 +23,6 @@ def test_importing_facemend_loads_nothing_heavy():
     assert fresh(code).strip() == "[]"
 
 
-def test_help_loads_nothing_heavy():
-    code = f"""
-import sys
-sys.argv = ["facemend", "--help"]
-from facemend.cli.app import main
-try:
-    main()
-except SystemExit as stop:
-    assert not stop.code
-print("loaded", sorted(sys.modules.keys() & ({HEAVY} | {SLOW})))
-"""
-    out = fresh(code)
-    assert "restore" in out
-    assert "train" in out
-    assert out.strip().endswith("loaded []")
-
-
 def test_restoring_with_the_default_model_loads_no_torch(tmp_path):
     code = f"""
 import sys
@@ -55,25 +36,9 @@ print("loaded", sorted(sys.modules.keys() & {HEAVY}))
     assert fresh(code).strip().endswith("loaded []")
 
 
-def test_a_restore_works_where_torch_is_not_installed(tmp_path):
-    # A module named torch that fails to import stands for an environment without it.
-    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    portrait = ROOT / "src/facemend/assets/demo/portrait.jpg"
-    done = subprocess.run(
-        [sys.executable, "-c", MAIN, "restore", str(portrait), "-o", str(tmp_path / "out.jpg")],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out.jpg").is_file()
-
-
 def test_rooms_import_one_way():
     linter = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run([linter, "--no-cache"], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run([linter], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout
 
 

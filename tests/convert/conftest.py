@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from facemend.convert.export import ExportOptions, Parity, export_model
 from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into, save_checkpoint
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import CodeFormerConfig, preset
+from facemend.weights.models import GRAPHS
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -110,12 +113,31 @@ def half(checkpoint: Path, once: Once) -> Exported:
     return Exported(folder / "mine", *json.loads((folder / "said.json").read_text()))
 
 
+@pytest.fixture
+def exported_before(half: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is exported as float16, the graphs are those of `half`."""
+
+    def copied(net: CodeFormer, folder: Path, **how: bool) -> tuple[Path, ...]:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(Path(shutil.copy(half.folder / f"{graph}.onnx", folder)) for graph in GRAPHS)
+
+    monkeypatch.setattr("facemend.convert.export.export_graphs", copied)
+
+
 @pytest.fixture(scope="session")
 def full(checkpoint: Path, once: Once) -> tuple[Path, Parity]:
     """By the library with its defaults otherwise: float32, no AdaIN."""
 
     def make(folder: Path) -> None:
+        said, ear = [], logging.Handler()
+        ear.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+        loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+        for each in loggers:
+            each.addHandler(ear)
         parity = export_model(checkpoint, folder / "deep/full", ExportOptions(precision="fp32", adain=False))
+        for each in loggers:
+            each.removeHandler(ear)
+        (folder / "said.json").write_text(json.dumps(said))
         (folder / "parity.json").write_text(json.dumps(dataclasses.asdict(parity)))
 
     folder = once("full", make)

@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from facemend.convert.published_layout import to_official
+from facemend.convert.published_layout import official_keys
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import AutoencoderConfig, CodeFormerConfig
 
@@ -53,6 +53,11 @@ def network(config: CodeFormerConfig) -> CodeFormer:
         return CodeFormer(config).eval()
 
 
+def to_official(state: dict[str, torch.Tensor], config: CodeFormerConfig) -> dict[str, torch.Tensor]:
+    """Our tensors under their published names."""
+    return {official: state[ours] for official, ours in official_keys(config).items()}
+
+
 def official(config: CodeFormerConfig) -> dict[str, torch.Tensor]:
-    """Those under their published names."""
+    """Those of `network` under their published names."""
     return to_official(network(config).state_dict(), config)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from layouts import to_official
 
-from facemend.convert.published_layout import to_official
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import preset
 from facemend.predictors.restorer import FaceRestorer

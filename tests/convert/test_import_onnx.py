@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from facemend.convert import import_onnx as foreign
 from facemend.convert.import_onnx import Probe, import_onnx, inspect_graph
-from facemend.errors import BackendError, ConfigError, OutputError, WeightsError
+from facemend.errors import BackendError, OutputError, WeightsError
 from facemend.predictors.restorer import FaceRestorer
 from facemend.predictors.single_graph import PassOn, WholeGraph
 from facemend.weights.models import GraphIO, find_model, models_dir
@@ -105,8 +105,6 @@ def test_tasks(tmp_path, whole_graph, apart, task, w):
     assert (info.name, info.task, info.default_w) == ("mine", task, w)
     with pytest.raises(OutputError, match="mine: there is a model of that name already"):
         import_onnx(tmp_path / "net.onnx", name="mine")
-    with pytest.raises(ConfigError, match="task is one of"):
-        import_onnx(tmp_path / "net.onnx", task="enhance")
 
 
 def refuse(file, match):
@@ -247,7 +245,7 @@ def test_a_name_of_odd_bytes(tmp_path, whole_graph, apart):
     file = whole_graph(tmp_path / "net.onnx").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.onnx"))
     info = import_onnx(file)
     assert info.details["source"]["file"] == "caf\ufffd.onnx"
-    assert FaceRestorer.open(find_model(info.name)).decode is not None
+    assert len(FaceRestorer.open(find_model(info.name)).encode(crops(2))) == 2
 
 
 def test_what_cannot_be_described_leaves_nothing(tmp_path, whole_graph, apart, cache):

@@ -150,8 +150,6 @@ def test_names(tmp_path, state, quick):
     assert second.name.startswith("net-")
     with pytest.raises(OutputError, match="mine: there is a model of that name already"):
         import_weights(file, ImportOptions(name="mine"))
-    with pytest.raises(ConfigError, match="task is one of"):
-        import_weights(file, ImportOptions(task="enhance"))
 
 
 @pytest.mark.parametrize(
@@ -167,12 +165,6 @@ def test_names(tmp_path, state, quick):
 def test_what_lacks_something(tmp_path, state, gone, message):
     content = {name: value for name, value in state.items() if not name.startswith(gone)}
     refuse(put(tmp_path / "vqgan.pth", {"params_ema": content}), message)
-
-
-def test_weights_whose_results_are_no_numbers(tmp_path, state):
-    """Finite, and yet good for nothing; the check is the exporter's."""
-    content = {name: value * 1e30 if name.startswith("generator") else value for name, value in state.items()}
-    refuse(put(tmp_path / "net.pth", content), "the network gives values that are not numbers")
 
 
 def safetensors(path, header, body=b""):

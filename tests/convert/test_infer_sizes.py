@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from layouts import UNEVEN
+from layouts import UNEVEN, to_official
 
 from facemend.convert.infer_sizes import check_sizes, infer_config
-from facemend.convert.published_layout import to_official
 from facemend.errors import WeightsError
 from facemend.networks.codeformer.codeformer import CodeFormer
-from facemend.networks.codeformer.config import AutoencoderConfig, CodeFormerConfig, preset
+from facemend.networks.codeformer.config import PRESETS, AutoencoderConfig, CodeFormerConfig, preset
 
 
 def published_shapes(config):
@@ -149,6 +148,6 @@ def test_sizes_beyond_reason(config):
         check_sizes(config, "net")
 
 
-@pytest.mark.parametrize("name", ["codeformer-512", "compact-256", "tiny"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_our_own_networks_are_within_reason(name):
     check_sizes(preset(name), name)

@@ -13,6 +13,7 @@ import facemend.convert.parity as parity_room
 from facemend.convert.export import ExportOptions, Parity, export_model
 from facemend.convert.parity import measure_parity
 from facemend.errors import WeightsError
+from facemend.networks.codeformer.checkpoint import load_checkpoint, save_checkpoint
 
 SIDE = 64
 
@@ -80,6 +81,15 @@ def test_one_changed_tensor_is_noticed(net, full, images, name, figure):
         assert parity.mean > 1e-4
 
 
+def test_weights_whose_results_are_no_numbers(checkpoint, exported_before, tmp_path):
+    """Finite, and yet good for nothing."""
+    found = load_checkpoint(checkpoint)
+    state = {k: value * 1e30 if k.startswith("decoder.") else value for k, value in found.state.items()}
+    save_checkpoint(tmp_path / "wild.safetensors", state, found.config, found.info)
+    with pytest.raises(WeightsError, match="the network gives values that are not numbers"):
+        export_model(tmp_path / "wild.safetensors", tmp_path / "out", ExportOptions())
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -90,14 +100,8 @@ def test_one_changed_tensor_is_noticed(net, full, images, name, figure):
     ],
     ids=["codes", "pictures", "frozen w", "nan"],
 )
-def test_graphs_that_do_not_agree_are_not_written(checkpoint, full, tmp_path, monkeypatch, bad):
+def test_graphs_that_do_not_agree_are_not_written(checkpoint, exported_before, tmp_path, monkeypatch, bad):
     """The slow exporter is left out; its check and what follows are real."""
-    graphs = tuple(full[0] / name for name in ("encode.onnx", "decode.onnx"))
-
-    def exported(net, folder, **how):
-        return graphs
-
-    monkeypatch.setattr(export_room, "export_graphs", exported)
     monkeypatch.setattr(export_room, "measure_parity", lambda *arguments: bad)
     with pytest.raises(WeightsError, match=r"do not agree|w changes nothing"):
         export_model(checkpoint, tmp_path / "out", ExportOptions(precision="fp32"))

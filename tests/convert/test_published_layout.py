@@ -1,4 +1,4 @@
-"""The published weight layout: every name, both ways, and files that are not what they claim."""
+"""The published weight layout: every name, and files that are not what they claim."""
 
 import csv
 import pickle
@@ -7,20 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from layouts import UNEVEN, network, official
+from layouts import UNEVEN, network, official, to_official
 from safetensors.torch import save_file
 
 from facemend.convert.published_layout import (
-    PARTS,
-    STAGE1_PARTS,
     from_official,
     official_keys,
-    official_parts,
     read_official,
-    to_official,
 )
 from facemend.errors import ConfigError, WeightsError
-from facemend.networks.codeformer.autoencoder import VQAutoencoder
 from facemend.networks.codeformer.checkpoint import load_into
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import changed, preset
@@ -45,12 +40,11 @@ def test_names_and_shapes_are_those_of_the_published_file():
     config = preset("codeformer-512")
     with torch.device("meta"):
         whole = CodeFormer(config).state_dict()
-    for parts, count, numbers in ((PARTS, 515, 94_112_707), (STAGE1_PARTS, 329, 63_740_099)):
-        ours = to_official({k: v for k, v in whole.items() if k.split(".")[0] in parts}, config)
-        assert len(ours) == count
-        assert sum(value.numel() for value in ours.values()) == numbers
-        if parts == PARTS:
-            assert [(name, tuple(value.shape)) for name, value in ours.items()] == table
+    ours = to_official(whole, config)
+    assert [(name, tuple(value.shape)) for name, value in ours.items()] == table
+    stage1 = [v for k, v in ours.items() if k.split(".")[0] in ("encoder", "quantize", "generator")]
+    for values, count, numbers in ((ours.values(), 515, 94_112_707), (stage1, 329, 63_740_099)):
+        assert (len(values), sum(value.numel() for value in values)) == (count, numbers)
 
 
 def test_round_trip(state):
@@ -78,23 +72,15 @@ def test_networks_of_our_own_form_have_no_published_names():
     ):
         with pytest.raises(ConfigError, match=rf"no room for this network \({name}\)"):
             official_keys(changed(UNEVEN, change))
-    with pytest.raises(WeightsError, match="nonsense"):
-        to_official({"nonsense": torch.zeros(1)}, UNEVEN)
 
 
 def test_files_of_the_stages(state):
     first = {k: v for k, v in state.items() if k.split(".")[0] in ("encoder", "quantize", "generator")}
-    assert official_parts(first, UNEVEN) == STAGE1_PARTS
-    load_into(VQAutoencoder(UNEVEN.autoencoder), from_official(first, UNEVEN, STAGE1_PARTS), "test")
     with pytest.raises(WeightsError, match=r"vqgan\.pth.*no transformer in it; no fusion in it \(2 in all\)"):
         from_official(first, UNEVEN, source="vqgan.pth")
     second = {k: v for k, v in state.items() if not k.startswith("fuse_convs_dict")}
-    parts = official_parts(second, UNEVEN)
-    assert parts == ("transformer", "encoder", "codebook", "decoder")
-    assert not any(name.startswith("fusion") for name in from_official(second, UNEVEN, parts))
     with pytest.raises(WeightsError, match="no fusion in it"):
         from_official(second, UNEVEN)
-    assert {name.split(".")[0] for name in from_official(state, UNEVEN, STAGE1_PARTS)} == set(STAGE1_PARTS)
 
 
 def test_first_problems_are_named(state):
@@ -177,18 +163,17 @@ def test_any_damage_ends_in_one_error(tmp_path, tensors, rng):
     path = tmp_path / "a.pth"
     torch.save({"params_ema": tensors}, path)
     whole = path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        entry = next(e for e in archive.infolist() if e.filename.endswith("data.pkl"))
-    for _ in range(60):
-        data = bytearray(whole)
-        for at in rng.integers(entry.header_offset, entry.header_offset + entry.file_size, 3):
-            data[at] = rng.integers(256)
-        path.write_bytes(data)
+    refused = []
+    for at in rng.integers(len(whole), size=60):
+        path.write_bytes(whole[:at] + rng.bytes(1) + whole[at + 1 :])
         try:
             state = read_official(path)
-        except WeightsError:
-            continue
-        assert all(isinstance(value, torch.Tensor) for value in state.values())
+        except WeightsError as error:
+            refused.append(str(error))
+        else:
+            assert all(isinstance(value, torch.Tensor) for value in state.values())
+    assert 0 < len(refused) < 60
+    assert not any("\n" in told for told in refused)
 
 
 def test_compressed_archive_is_refused(tmp_path):

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from PIL import Image
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
@@ -16,6 +18,7 @@ from facemend.convert import int8
 from facemend.convert.int8 import quantize_model
 from facemend.convert.skip import graphs, plain
 from facemend.errors import ConfigError, FacemendError, InputError, OutputError, WeightsError
+from facemend.imaging import read_rgb
 from facemend.predictors.restorer import FaceRestorer
 from facemend.weights.models import read_model
 
@@ -127,6 +130,17 @@ def test_a_name_that_none_can_have_is_refused(half, faces, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_colours_are_those_of_the_profile(tmp_path):
+    with Image.open(Path(__file__).parents[1] / "data/cases/adobergb.jpg") as opened:
+        face = opened.crop((0, 0, SIDE, SIDE))
+        face.save(tmp_path / "a.png", icc_profile=opened.info["icc_profile"])
+    Image.fromarray(read_rgb(tmp_path / "a.png")).save(tmp_path / "b.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(int8, "degrade", lambda face, *how: (face, None))
+        one, other = int8._calibration_faces(tmp_path, SIDE, 2, "mixed", 0)
+    np.testing.assert_array_equal(one, other)
+
+
 def test_it_needs_no_torch():
     code = "import sys, facemend.convert.int8; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -135,7 +149,9 @@ def test_it_needs_no_torch():
 
 def test_the_command_gives_the_same_bytes_from_the_same_faces(half, faces, small, tmp_path, monkeypatch):
     monkeypatch.setattr(int8, "LEAST_CODES", 0.0)
-    (faces / "._0.png").write_bytes(b"what a system puts beside pictures")
+    for name in ("._0.png", "@eaDir/0.png"):
+        (faces / name).parent.mkdir(exist_ok=True)
+        (faces / name).write_bytes(b"what a system puts beside pictures")
     words = ["quantize", faces, "-o", tmp_path / "q", "--model", half.folder, "--name", "q"]
     result = CliRunner().invoke(app, [str(word) for word in words])
     assert result.exit_code == 0, result.output

@@ -232,7 +232,7 @@ def test_converted(half, tmp_path, target):
     assert list((tmp_path / "out").glob("facemend.*"))
 
 
-def test_a_checkpoint_is_exported_on_the_way(checkpoint, tmp_path):
+def test_a_checkpoint_is_exported_on_the_way(checkpoint, exported_before, tmp_path):
     """By the command; the model's 64 px are reached inside the graph too."""
     out = tmp_path / "deep/out"
     words = ["export", str(checkpoint), "--for", "reactor", "-w", "0.3", "--name", "mine", "-o", str(out)]

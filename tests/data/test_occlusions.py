@@ -36,7 +36,7 @@ def test_glasses_sit_on_the_eyes_and_a_hat_leaves_the_mouth(seed, face):
         changed(face, KINDS[kind](face.astype(np.float32) / 255, np.random.default_rng(seed)) * 255)
         for kind in ("glasses", "hat")
     )
-    left, right, _, mouth, _ = template_points("ffhq", SIDE).astype(int)
+    left, right, _, mouth, _ = template_points(SIDE).astype(int)
     half = (right[0] - left[0]) // 2
     for x, y in (left, right):
         assert glasses[y - half : y + half, x - half : x + half].mean() > 0.03

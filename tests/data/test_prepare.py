@@ -105,7 +105,7 @@ def test_the_face_lies_on_the_template_for_training_and_sheets_show_it(done, det
     faces = read_faces([Folder(out / "faces")], 128)
     np.testing.assert_allclose(weighted(faces, out / "manifest.csv", 1.0, {"web": 3.0}).weights, [3.0])
     face = max(detector.detect(read_picture(faces.files[0]).as_float()), key=lambda found: found.score)
-    assert np.abs(face.landmarks - template_points("ffhq", 128)).max() < 8
+    assert np.abs(face.landmarks - template_points(128)).max() < 8
     for name in ("contact.jpg", "rejected.jpg"):
         assert read_picture(out / name).width > 300
 
@@ -223,7 +223,7 @@ def test_every_gate_rejects_what_it_is_for(change, reason):
 
 
 def test_yaw_of_turned_landmarks():
-    frontal = template_points("ffhq", 256)
+    frontal = template_points(256)
     assert abs(yaw_of(frontal)) < 0.02
     turned = frontal.copy()
     turned[2, 0] += 20

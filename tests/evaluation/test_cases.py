@@ -1,5 +1,6 @@
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from facemend.cli.app import app
 from facemend.errors import ConfigError, InputError
 from facemend.evaluation.cases import by_stem, common_size, describe, find_entries, load_case, read_face
 from facemend.evaluation.options import EvaluationOptions
-from facemend.imaging import read_picture
+from facemend.imaging import read_picture, read_rgb
 
 
 def write_lq(folder, names, size=96, suffix=".jpg"):
@@ -134,6 +135,15 @@ def test_what_is_no_aligned_face_is_refused_by_name(tmp_path):
     (tmp_path / "bad.png").write_text("x")
     with pytest.raises(InputError, match=r"bad\.png"):
         read_face(tmp_path / "bad.png", None)
+
+
+def test_colours_are_those_of_the_profile(tmp_path):
+    with Image.open(Path(__file__).parents[1] / "data/cases/adobergb.jpg") as opened:
+        face = opened.crop((0, 0, 64, 64))
+        face.save(tmp_path / "face.png", icc_profile=opened.info["icc_profile"])
+    read = read_face(tmp_path / "face.png", None)
+    assert np.array_equal(read, read_rgb(tmp_path / "face.png"))
+    assert not np.array_equal(read, np.asarray(face))
 
 
 def test_faces_are_brought_to_a_size_before_they_are_damaged(options):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facemend.errors import ConfigError, InputError
+from facemend.errors import InputError
 from facemend.faces.align import align, alignment, similarity
-from facemend.faces.template import TEMPLATES, template_points
+from facemend.faces.template import TEMPLATE, template_points
 from facemend.faces.warp import compose, invert, resize_matrix, scale_of, transform, warp
 from facemend.types import Box, Face
 
@@ -24,14 +24,14 @@ def similar(angle: float, scale: float, shift: tuple[float, float]) -> np.ndarra
 
 def face_at(matrix: np.ndarray, size: int) -> Face:
     """A face whose alignment to a crop of `size` is `matrix`."""
-    points = transform(invert(matrix), template_points("ffhq", size)).astype(np.float32)
+    points = transform(invert(matrix), template_points(size)).astype(np.float32)
     return Face(Box(0, 0, 10, 10), points, 1.0)
 
 
 @given(angles, scales, shifts)
 def test_similarity_recovers_the_transform(angle: float, scale: float, shift: tuple[float, float]) -> None:
     matrix = similar(angle, scale, shift)
-    points = template_points("ffhq", 512)
+    points = template_points(512)
     np.testing.assert_allclose(similarity(points, transform(matrix, points)), matrix, atol=1e-6)
 
 
@@ -45,14 +45,14 @@ def test_similarity_is_the_least_squares_solution() -> None:
 
 
 def test_similarity_never_mirrors() -> None:
-    points = template_points("ffhq", 512)
+    points = template_points(512)
     assert np.linalg.det(similarity(points, points * (-1, 1))[:, :2]) > 0
 
 
 @pytest.mark.parametrize("bad", [np.full((5, 2), np.nan), np.full((5, 2), 7.0)])
 def test_unusable_points(bad: np.ndarray) -> None:
     with pytest.raises(InputError):
-        similarity(bad, template_points("ffhq", 256))
+        similarity(bad, template_points(256))
 
 
 @given(angles, scales, shifts, angles, scales, shifts)
@@ -71,21 +71,16 @@ def test_invert_refuses_singular_matrices() -> None:
 
 
 def test_template_is_the_published_one_at_512() -> None:
-    points = template_points("ffhq", 512)
+    points = template_points(512)
     np.testing.assert_allclose(points[0], (192.98138, 239.94708))
     np.testing.assert_allclose(points[4], (313.08905, 371.15118))
 
 
 def test_template_scales_like_a_resize() -> None:
-    half = transform(resize_matrix(0.5, 0.5), template_points("ffhq", 512))
-    np.testing.assert_allclose(template_points("ffhq", 256), half)
-    np.testing.assert_allclose(template_points("ffhq", (256, 256)), half)
-    assert TEMPLATES["ffhq"].shape == (5, 2)
-
-
-def test_unknown_template() -> None:
-    with pytest.raises(ConfigError, match="ffhq"):
-        template_points("nobody", 512)
+    half = transform(resize_matrix(0.5, 0.5), template_points(512))
+    np.testing.assert_allclose(template_points(256), half)
+    np.testing.assert_allclose(template_points((256, 256)), half)
+    assert TEMPLATE.shape == (5, 2)
 
 
 def test_resize_matrix_matches_a_resize() -> None:

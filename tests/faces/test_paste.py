@@ -42,7 +42,7 @@ def portrait(side: int, seed: int = 0) -> np.ndarray:
 
 
 def face_in(side: int) -> Face:
-    return Face(Box(0, 0, side - 1, side - 1), template_points("ffhq", side).astype(np.float32), 1.0)
+    return Face(Box(0, 0, side - 1, side - 1), template_points(side).astype(np.float32), 1.0)
 
 
 def blend_face(canvas, aligned, restored, matrix, mask, strength: float = 1.0) -> None:

@@ -12,7 +12,7 @@ from facemend.types import Box, Face
 
 
 def face(x: float, y: float, side: float) -> Face:
-    points = (template_points("ffhq", 100) / 100 * side + (x, y)).astype(np.float32)
+    points = (template_points(100) / 100 * side + (x, y)).astype(np.float32)
     return Face(Box(x, y, x + side, y + side), points, 1.0)
 
 
@@ -34,7 +34,7 @@ def test_unknown_selection() -> None:
 
 @given(st.floats(-np.pi, np.pi), st.floats(0.05, 20), st.floats(-100, 100))
 def test_the_template_is_a_face_at_any_turn_and_size(angle: float, scale: float, shift: float) -> None:
-    points = template_points("ffhq", 100) - 50
+    points = template_points(100) - 50
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     assert plausible((points @ turn.T * scale + shift).astype(np.float32))
 
@@ -53,4 +53,4 @@ def test_the_template_is_a_face_at_any_turn_and_size(angle: float, scale: float,
     ],
 )
 def test_what_is_no_face(change) -> None:  # type: ignore[no-untyped-def]
-    assert not plausible(change(template_points("ffhq", 100)).astype(np.float32))
+    assert not plausible(change(template_points(100)).astype(np.float32))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from facemend.errors import WeightsError
 from facemend.networks.codeformer.checkpoint import load_into
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.networks.codeformer.config import preset
@@ -54,7 +55,7 @@ def test_the_head_changes_nothing_of_the_network():
 
 
 def test_a_head_that_is_missing_is_said():
-    with pytest.raises(Exception, match="missing diagnosis"):
+    with pytest.raises(WeightsError, match="missing diagnosis"):
         load_into(CodeFormer(HEADED), CodeFormer(TINY).state_dict(), "weights")
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from facemend.convert.published_layout import to_official
+from facemend.convert.published_layout import official_keys
 from facemend.networks.codeformer.codeformer import CodeFormer, Encoded
 from facemend.networks.codeformer.config import preset
 from facemend.networks.codeformer.fusion import adaptive_instance_norm
@@ -156,7 +156,8 @@ def pair():
         embed = ours.transformer.embed
         embed.weight.mul_(4)
         embed.bias.copy_(-embed.weight @ ours.encoder(image)[0].mean((0, 2, 3)))
-        oracle = load_oracle({k: v.clone() for k, v in to_official(ours.state_dict(), config).items()})
+        state = ours.state_dict()
+        oracle = load_oracle({k: state[name].clone() for k, name in official_keys(config).items()})
         for module in (*oracle.encoder.blocks, *oracle.ft_layers):
             remember(module)
         return Pair(ours, oracle, image, ours.encode(image))

@@ -114,16 +114,13 @@ def test_double_normalised_is_imagenet_first_then_lpips(net):
     assert LPIPS(net, state, double_normalised=True)(a, b).item() == pytest.approx(by_hand.item(), rel=1e-4)
 
 
-def test_batches_are_independent_and_targets_can_be_kept():
+def test_batches_are_independent():
     measure = LPIPS("vgg", random_state("vgg"))
     a, b = waves(32)
     pairs = torch.cat([a, b, a]), torch.cat([b, b, a])
     values = measure(*pairs)
     assert values.shape == (3,)
     assert values[1:].tolist() == [0, 0]
-    target = measure.target_features(pairs[1].requires_grad_())
-    assert not any(tap.requires_grad for tap in target)
-    torch.testing.assert_close(measure.distance(measure.features(pairs[0]), target), values)
 
 
 @pytest.mark.parametrize("net", NETS)

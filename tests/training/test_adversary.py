@@ -281,13 +281,21 @@ def test_learning_rate_warms_up_over_its_own_steps(make):
     assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
 
 
+def test_a_gradient_that_is_no_number_is_seen_at_once(make):
+    """The loss may be one, and what the weights become is saved."""
+    scene, adversaries = Scene(), make(PATCH)
+    next(adversaries.members[0].net.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+    metrics = adversaries.train(scene.real, scene.image, draws())
+    assert [name for name, value in metrics.items() if not value.isfinite()] == ["d_gradient"]
+
+
 def test_the_penalty_flattens_a_discriminator(make):
     scene, ends = Scene(), []
     for penalty in (1e-6, 1.0):
         adversaries = make(PATCH | {"norm": "none", "penalty": penalty, "lr": 1e-3}, precision="bf16")
         for _ in range(40):
             metrics = adversaries.train(scene.real, scene.image, draws())
-        assert set(metrics) == {"d_loss", "real", "fake", "penalty"}
+        assert set(metrics) == {"d_loss", "d_gradient", "real", "fake", "penalty"}
         ends.append(float(metrics["penalty"]))
     assert ends[1] < 0.3 * ends[0]
 

@@ -163,7 +163,7 @@ def test_overrides(write, override, read, wanted):
         ("optim.lr", "write KEY=VALUE"),
         ("optim.speed=3", r"optim\.speed: Extra"),
         ("seed=often", "seed"),
-        ("network.size=3", "'network' is not a table|network"),
+        ("network.size=3", "network: Input should be a valid string"),
         ("out.x=3", "'out' is not a table"),
     ],
 )

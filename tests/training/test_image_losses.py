@@ -43,14 +43,14 @@ def test_eyes_weigh_more():
     metrics, gradient = ImageLosses(1.0, [], eye_weight=4.0)(target + 0.1, target, torch.Generator())
     assert float(metrics["l1"]) == pytest.approx(0.1)  # what is told stays comparable
     weights = gradient[0, 0] * gradient.numel()
-    eyes = [weights[round(y), round(x)] for x, y in template_points("ffhq", 96)[:2]]
+    eyes = [weights[round(y), round(x)] for x, y in template_points(96)[:2]]
     assert eyes == [pytest.approx(5, abs=0.2)] * 2
     assert float(weights[80:].max()) == pytest.approx(1, abs=1e-3)
     assert float(weights.mean()) < 1.5
 
 
 def test_windows_on_the_features_hold_eyes_and_mouth():
-    eyes_and_mouth = template_points("ffhq", 256)
+    eyes_and_mouth = template_points(256)
     term = PerceptualConfig(net="alex", window=128, focus=1.0)
     generator = torch.Generator().manual_seed(0)
     places = [_place(term, (256, 256), generator) for _ in range(50)]
@@ -125,6 +125,17 @@ def test_only_faces_without_colours_are_taken_as_gray():
     assert torch.equal(seen[1, 0], seen[1, 2])
     expected = torch.from_numpy(luma((faces[1].permute(1, 2, 0).numpy() + 1) / 2)) * 2 - 1
     torch.testing.assert_close(seen[1, 1], expected, rtol=0, atol=1e-5)
+
+
+def test_a_face_is_seen_at_one_place_whatever_is_beside_it():
+    """Of two processes one may have coarse faces alone."""
+    losses = ImageLosses(0.0, (PerceptualConfig(net="alex", window=32),))
+    image, target = torch.rand(2, 2, 3, 128, 128) * 2 - 1
+    gradients = [
+        losses(image[rows], target[rows], torch.Generator().manual_seed(7), None, torch.tensor(fine))[1]
+        for rows, fine in ((slice(2), [True, False]), (slice(1, 2), [False]))
+    ]
+    torch.testing.assert_close(2 * gradients[0][1:], gradients[1])
 
 
 def test_what_is_drawn_afterwards_does_not_depend_on_the_faces():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from facemend.networks.codeformer.checkpoint import load_checkpoint
 
@@ -104,15 +105,20 @@ def test_stage1_in_two_processes_is_stage1_with_the_double_batch(run_to_end, set
 
 
 def test_stage3_in_two_processes_is_stage3_with_the_double_batch(
-    run_to_end, settings, data, stage1, stage2, tmp_path
+    run_to_end, settings, data, faces, stage1, stage2, tmp_path
 ):
+    """With coarse faces, which one process of the two may have alone."""
+    (tmp_path / "coarse").mkdir()
+    for file in faces.iterdir():
+        Image.open(file).resize((40, 40)).save(tmp_path / "coarse" / f"coarse{file.name}")
     phases = [
         {"steps": 2, "batch": 2, "degradation": "mixed", "w": [0.0, 0.0], "image_losses": False},
-        {"steps": 2, "batch": 1, "degradation": "mixed", "w": [0.0, 1.2]},
+        {"steps": 4, "batch": 1, "degradation": "mixed", "w": [0.0, 1.2]},
         {"steps": 2, "batch": 1, "degradation": "mixed", "w": [0.5, 1.0], "adversary": True},
     ]
     common = {
-        "data": data,
+        "data": data | {"folders": [*data["folders"], {"path": str(tmp_path / "coarse")}]},
+        "perceptual": {"net": "alex", "weight": 5.0, "window": 31},  # of 32: seen at several places
         "stage1": stage1.path,
         "stage2": stage2.path,
         "discriminator": stage1.folder / "discriminator.safetensors",

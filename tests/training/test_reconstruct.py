@@ -1,5 +1,7 @@
 """`facemend train reconstruct`: what stage I's codes hold, as pictures."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from facemend.cli.app import app
+from facemend.imaging import read_rgb
 from facemend.training.reconstruct import load_autoencoder
 
 
@@ -29,6 +32,16 @@ def test_pictures_are_the_networks_and_codes_are_counted(stage1, faces, tmp_path
         assert np.abs(got - want).max() <= 0.51
     assert f"{len(codes) / 32:.1%} of 32 codes used" in result.output
     assert "6 faces" in result.output
+
+
+def test_colours_are_those_of_the_profile(stage1, tmp_path):
+    (tmp_path / "in").mkdir()
+    with Image.open(Path(__file__).parents[1] / "data/cases/adobergb.jpg") as opened:
+        face = opened.crop((0, 0, 64, 64))
+        face.save(tmp_path / "in/a.png", icc_profile=opened.info["icc_profile"])
+    Image.fromarray(read_rgb(tmp_path / "in/a.png")).save(tmp_path / "in/b.png")
+    assert run(stage1.path, tmp_path / "in", "-o", tmp_path / "out").exit_code == 0
+    assert (tmp_path / "out/a.png").read_bytes() == (tmp_path / "out/b.png").read_bytes()
 
 
 def test_nothing_is_replaced_unasked(stage1, faces, tmp_path):

@@ -18,6 +18,7 @@ from facemend.errors import ConfigError, FacemendError, InputError, OutputError
 from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.training import stage1_autoencoder, train
 from facemend.training.engine import Engine
+from facemend.training.report import write_report
 from facemend.training.run import Run
 from facemend.training.same_run import other_settings
 from facemend.training.schedule import learning_rate
@@ -428,6 +429,7 @@ def test_a_run_of_some_minutes_ends_in_time_with_the_rate_fallen(short, monkeypa
     train(config, jump)
     assert load_checkpoint(config.out / "model.safetensors").info["step"] == 3
     assert list(dict.fromkeys(round(rate / 1e-3, 3) for rate in rates)) == [1.0, 0.5, 0.006]
+    assert "3 of 1,000 (ended by its minutes)" in write_report(config.out).read_text(encoding="utf-8")
 
 
 def test_a_run_of_some_minutes_counts_those_before_a_stop(short, monkeypatch):
@@ -443,6 +445,7 @@ def test_a_run_of_some_minutes_counts_those_before_a_stop(short, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         train(config, stop)  # saved after two steps, at 42 s
+    assert "ended" not in write_report(config.out).read_text(encoding="utf-8")
     seen = []
 
     def jump(report) -> None:

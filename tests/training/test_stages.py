@@ -280,6 +280,18 @@ def test_each_starts_from_the_one_before_and_trains_what_is_not_frozen(request, 
             assert not same[1], name
 
 
+def test_whose_weights_they_were_goes_on(start, stage3, tmp_path):
+    """To the export, which asks for the licence. What a run is compared with that goes on is as it was."""
+    whose = {"source": {"file": "theirs.pth"}, "licence": "Theirs", "task": "colorization"}
+    path = tmp_path / "theirs.safetensors"
+    save_checkpoint(path, stage3.checkpoint.state, stage3.checkpoint.config, {"stage": "stage3", **whose})
+    one = start("stage1", init=path)
+    second = start("stage2", init=path)
+    for run in (one, second, start("stage2", stage1=one.path), start("stage3", stage2=second.path)):
+        assert whose.items() <= run.checkpoint.info.items()
+        assert not whose.keys() & run.state["origin"].keys()
+
+
 # What they refuse to start from.
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -149,7 +150,19 @@ def read_log_of(path: Path) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_a_try_takes_two_steps_a_stage_from_packed_faces(default, command, tmp_path, capsys):
+def test_a_try_takes_two_steps_a_stage_from_packed_faces(
+    default, command, face_folders, tiny_model, tmp_path, monkeypatch, capsys
+):
+    """Of folders that `facemend data prepare` made; another model stands for the export."""
+    for name in ("train512", "test"):
+        for file in (face_folders / name).iterdir():
+            (face_folders / name / "faces").mkdir(exist_ok=True)
+            file.rename(face_folders / name / "faces" / file.name)
+        (face_folders / name / "manifest.csv").touch()
+        (face_folders / name / "faces/._0.png").touch()
+    monkeypatch.setattr(
+        "facemend.convert.export.export_model", lambda _, out, *how: shutil.copytree(tiny_model, out)
+    )
     packed = tmp_path / "faces.zip"
     assert default.main([*command, "--pack", str(packed)], 0.0) == 0
     assert "all faces of each source" in capsys.readouterr().out
@@ -158,7 +171,7 @@ def test_a_try_takes_two_steps_a_stage_from_packed_faces(default, command, tmp_p
     for stage in ("stage1", "stage2", "stage3"):
         product = load_checkpoint(tmp_path / f"try/model-work/{stage}/model.safetensors")
         assert product.info["step"] == 2
-    assert (tmp_path / "try/model/model.json").is_file()
+    assert (tmp_path / "try/model-results.json").is_file()
     assert not (tmp_path / "model").exists()
 
 

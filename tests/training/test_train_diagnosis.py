@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from facemend.errors import ConfigError
+from facemend.imaging import read_rgb
 from facemend.networks.codeformer.config import preset
 from facemend.networks.codeformer.diagnosis import DiagnosisHead, statistics_count
 from facemend.types import Diagnosis
@@ -32,6 +34,7 @@ class Counting:
 
     def label(self, face, plan, ws):
         self.done += 1
+        self.face = face
         seen = np.full(4, plan.down + face.mean(), np.float32)
         return seen, np.full(Diagnosis.COUNT, len(ws), np.float32)
 
@@ -58,6 +61,17 @@ def test_labels_go_on_where_they_were(tmp_path, script, faces):
         np.testing.assert_array_equal(one, other)
     _, labels, held_out = script.read_labels(whole)
     assert (labels[:, 0] == np.where(held_out, 5, script.MEASURED)).all()
+
+
+def test_a_face_is_what_is_seen_of_a_picture(tmp_path, script, faces):
+    """Not what a system puts beside it, and in the colours of its profile."""
+    (faces[0].parent / "._0.png").touch()
+    assert len(script.in_order(faces[0].parent)) == 6
+    with Image.open(Path(__file__).parents[1] / "data/cases/adobergb.jpg") as opened:
+        opened.crop((0, 0, 64, 64)).save(tmp_path / "a.png", icc_profile=opened.info["icc_profile"])
+    labeller = Counting()
+    script.make_labels(labeller, [tmp_path / "a.png"], 64, tmp_path, np.inf)
+    np.testing.assert_array_equal(labeller.face, read_rgb(tmp_path / "a.png"))
 
 
 def test_an_engraving_is_its_own_truth_and_keeps_light_and_shade(script):

@@ -49,7 +49,8 @@ def test_a_folder_leaves_names_to_another(travel, face_folders):
     (face_folders / "train256").mkdir()
     for name in ("tr0.png", "only.png", "notes.txt"):
         (face_folders / "train256" / name).touch()
-    large = SimpleNamespace(path=face_folders / "train512")
+    (face_folders / "train256/._only.png").touch()
+    large = SimpleNamespace(path=face_folders / "train512", without=None)
     small = SimpleNamespace(path=face_folders / "train256", without=large.path)
     assert travel.drawn([large, small]) == {*faces_of(face_folders), face_folders / "train256/only.png"}
     small.without = None

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from facemend.faces.template import TEMPLATES
+from facemend.faces.template import TEMPLATE
 from facemend.training.views import draw_look
 
 
@@ -41,7 +41,7 @@ def test_a_place_is_the_same_for_every_picture_and_drawn_from_the_generator():
 
 
 def test_windows_go_everywhere_and_those_on_features_hold_eyes_and_mouth():
-    points = TEMPLATES["ffhq"] * 512
+    points = TEMPLATE * 512
     starts = []
     for seed in range(300):
         anywhere, features = look("window", 512, seed), look("features", 512, seed)

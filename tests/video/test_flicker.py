@@ -40,7 +40,7 @@ def clip(figures, portrait: Picture):
 def true_face(clip, number) -> Face:
     """Where the face of a frame really is, as a detector would say it."""
     back = invert(clip.aligned[number])
-    points = transform(back, template_points("ffhq", 256)).astype(np.float32)
+    points = transform(back, template_points(256)).astype(np.float32)
     low, high = points.min(0), points.max(0)
     margin = 0.4 * (high - low)
     return Face(Box(*map(float, low - margin), *map(float, high + margin)), points, 0.99)
@@ -55,7 +55,7 @@ def jittering():
 def parts_for(clip):
     parts = film_parts(change=jittering())
     seen = FilmDetector(lambda frame: [true_face(clip, frame)])
-    return type(parts)(parts.restorer, parts.template, seen, parts.masker)
+    return type(parts)(parts.restorer, seen, parts.masker)
 
 
 def test_the_figure_is_nothing_for_a_film_that_only_moves(figures, clip):

@@ -64,7 +64,7 @@ def add(name, **changes):
 
 def test_a_folder_of_two_graphs_is_a_model(tmp_path):
     info = find_model(fill(tmp_path, PAIR, name="toy"))
-    assert (info.name, info.image_size, info.template, info.default_w) == ("toy", 64, "ffhq", 0.6)
+    assert (info.name, info.image_size, info.default_w) == ("toy", 64, 0.6)
     assert (info.encode, info.decode) == (tmp_path / "encode.onnx", tmp_path / "decode.onnx")
     assert info.card == tmp_path / "MODEL_CARD.md"
     assert dict(info.details) == {"codebook_size": 9}
@@ -166,6 +166,7 @@ def test_graphs_of_a_folder_are_checked_like_imported_ones(tmp_path, tiny_model,
         {"name": ""},
         {"name": " "},
         {"template": 3},
+        {"template": "arcface"},
         {"licence": None},
         {"default_w": 7},
         {"default_w": "half"},

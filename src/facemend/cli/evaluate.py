@@ -115,6 +115,8 @@ def evaluate(
     settings: dict[str, Any] = {"faces": faces, "out": output, "reference": not no_reference, "lq": lq}
     if protocol is not None:
         settings |= _from_protocol(protocol, faces, incomplete)
+        _refuse(f"--protocol {protocol}", protocol, {} if "preset" in settings else degraded_by)
+    _refuse("faces without originals", not settings["reference"] or None, {"--full": full or None})
     given: dict[str, Any] = {
         "preset": preset,
         "seed": seed,

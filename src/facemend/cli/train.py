@@ -119,8 +119,8 @@ def grow(
         raise ExistsError(output)
     source = _weights(model)
     state = enlarge(source.state, source.config, large, noise, seed)
-    info = {"stage": source.info.get("stage", "stage3"), "grown_from": model, "noise": noise, "seed": seed}
-    save_checkpoint(output, state, large, info)
+    info = {"stage": source.info.get("stage", "stage3"), "grown_from": Path(model).name}
+    save_checkpoint(output, state, large, {**source.kept, **info, "noise": noise, "seed": seed})
     say(shown(output))
 
 

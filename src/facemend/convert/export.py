@@ -19,7 +19,7 @@ from facemend.networks.codeformer.checkpoint import Checkpoint, load_checkpoint,
 from facemend.networks.codeformer.codeformer import CodeFormer
 from facemend.weights.models import CARD_FILE, DEFAULT_W, DESCRIPTION_FILE, TASKS, uses_adain
 
-OWN = "CodeFormer, facemend's own weights"
+OWN = "CodeFormer, trained with facemend"
 # What the graphs may differ from the network, in [-1, 1] units, given the same codes. Float32 against float32
 # differs by rounding only; weights rounded to float16 move a pixel by a few levels of 255 at the very worst.
 LARGEST = {"fp32": 2e-3, "fp16": 5e-2}

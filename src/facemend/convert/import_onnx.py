@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from facemend.errors import ConfigError, FacemendError, WeightsError, one_line
+from facemend.errors import FacemendError, WeightsError, one_line
 from facemend.files import file_sha256
 from facemend.predictors.single_graph import WholeGraph
 from facemend.runtime.onnx import OnnxRunner
 from facemend.weights.models import (
     DEFAULT_W,
     DESCRIPTION_FILE,
-    TASKS,
     WHOLE,
     GraphIO,
     ModelInfo,
@@ -79,12 +78,9 @@ def import_onnx(
 
     Raises:
         WeightsError: the file is damaged, reaches for other files, or is no such graph.
-        ConfigError: there is no such task.
         OutputError: the name is taken, or the cache cannot be written.
     """
     task = task or "restoration"
-    if task not in TASKS:
-        raise ConfigError(f"task is one of {', '.join(TASKS)}, not {task!r}")
     if weight_kind(file) != "onnx":
         raise WeightsError(f"{file}: not an ONNX file")
     digest = file_sha256(file)

@@ -18,8 +18,8 @@ from facemend.convert.quantize import quantized
 from facemend.convert.skip import plain, skip_at_zero
 from facemend.degradations import degrade
 from facemend.errors import ConfigError, InputError, WeightsError
-from facemend.files import faces_in
-from facemend.imaging import SUFFIXES, read_picture, resize, to_float
+from facemend.files import faces_in, is_of_system
+from facemend.imaging import SUFFIXES, in_srgb, read_picture, resize, to_float
 from facemend.predictors.restorer import FaceRestorer
 from facemend.weights.models import CARD_FILE, DESCRIPTION_FILE, ModelInfo
 
@@ -136,15 +136,15 @@ def _calibration_faces(
     folder: Path, side: int, count: int, degradation: str, seed: int
 ) -> list[NDArray[np.float32]]:
     """(1, 3, S, S) float32 in [-1, 1] each, degraded."""
-    # Hidden ones are what systems put beside pictures.
-    found = (path for path in faces_in(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
-    files = sorted(path for path in found if not path.name.startswith("."))
+    root = faces_in(folder)
+    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in found if not any(map(is_of_system, path.relative_to(root).parts)))
     if len(files) < 2:
         raise InputError(f"{folder}: int8 needs a folder with at least 2 aligned faces to calibrate on")
     places = np.unique(np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int))
     crops = []
     for number, place in enumerate(places):
-        image = resize(read_picture(files[place]).as_float(), (side, side), "area")
+        image = resize(in_srgb(read_picture(files[place])).as_float(), (side, side), "area")
         worse, _ = degrade(np.rint(image * 255).astype(np.uint8), degradation, seed + number)
         crops.append(np.ascontiguousarray(to_float(worse).transpose(2, 0, 1)[None] * 2 - 1, np.float32))
     return crops

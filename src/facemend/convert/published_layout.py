@@ -1,4 +1,4 @@
-"""The layout of the published CodeFormer weight files, both ways, and a reader that trusts none of them.
+"""The layout of the published CodeFormer weight files, and a reader that trusts none of them.
 
 Tensors have the same shapes in both layouts, so converting is renaming. The published files number the layers
 of encoder and decoder in one row (`encoder.blocks.N`); ours are named after what they are.
@@ -6,7 +6,7 @@ of encoder and decoder in one row (`encoder.blocks.N`); ours are named after wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,6 @@ from facemend.weights.weight_files import weight_kind
 
 PARTS = ("transformer", "encoder", "codebook", "decoder", "fusion")
 """Parts of the network: the first word of each of our tensor names."""
-
-STAGE1_PARTS = ("encoder", "codebook", "decoder")
-"""What a stage I file holds. A stage II file holds everything but `fusion`."""
 
 # Official name of each parametrised layer -> ours, for the composite blocks.
 _RESIDUAL = {"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2"}
@@ -153,77 +150,48 @@ def _middle_row(ours: str) -> _Row:
     yield f"{ours}.middle.2", _RESIDUAL
 
 
-def official_parts(state: Mapping[str, Tensor], config: CodeFormerConfig) -> tuple[str, ...]:
-    """Which of `PARTS` a state in the published layout holds at least one tensor of.
-
-    A stage I file has no transformer and no fusion, a stage II file no fusion: pass the result to
-    `from_official` and start the rest fresh.
-    """
-    present = {_part(ours) for official, ours in official_keys(config).items() if official in state}
-    return tuple(part for part in PARTS if part in present)
-
-
 def from_official(
-    state: Mapping[str, Tensor],
-    config: CodeFormerConfig,
-    parts: Sequence[str] = PARTS,
-    source: Path | str = "official weights",
+    state: Mapping[str, Tensor], config: CodeFormerConfig, source: Path | str = "official weights"
 ) -> dict[str, Tensor]:
     """Rename a published state dict to our names.
 
     Args:
         state: tensors under their published names.
         config: sizes that they must have.
-        parts: which parts to take, all in full; other known parts of the file are left out.
         source: file name for messages.
 
     Returns:
-        float32 tensors under the names of `CodeFormer` (for `STAGE1_PARTS` also those of `VQAutoencoder`).
+        float32 tensors under the names of `CodeFormer`.
 
     Raises:
         WeightsError: a part or tensor is absent, unknown, misshapen or not finite; the first are named.
         ConfigError: the published layout cannot express these sizes.
     """
     keys = official_keys(config)
-    wanted = {official: ours for official, ours in keys.items() if _part(ours) in parts}
-    present = official_parts(state, config)
-    absent = [part for part in parts if part not in present]
+    present = {_part(ours) for official, ours in keys.items() if official in state}
+    absent = [part for part in PARTS if part not in present]
     problems = [f"no {part} in it" for part in absent]
     problems += [
         f"missing {official}"
-        for official, ours in wanted.items()
+        for official, ours in keys.items()
         if official not in state and _part(ours) not in absent
     ]
     problems += [f"unexpected {name}" for name in state if name not in keys]
     shapes = network_shapes(config)
     problems += [
         f"{official} is {tuple(state[official].shape)}, the network has {shapes[ours]}"
-        for official, ours in wanted.items()
+        for official, ours in keys.items()
         if official in state and tuple(state[official].shape) != shapes[ours]
     ]
     if not problems:  # values only once the sizes are known to be harmless
         problems = [
-            f"{name} holds NaN or infinite values" for name in wanted if not state[name].isfinite().all()
+            f"{name} holds NaN or infinite values" for name in keys if not state[name].isfinite().all()
         ]
     if problems:
         raise WeightsError(
             f"{source}: does not fit the network: {'; '.join(problems[:3])} ({len(problems)} in all)"
         )
-    return {ours: state[official].float() for official, ours in wanted.items()}
-
-
-def to_official(state: Mapping[str, Tensor], config: CodeFormerConfig) -> dict[str, Tensor]:
-    """Inverse of `from_official`, for a state of any of our parts.
-
-    Raises:
-        WeightsError: a tensor has no published name.
-        ConfigError: the published layout cannot express these sizes.
-    """
-    names = {ours: official for official, ours in official_keys(config).items()}
-    unknown = [name for name in state if name not in names]
-    if unknown:
-        raise WeightsError(f"{unknown[0]} has no name in the published layout ({len(unknown)} such tensors)")
-    return {official: state[ours] for ours, official in names.items() if ours in state}
+    return {ours: state[official].float() for official, ours in keys.items()}
 
 
 def _part(ours: str) -> str:

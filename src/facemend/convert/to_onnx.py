@@ -12,10 +12,7 @@ stored as float16 to halve the files; a Cast behind each brings them back, so th
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -23,6 +20,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from facemend.convert.quiet import quiet
 from facemend.convert.skip import skip_at_zero
 from facemend.convert.upsample import convolve_before_doubling
 from facemend.networks.codeformer.codeformer import CodeFormer
@@ -80,7 +78,7 @@ def _export(
     shapes: tuple[object, ...] = tuple({0: batch} for _ in arguments)
     if isinstance(graph, DecodeGraph):
         shapes = (shapes[0], shapes[1], shapes[2:])  # `*rest` is one argument
-    with _quiet_exporter():
+    with quiet():  # the exporter speaks to its own developers: deprecations, operators that we do not use
         program = torch.onnx.export(
             graph.eval(),
             arguments,
@@ -97,22 +95,6 @@ def _export(
     convolve_before_doubling(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Without what the exporter says to its own developers: deprecations, operators that we do not use."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
-    before = [each.level for each in loggers]
-    try:
-        for each in loggers:
-            each.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for each, level in zip(loggers, before, strict=True):
-            each.setLevel(level)
 
 
 def _strip(model: onnx.ModelProto) -> None:

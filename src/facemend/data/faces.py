@@ -140,13 +140,7 @@ def read_faces(
     names: list[str] = []
     weights: list[float] = []
     for folder, weight, without in folders:
-        found = pictures_in(folder)
-        if without is not None:
-            taken = {file.name for file in pictures_in(without)}
-            found = [file for file in found if file.name not in taken]
-            if not found:
-                raise InputError(f"{folder}: nothing is left of it without the pictures in {without}")
-        found = found[:limit]
+        found = pictures_in(folder, without)[:limit]
         files += found
         names += [f"{folder.name}/{file.name}" for file in found]
         weights += [weight] * len(found)
@@ -154,8 +148,12 @@ def read_faces(
     return FaceSet(tuple(names), tuple(files), sides, np.array(weights), size, FaceCache(cache_mb << 20))
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def pictures_in(folder: Path, without: Path | None = None) -> list[Path]:
     """The pictures of a folder, sorted; nothing below it, but for what `facemend data prepare` made.
+
+    Args:
+        folder: where they are.
+        without: a folder whose file names are left out.
 
     Raises:
         InputError: no such folder, or no pictures in it.
@@ -164,6 +162,11 @@ def pictures_in(folder: Path) -> list[Path]:
     files = sorted(p for p in found if p.suffix.lower() in SUFFIXES and not is_of_system(p.name))
     if not files:
         raise InputError(f"{folder}: no such folder, or no pictures in it")
+    if without is not None:
+        taken = {file.name for file in pictures_in(without)}
+        files = [file for file in files if file.name not in taken]
+        if not files:
+            raise InputError(f"{folder}: nothing is left of it without the pictures in {without}")
     return files
 
 

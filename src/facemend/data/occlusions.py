@@ -165,7 +165,7 @@ KINDS: dict[str, Draw] = {
 
 def _template(side: int, rng: np.random.Generator) -> Points:
     """Eyes, nose and mouth corners of the template, a little off, as faces are."""
-    points = template_points("ffhq", side)
+    points = template_points(side)
     return points + rng.normal(0, 0.008 * side, points.shape)
 
 

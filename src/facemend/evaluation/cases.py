@@ -17,7 +17,7 @@ from facemend.errors import InputError
 from facemend.evaluation.options import MIN_SIZE, EvaluationOptions
 from facemend.files import faces_in, file_sha256, read_table
 from facemend.folder.plan import plan_batch
-from facemend.imaging import from_float, read_picture, read_size, resize
+from facemend.imaging import from_float, in_srgb, read_picture, read_size, resize
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def read_face(path: Path, size: int | None) -> Pixels:
     Raises:
         InputError: the file cannot be read, is not square or is too small to be measured.
     """
-    image = read_picture(path).as_float()
+    image = in_srgb(read_picture(path)).as_float()
     if image.shape[0] != image.shape[1]:
         raise InputError(f"{path}: {image.shape[1]}x{image.shape[0]} is not square, so not an aligned face")
     if size is not None:

@@ -94,7 +94,7 @@ class Scorer:
     def _landmarks(self, hq: Pixels, pictures: Sequence[Pixels]) -> list[float | None]:
         assert self._mesh is not None
         size = len(hq)
-        points = template_points("ffhq", size).astype(np.float32)
+        points = template_points(size).astype(np.float32)
         face = Face(Box(0.2 * size, 0.3 * size, 0.8 * size, 0.9 * size), points, 1.0)
         found = []
         for picture in (hq, *pictures):

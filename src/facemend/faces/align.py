@@ -41,17 +41,16 @@ def similarity(src: NDArray[np.floating], dst: NDArray[np.floating]) -> Matrix23
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], np.float64)
 
 
-def alignment(face: Face, size: int, *, template: str = "ffhq") -> Matrix23:
+def alignment(face: Face, size: int) -> Matrix23:
     """The similarity transform, photo pixels -> pixels of a crop of side `size`.
 
     Raises:
         InputError: the landmarks are unusable.
-        ConfigError: there is no such template.
     """
-    return similarity(face.landmarks, template_points(template, size))
+    return similarity(face.landmarks, template_points(size))
 
 
-def align(image: AnyPixels, face: Face, size: int, *, template: str = "ffhq") -> AlignedFace:
+def align(image: AnyPixels, face: Face, size: int) -> AlignedFace:
     """Cut a face out of a photo, turned and scaled to the template.
 
     What lies outside the photo is filled by reflection, as in the training crops. Larger faces are
@@ -61,12 +60,10 @@ def align(image: AnyPixels, face: Face, size: int, *, template: str = "ffhq") ->
         image: the photo, (H, W, 3) float32 RGB [0, 1], uint8 or uint16.
         face: the face, in pixels of the photo.
         size: side of the crop, pixels.
-        template: see `facemend.faces.template`.
 
     Raises:
         InputError: the landmarks are unusable.
-        ConfigError: there is no such template.
     """
-    matrix = alignment(face, size, template=template)
+    matrix = alignment(face, size)
     crop = np.clip(warp(image, matrix, (size, size)), 0, 1)
     return AlignedFace(crop=crop, matrix=matrix, face=face)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from facemend.errors import ConfigError
-from facemend.faces.template import TEMPLATES
+from facemend.faces.template import TEMPLATE
 from facemend.faces.track import iou
 from facemend.imaging import AnyPixels
 from facemend.photo.options import BoxByHand
@@ -22,7 +22,7 @@ SAME = 0.4
 """Overlap from which a box is that of a face that was found too."""
 # Where the detector's boxes lie on the template: x1, y1, width, height (mean over frontal faces).
 _ON_TEMPLATE = (0.23, 0.17, 0.54, 0.775)
-_POINTS = (TEMPLATES["ffhq"] - _ON_TEMPLATE[:2]) / _ON_TEMPLATE[2:]
+_POINTS = (TEMPLATE - _ON_TEMPLATE[:2]) / _ON_TEMPLATE[2:]
 
 
 def add_faces(

@@ -68,12 +68,12 @@ class Colorizer(PhotoTask):
         self, picture: Picture, found: FoundFaces, decoded: NDArray[np.float32], clock: Clock
     ) -> NDArray[Any]:
         """Pixels of the photo with the heads coloured."""
-        masker, template = self._networks.masker, self._networks.template
+        masker = self._networks.masker
         assert masker is not None
         pixels = picture.pixels.copy()
         for face, crop in zip(found.aligned, decoded, strict=True):
             with clock("mask"):
-                mask = masker.mask(crop, template=template)
+                mask = masker.mask(crop)
             with clock("paste"):
                 paint_into_pixels(pixels, crop, face.matrix, mask)
         return pixels

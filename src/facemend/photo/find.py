@@ -153,7 +153,7 @@ def find_faces(
     with clock("align"):
         for face in candidates:
             try:
-                aligned.append(align(image, face, networks.restorer.image_size, template=networks.template))
+                aligned.append(align(image, face, networks.restorer.image_size))
             except InputError as error:
                 skipped.append(SkippedFace(face, str(error)))
     found_faces = FoundFaces(tuple(aligned), tuple(skipped))
@@ -203,12 +203,12 @@ def whole_crop(image: AnyPixels, networks: Networks, options: RestoreOptions) ->
 
     Args:
         image: (H, W, 3) uint8 or uint16 RGB, or float32 in [0, 1].
-        networks: for the size and the template.
+        networks: for the size.
         options: for the factor; auto is 1, as the crop is its own size.
     """
     height, width = image.shape[:2]
     side = networks.restorer.image_size
-    points = template_points(networks.template, (width, height)).astype(np.float32)
+    points = template_points((width, height)).astype(np.float32)
     face = Face(Box(0.0, 0.0, width - 1.0, height - 1.0), points, 1.0)
     crop = resize(shrink(image, (min(side, width), min(side, height))), (side, side), "lanczos")
     notes = () if width == height else ("an aligned crop should be square: it was squeezed for the model",)

@@ -32,7 +32,6 @@ class Networks:
 
     Attributes:
         restorer: what the task is about.
-        template: name of the alignment template that it wants.
         detector: None where only aligned crops are worked on.
         masker: the same.
         upscaler: None where Lanczos enlarges the photo.
@@ -40,7 +39,6 @@ class Networks:
     """
 
     restorer: FaceRestorer
-    template: str = "ffhq"
     detector: FaceDetector | None = None
     masker: FaceMasker | None = None
     upscaler: BackgroundUpscaler | None = None
@@ -74,16 +72,15 @@ class Networks:
             MissingExtraError: backend torch, and it is not installed.
         """
         model = model or find_named(options, task)
-        template = model.template if model else "ffhq"
         if options.aligned:
-            return cls(load_network(options, task, model), template, model=model)
+            return cls(load_network(options, task, model), model=model)
         with ThreadPoolExecutor(1) as pool:
             masker = pool.submit(_open_masker)  # meanwhile
             restorer = load_network(options, task, model)
             # Where the network found nothing better than the CPU, the detector need not look again.
             device = CPU if restorer.device == CPU else AUTO
             detector, upscaler = _open_others(options, device)
-            return cls(restorer, template, detector, masker.result(), upscaler, model)
+            return cls(restorer, detector, masker.result(), upscaler, model)
 
 
 # Here, so that a command can open a network while it imports these.

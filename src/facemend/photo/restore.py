@@ -313,13 +313,13 @@ class Restorer(PhotoTask):
 
     def _paste(self, output: Picture, faces: Sequence[RestoredFace], clock: Clock, *, factor: int) -> Picture:
         """The enlarged photo with the restored faces blended into it, in place."""
-        masker, template = self._networks.masker, self._networks.template
+        masker = self._networks.masker
         assert masker is not None
         back = invert(resize_matrix(factor, factor))
         keeps_grain = self.options.grain == "keep"
         for face in faces:
             with clock("mask"):
-                mask = masker.mask(face.restored, template=template)
+                mask = masker.mask(face.restored)
             with clock("paste"):
                 matrix, gray, strength = compose(face.matrix, back), output.gray, face.choice.strength
                 grain = grain_under(output.pixels, matrix, mask, gray=gray) if keeps_grain else []

@@ -31,27 +31,23 @@ class FaceMasker:
     def __init__(self, mesh: FaceMesh | None = None, person: PersonMask | None = None) -> None:
         self._mesh, self._person = mesh or FaceMesh(), person or PersonMask()
 
-    def mask(self, crop: FloatImage, *, template: str = "ffhq") -> Mask:
+    def mask(self, crop: FloatImage) -> Mask:
         """Where the crop may replace the photo: head with hair, else the face alone, else an ellipse.
 
         Give it the restored crop, not the photo's: the nets read a clean face better.
 
         Args:
             crop: (S, S, 3) float32 RGB [0, 1], aligned to the template.
-            template: name of the template.
 
         Returns:
             (S, S) float32 in [0, 1], 0 at the crop's border.
-
-        Raises:
-            ConfigError: there is no such template.
         """
         size = min(len(crop), _MOST)
-        return resize(self._mask(resize(crop, (size, size)), template), (len(crop), len(crop)))
+        return resize(self._mask(resize(crop, (size, size))), (len(crop), len(crop)))
 
-    def _mask(self, crop: FloatImage, template: str) -> Mask:
+    def _mask(self, crop: FloatImage) -> Mask:
         size = len(crop)
-        wanted = template_points(template, size)
+        wanted = template_points(size)
         mesh = self._mesh.points(crop, _template_face(wanted, size))
         error = float(np.linalg.norm(five_points(mesh) - wanted, axis=1).mean()) / size
         if not np.isfinite(error) or error > _MAX_MESH_ERROR:

@@ -54,8 +54,8 @@ class Judged:
 class Adversaries:
     """All discriminators of a run with their optimisers.
 
-    Metrics are `gan`, `lambda`, `d_loss`, `real`, `fake` (and `gate`, `penalty` where they are asked for),
-    with `_NAME` behind them if there are several discriminators.
+    Metrics are `gan`, `lambda`, `d_loss`, `d_gradient`, `real`, `fake` (and `gate`, `penalty` where they are
+    asked for), with `_NAME` behind them if there are several discriminators.
     """
 
     def __init__(self, configs: Sequence[AdversaryConfig], run: Run) -> None:
@@ -239,7 +239,8 @@ class Adversary:
         rate = self.config.lr
         if self.progress.steps < self.config.warmup:
             rate *= (self.progress.steps + 1) / self.config.warmup
-        self.run.update(self.optimizer, OptimConfig(), 0, rate)
+        norm = self.run.update(self.optimizer, OptimConfig(), 0, rate)
+        metrics["d_gradient"] = torch.tensor(norm)  # not finite, it ends the run before a state is saved
         self.progress.steps += 1
         if self.config.gate:
             hinge = float(self.run.engine.mean(metrics["d_loss"]))

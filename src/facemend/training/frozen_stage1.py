@@ -44,7 +44,7 @@ class FrozenStage1:
         state = autoencoder_state(checkpoint.state) if "grown_from" in checkpoint.info else checkpoint.state
         load_into(self.net, state, path)
         freeze(self.net)
-        self.sha256 = checkpoint.sha256
+        self.sha256, self.kept = checkpoint.sha256, checkpoint.kept
         self.sizes = sizes.autoencoder
         self.psnr = require_reconstruction(self.net, probe, min_psnr, path)
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facemend.faces.template import TEMPLATES
+from facemend.faces.template import TEMPLATE
 from facemend.imaging.color import LUMA
 from facemend.networks.perceptual.identity import IdentityNet
 from facemend.networks.perceptual.lpips import LPIPS
@@ -71,13 +71,14 @@ class ImageLosses(nn.Module):
         Returns:
             Detached losses by name, and the gradient of their weighted sum at `image`.
         """
-        # Of its own: how many places are drawn goes by the faces, and what is drawn afterwards must not.
-        places = torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        seed = int(torch.randint(2**31, (), generator=generator))
         leaf = image.detach().float().requires_grad_()
         scale = leaf.new_ones(len(leaf)) if pixel_scale is None else pixel_scale
         total = leaf.new_zeros(())
         metrics: dict[str, Tensor] = {}
         for faces, factor in _by_size(fine):
+            # Of its own: which faces there are must not change what is drawn for others, nor afterwards.
+            places = torch.Generator().manual_seed(seed * factor)
             seen, wanted = (_averaged(x if faces is None else x[faces], factor) for x in (leaf, target))
             part = len(seen) / len(leaf)
             loss, own = self._compare(seen, wanted, scale if faces is None else scale[faces], factor, places)
@@ -136,14 +137,14 @@ def at_eyes(faces: Tensor) -> Tensor:
     side = faces.shape[-1]
     places = (torch.arange(side, device=faces.device) + 0.5) / side
     total = faces.new_zeros(side, side)
-    for x, y in TEMPLATES["ffhq"][:2].tolist():
+    for x, y in TEMPLATE[:2].tolist():
         across, down = (torch.exp(-0.5 * ((places - at) * 24).square()) for at in (x, y))
         total = total + down[:, None] * across
     return total
 
 
 # Middle of eyes, nose and mouth in a crop aligned to the FFHQ template (row, column), as shares of its side.
-FEATURES = tuple(float(v) for v in TEMPLATES["ffhq"][:, ::-1].mean(0))
+FEATURES = tuple(float(v) for v in TEMPLATE[:, ::-1].mean(0))
 WANDER = 1 / 16  # how far a window on them strays, as a share of the side
 
 

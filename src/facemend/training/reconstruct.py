@@ -9,7 +9,7 @@ import torch
 
 from facemend.errors import InputError, WeightsError
 from facemend.folder.plan import PhotoJob
-from facemend.imaging import Outputs, Picture, read_picture, resize
+from facemend.imaging import Outputs, Picture, in_srgb, read_picture, resize
 from facemend.networks.codeformer.autoencoder import VQAutoencoder
 from facemend.networks.codeformer.checkpoint import load_checkpoint, load_into
 from facemend.networks.codeformer.codebook import CodeUsage, code_usage
@@ -54,7 +54,7 @@ def reconstruct(
     counts = torch.zeros(net.config.tables, net.config.codebook_size, dtype=torch.int64)
     for job in jobs:
         outputs.claim(job.output)
-        image = read_picture(job.source).as_float()
+        image = in_srgb(read_picture(job.source)).as_float()
         if image.shape[0] != image.shape[1]:
             raise InputError(f"{job.source}: {image.shape[1]}x{image.shape[0]} is not square, not aligned")
         crop = torch.from_numpy(resize(image, (side, side), "bicubic")).permute(2, 0, 1)[None]

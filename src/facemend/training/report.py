@@ -256,6 +256,9 @@ def _facts(
 ) -> list[tuple[str, str]]:
     steps, total = int(lines[-1]["step"]), sum(phase["steps"] for phase in config.get("phases", ()))
     environment, data = _facts_of(folder / "environment.json"), _facts_of(folder / "data.json")
+    ended = " (finished)" if steps >= total else ""
+    if not ended and _facts_of(folder / "ended.json").get("step") == steps:
+        ended = " (ended by its minutes)"
     faces, left = 0, steps
     for phase in config.get("phases", ()):
         taken = min(left, phase["steps"])
@@ -263,7 +266,7 @@ def _facts(
         left -= taken
     return [
         ("Stage", f"{config['stage']} of {config.get('network', '?')}"),
-        ("Steps", f"{steps:,} of {total:,}" + ("" if steps < total else " (finished)")),
+        ("Steps", f"{steps:,} of {total:,}{ended}"),
         ("Faces seen", f"{faces:,}"),
         *((name.capitalize(), str(value)) for name, value in environment.items()),
         ("Seed", str(config.get("seed", "?"))),

@@ -68,7 +68,7 @@ class Run:
     """A run's processes, folder and log.
 
     The folder holds config.json, environment.json, data.json, log.jsonl, warnings.jsonl, tensorboard/,
-    previews/, state.pt (to resume) and model.safetensors (the product).
+    previews/, state.pt (to resume), model.safetensors (the product) and, of a whole run, ended.json.
     """
 
     def __init__(self, config: RunConfig, phases: Sequence[Phase], on_step: OnStep | None = None) -> None:
@@ -95,6 +95,7 @@ class Run:
         self._images = 0
         self._decided = (0, False)
         self._seen: dict[str, list[float]] = {}
+        self.kept: dict[str, Any] = {}  # of the weights that the run begins with
 
     def _claim_folder(self) -> None:
         try:
@@ -238,7 +239,7 @@ class Run:
     def info(self, step: int) -> dict[str, Any]:
         """What every checkpoint says of the run after so many steps."""
         faces = faces_seen(self.phases, step) * self.engine.processes
-        return {"stage": self.config.stage, "step": step, "faces": faces}
+        return {"stage": self.config.stage, "step": step, "faces": faces} | self.kept
 
     def save(
         self, step: int, parts: Mapping[str, Stateful], weights: Mapping[str, Tensor], **info: Any
@@ -259,6 +260,8 @@ class Run:
         state |= {name: part.state_dict() for name, part in parts.items()}
         with whole_file(self.folder / "state.pt", RuntimeError) as file:  # by which torch tells a full disk
             torch.save(state, file)
+        if self.over(step):
+            self.note("ended.json", {"step": step})
 
     def place(self, net: Net) -> Net:
         """Put a network on the device, laid out and compiled as the config asks."""

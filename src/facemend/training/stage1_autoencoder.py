@@ -92,8 +92,9 @@ def train(config: Stage1Config, on_step: OnStep | None = None) -> Path:
 def _network(config: Stage1Config, run: Run) -> VQAutoencoder:
     net = run.place(VQAutoencoder(config.network_sizes.autoencoder))
     if config.init is not None:
-        given = autoencoder_state(load_checkpoint(config.init).state)
-        load_into(net, given, config.init, config.fresh)
+        given = load_checkpoint(config.init)
+        load_into(net, autoencoder_state(given.state), config.init, config.fresh)
+        run.kept = given.kept
     return net
 
 

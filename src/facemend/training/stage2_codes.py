@@ -33,9 +33,11 @@ def train(config: Stage2Config, on_step: OnStep | None = None) -> Path:
     probe = pictures.probe
 
     stage1 = FrozenStage1(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)
-    net = run.place(CodeFormer(sizes))
+    net, run.kept = run.place(CodeFormer(sizes)), stage1.kept
     if config.init is not None:
-        take_weights(net, sizes, load_checkpoint(config.init), config.init)
+        given = load_checkpoint(config.init)
+        take_weights(net, sizes, given, config.init)
+        run.kept |= given.kept
     stage1.start(net, encoder=config.init is None)
     freeze(net.fusion)
     code_losses = CodeLosses(config.codes, stage1)

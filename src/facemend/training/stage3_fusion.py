@@ -42,6 +42,7 @@ def train(config: Stage3Config, on_step: OnStep | None = None) -> Path:
     probe = pictures.probe
     stage1 = FrozenStage1(config.stage1, sizes, probe["hq"], config.min_psnr, run.device)
     net, stage2 = _network(config, run, stage1)
+    run.kept = stage1.kept | stage2.kept
     code_losses = CodeLosses(config.codes, stage1)
     losses = PictureLosses(config, run, net.decoder, _last_layer(config, net))
     _take_discriminator(config, losses)

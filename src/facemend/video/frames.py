@@ -119,8 +119,7 @@ class FrameRestorer:
             if track.strength <= 0:
                 continue
             try:
-                size, template = self._networks.restorer.image_size, self._networks.template
-                aligned.append(align(image, track.face, size, template=template))
+                aligned.append(align(image, track.face, self._networks.restorer.image_size))
             except InputError:  # its landmarks fell onto one place: not this frame
                 continue
             tracks.append(track)
@@ -217,4 +216,4 @@ class FrameRestorer:
         return FilmFace(steadied(known.memory, now, track.step), tone, choice)
 
     def _mask(self, restored: FloatImage) -> Mask:
-        return self._masker.mask(restored, template=self._networks.template)
+        return self._masker.mask(restored)

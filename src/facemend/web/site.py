@@ -45,7 +45,7 @@ def write_site(out: Path, info: ModelInfo, runtime: Mapping[str, Path], *, overw
 
     Args:
         out: the folder; it appears whole or not at all. Of an older site what is not the site's stays.
-        info: a restoration model of two graphs, aligned to the template "ffhq".
+        info: a restoration model of two graphs.
         runtime: files of `RUNTIME` by name, as `facemend.weights.packages.fetch` gives them.
         overwrite: whether an older site may be replaced.
 
@@ -57,7 +57,7 @@ def write_site(out: Path, info: ModelInfo, runtime: Mapping[str, Path], *, overw
         WeightsError: a graph is missing or damaged.
         OutputError: `out` exists and may not be replaced, or cannot be written.
     """
-    if info.io is not None or info.task != "restoration" or info.template != "ffhq":
+    if info.io is not None or info.task != "restoration":
         raise ConfigError(f"{info.name}: the page runs restoration models that facemend exported as a pair")
     info.verify()
     with _new_folder(out, overwrite) as folder:

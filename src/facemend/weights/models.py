@@ -99,7 +99,6 @@ class ModelInfo:
     Attributes:
         name: short name, as `--model` takes it.
         image_size: side of its square crops, pixels.
-        template: name of the alignment template (see `facemend.faces.template`).
         folder: where its files are.
         encode: path of the encode graph; of a single-graph model, its one graph.
         decode: path of the decode graph; of a single-graph model, its one graph.
@@ -115,7 +114,6 @@ class ModelInfo:
 
     name: str
     image_size: int
-    template: str
     folder: Path
     encode: Path
     decode: Path
@@ -171,7 +169,7 @@ class _Description(BaseModel, strict=True, extra="allow"):
 
     name: Said
     image_size: Annotated[int, Field(ge=32, le=2048)]
-    template: Said
+    template: Literal["ffhq"]
     licence: Said
     description: Said
     default_w: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -197,7 +195,7 @@ def read_model(folder: Path) -> ModelInfo:
         decode=found["decode"],
         sha256=MappingProxyType({graph: row.sha256 for graph, row in graphs.items() if row}),
         details=MappingProxyType(said.model_extra or {}),
-        **{name: getattr(said, name) for name in _Description.model_fields if name != "files"},
+        **{name: getattr(said, name) for name in _Description.model_fields.keys() - {"files", "template"}},
     )
 
 

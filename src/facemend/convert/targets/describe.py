@@ -46,7 +46,7 @@ def describe(info: ModelInfo, folder: Path, files: Mapping[str, str], readme: st
         "description": info.description,
         "licence": info.licence,
         "image_size": info.image_size,
-        "template": info.template,
+        "template": "ffhq",
         "default_w": info.default_w,
         "task": info.task,
         "w": info.w,

@@ -82,7 +82,7 @@ def preview(info: ModelInfo) -> Picture:
     """The portrait that ships with facemend: its face damaged, then restored with several w, side by side."""
     portrait = read_picture(assets_folder() / "demo/portrait.jpg").pixels
     (face,) = FaceDetector().detect(portrait, max_faces=1)
-    crop = align(portrait, face, info.image_size, template=info.template).crop
+    crop = align(portrait, face, info.image_size).crop
     damaged = to_float(degrade(np.rint(crop * 255).astype(np.uint8), "medium", 0)[0])
     restorer = FaceRestorer.open(info)
     encoded = restorer.encode(damaged[None])

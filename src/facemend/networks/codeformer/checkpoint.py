@@ -46,6 +46,11 @@ class Checkpoint:
         word = self.info.get(key)
         return word if isinstance(word, str) and word.strip() and len(word) <= 200 else None
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What holds for weights that are trained or grown from these, too: whose they are, and what for."""
+        return {key: self.info[key] for key in ("source", "licence", "task") if key in self.info}
+
 
 def save_checkpoint(
     path: Path,

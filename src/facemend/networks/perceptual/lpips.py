@@ -160,11 +160,6 @@ class LPIPS(nn.Module):
         taps: list[Tensor] = self.trunk((x - self.shift) / self.scale)
         return [_unit(tap) for tap in taps]
 
-    @torch.no_grad()
-    def target_features(self, x: Tensor) -> list[Tensor]:
-        """`features` without a gradient graph: compute a fixed target once, compare often."""
-        return self.features(x)
-
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
         """Distance of two sets of `features`.
 
@@ -179,7 +174,7 @@ class LPIPS(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Perceptual distance of two batches of pictures.
 
-        A batch that asks for no gradient (the target of a loss) gets no graph, as in `target_features`.
+        A batch that asks for no gradient (the target of a loss) gets no graph.
 
         Args:
             a: (N, 3, H, W) RGB, [-1, 1].
