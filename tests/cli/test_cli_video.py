@@ -217,6 +217,7 @@ def test_restore_names_the_films_of_a_folder(cli, album, tmp_path):
         ("video", ["film.mp4", "--start", "5", "--end", "4"], "start"),
         ("video", ["film.mp4", "--codec", "divx"], "divx"),
         ("video", ["film.mp4", "--upscale", "3"], "upscale must be"),
+        ("video", ["film.mp4", "sub/film.mp4", "-o", "out"], "2 films would have that name"),
     ],
 )
 def test_wrong_uses_say_what_is_wrong(cli, film, photo, tmp_path, monkeypatch, command, arguments, message):

@@ -8,7 +8,9 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from facemend.cli import watch
 from facemend.cli.app import app
+from facemend.errors import InputError
 from facemend.imaging import read_picture
 
 
@@ -39,6 +41,7 @@ def test_photos_are_restored_as_they_come_and_half_written_ones_wait(photo, tiny
         try:
             wait_for((out / "first.jpg").is_file, "the photo that was there")
             (folder / "bad.png").write_bytes(b"no picture")
+            (folder / "film.mp4").write_bytes(b"no picture")
             with (folder / "second.jpg").open("wb") as file:
                 for part in range(4):  # 2 s in all, never quiet for one
                     file.write(data[part * len(data) // 4 : (part + 1) * len(data) // 4])
@@ -55,8 +58,26 @@ def test_photos_are_restored_as_they_come_and_half_written_ones_wait(photo, tiny
     assert "watching" in output
     assert "Traceback" not in errors
     assert "bad.png" in errors
+    assert errors.count("film.mp4") == 1
     assert (out / "first.jpg").read_bytes() == (out / "second.jpg").read_bytes()
     assert read_picture(out / "second.jpg").width == 320
+
+
+def test_a_folder_that_is_replaced_ends_the_watch(tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    def changes(*_, **__):
+        yield {"a change"}
+        folder.rename(tmp_path / "was")  # as another disk at its place
+        folder.mkdir()
+        yield set()
+
+    monkeypatch.setattr("watchfiles.watch", changes)
+    wakes = watch._wakes(folder, 1)
+    assert [next(wakes), next(wakes)] == [(), {"a change"}]
+    with pytest.raises(InputError, match="in: was removed or replaced"):
+        next(wakes)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +86,7 @@ def test_photos_are_restored_as_they_come_and_half_written_ones_wait(photo, tiny
         (["nowhere", "-o", "out"], "nowhere: is no folder"),
         (["."], "-o FOLDER"),
         ([".", "-o", "."], "-o FOLDER"),
+        ([".", "-o", "-"], "need a folder"),
         ([".", "-o", "out", "--faces", "2"], "numbers go with one photo"),
         ([".", "-o", "out", "--report", "x.json"], "is the report"),
         ([".", "-o", "out", "--ext", "gif"], "use one of"),

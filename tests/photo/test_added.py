@@ -17,8 +17,8 @@ def detector():
 
 
 @pytest.mark.parametrize(
-    "grown", [0.0, 0.15]
-)  # of the box's size, on each side: round the face, round the head
+    "grown", [0.0, 0.15, 0.45]
+)  # of the box's size, on each side: round the face, round the head, far round it
 def test_landmarks_are_looked_for_in_the_box(detector, portrait, grown):
     image = portrait.as_float()
     (known,) = detector.detect(image)

@@ -57,7 +57,7 @@ def test_packets_that_the_decoder_does_not_know_are_left_out(tmp_path, tiny_mode
         film.streams.audio[0].codec_context.decode(av.Packet(strange))
     source.write_bytes(source.read_bytes().replace(packet, strange))
     notes = restored(source, tmp_path / "o.webm", tiny_model, codec="vp9")
-    assert "1 damaged packets of sound or subtitles were left out" in notes
+    assert "damaged packets of sound or subtitles were left out: 1" in notes
 
 
 def stereo(path: Path, codec: str, rate: int) -> Path:

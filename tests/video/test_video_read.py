@@ -1,5 +1,6 @@
 """Reading films, and frames as RGB and back."""
 
+import re
 import struct
 import subprocess
 import sys
@@ -105,6 +106,16 @@ def test_frames_over_the_limit_are_not_decoded(tmp_path, rng, monkeypatch):
     monkeypatch.setattr("facemend.video.read.MAX_PIXELS", 160 * 120 - 1)
     with pytest.raises(TooLargeError, match=r"a\.mkv"):
         probe(path)
+
+
+def test_a_film_that_lacks_a_little_of_its_end_says_so(tmp_path, rng):
+    whole = make_film(tmp_path / "a.mkv", panning(rng, 100), audio=None)
+    cut = tmp_path / "b.mkv"
+    cut.write_bytes(whole.read_bytes()[: int(0.8 * whole.stat().st_size)])
+    result = restore_video(cut, tmp_path / "out.mp4", networks=film_parts())
+    (note,) = result.notes
+    assert re.fullmatch(r"says it is 4\.0 s long, but ends at 3\.\d s: its end may be missing", note)
+    assert restore_video(whole, tmp_path / "c.mp4", networks=film_parts()).notes == ()
 
 
 def test_a_film_that_is_cut_off_is_refused_before_the_work(tmp_path, rng):
@@ -257,4 +268,4 @@ def test_damage_is_told_of_a_part_too(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "decoded", lambda *given: ((2, frame) for _, frame in whole(*given)))
     film = FilmReader(info)
     assert len(list(film.frames(end=Fraction(3, 25)))) == 3
-    assert film.notes == ("2 damaged packets were left out",)
+    assert film.notes == ("damaged packets were left out: 2",)

@@ -17,7 +17,7 @@ from facemend.cli._shared.options import (
     examples,
     takes,
 )
-from facemend.photo.options import read_w
+from facemend.photo.options import read_upscale, read_w
 
 app = typer.Typer()
 
@@ -48,8 +48,8 @@ def video(
     ] = None,
     likeness: Likeness = DEFAULTS.likeness,
     strength: Strength = DEFAULTS.strength,
-    upscale: Annotated[int, typer.Option(help="Output size: 1, 2 or 4 times the input.")] = 1,
+    upscale: Annotated[str, typer.Option(help="Output size: 1, 2 or 4 times the input.")] = "1",
 ) -> None:
     """Restore the faces in films; sound, subtitles, chapters and tags are kept."""
-    own = {"w": w and read_w(w), "likeness": likeness, "strength": strength, "upscale": upscale}
+    own = {"w": w and read_w(w), "likeness": likeness, "strength": strength, "upscale": read_upscale(upscale)}
     shared.run_films(films, given, own)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from functools import partial
-from itertools import chain
-from os.path import isdir, realpath
+from os.path import isdir, realpath, samestat
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from facemend.cli._shared.console import say, shown
 from facemend.cli._shared.options import (
     AUTO_W,
     DEFAULTS,
+    PIPE,
     Background,
     Grain,
     Likeness,
@@ -24,10 +24,10 @@ from facemend.cli._shared.options import (
     examples,
     takes,
 )
-from facemend.cli._shared.photos import follow
+from facemend.cli._shared.photos import follow, tell_ignored
 from facemend.cli._shared.stopping import STOPPED
 from facemend.cli._shared.weights import load, resolve_model
-from facemend.errors import require_extra
+from facemend.errors import InputError, require_extra
 from facemend.photo.options import RestoreOptions, read_upscale, read_w
 
 app = typer.Typer()
@@ -92,7 +92,7 @@ def watch(
     with sole_run(root, *([given.crops] if given.crops else [])):
         say(f"watching {shown(folder)} for photos -> {shown(root)}; Ctrl-C ends it")
         try:
-            for batch in settled(plan, _wakes(folder, quiet), quiet):
+            for batch in settled(plan, _wakes(folder, quiet), quiet, tell=tell_ignored):
                 outputs = Outputs(batch.inputs, overwrite=given.overwrite)
                 reports = run_batch(batch, restorer.restore, outputs, records=records, **how)
                 follow(reports, len(batch.jobs), options, None, outputs, lasting=root / REPORT)
@@ -103,6 +103,8 @@ def watch(
 def _check(folder: Path, given: PhotoOptions) -> None:
     if not isdir(folder):
         raise typer.BadParameter(f"{folder}: is no folder")
+    if given.output == PIPE:
+        raise typer.BadParameter("-o -: photos that come one after the other need a folder")
     if given.output is None or realpath(given.output) == realpath(folder):
         raise typer.BadParameter("watch needs another folder for the results: -o FOLDER")
     if given.indices:
@@ -112,10 +114,19 @@ def _check(folder: Path, given: PhotoOptions) -> None:
 
 
 def _wakes(folder: Path, quiet: float) -> Iterator[Collection[object]]:
-    """What changed in the folder, as it changes; nothing now and after each time in which nothing did."""
+    """What changed in the folder, as it changes; nothing now and after each time in which nothing did.
+
+    Raises:
+        InputError: the folder is gone, or another one is in its place, of which the system tells nothing.
+    """
     from watchfiles import watch as changes
 
     wait = max(50, int(quiet * 1000))
-    return chain(
-        [()], changes(folder, watch_filter=None, rust_timeout=wait, yield_on_timeout=True, debounce=wait)
-    )
+    watched = folder.stat()
+    yield ()
+    for changed in changes(
+        folder, watch_filter=None, rust_timeout=wait, yield_on_timeout=True, debounce=wait
+    ):
+        if not isdir(folder) or not samestat(folder.stat(), watched):
+            raise InputError(f"{folder}: was removed or replaced: start again to watch what is there now")
+        yield changed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -16,6 +16,7 @@ def settled(
     wakes: Iterable[Collection[object]],
     quiet: float,
     clock: Callable[[], float] = monotonic,
+    tell: Callable[[Sequence[Path]], None] = lambda ignored: None,
 ) -> Iterator[Batch]:
     """The photos that are new or changed, once nobody has written to them for a while.
 
@@ -27,7 +28,9 @@ def settled(
         wakes: ends each wait: with what has changed in the folder, or with nothing after a time.
         quiet: seconds for which a file must have stayed as it is.
         clock: seconds.
+        tell: of the files that are no photos by their names, of each once.
     """
+    told: set[Path] = set()
     since: dict[Path, tuple[Stamp, float]] = {}
     done: dict[Path, Stamp] = {}
     waiting = True
@@ -35,6 +38,9 @@ def settled(
         if not changes and not waiting:
             continue
         batch, now = plan(), clock()
+        if others := [path for path in batch.ignored if path not in told]:
+            told.update(others)
+            tell(others)
         stamps = {job.source: Stamp.of(job.source) for job in batch.jobs}
         there = {path: stamp for path, stamp in stamps.items() if stamp is not None}
         before = since

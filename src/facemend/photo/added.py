@@ -20,6 +20,8 @@ SURE = 0.5
 """Score from which the landmarks seen there are taken."""
 SAME = 0.4
 """Overlap from which a box is that of a face that was found too."""
+APART = 0.1
+"""Distance of the landmarks, on average, up to which they are those of one face; of the width of its box."""
 # Where the detector's boxes lie on the template: x1, y1, width, height (mean over frontal faces).
 _ON_TEMPLATE = (0.23, 0.17, 0.54, 0.775)
 _POINTS = (TEMPLATE - _ON_TEMPLATE[:2]) / _ON_TEMPLATE[2:]
@@ -50,8 +52,8 @@ def add_faces(
     height, width = image.shape[:2]
     drawn = [_cut(box, n, width, height) for n, box in enumerate(boxes, 1)]
     looks = [_seen(image, box, detector) for box in drawn]
-    kept = [face for face in found if not (iou([face.box], drawn) > SAME).any()]
     added = [Face(box, look.landmarks, 1.0) for box, look in zip(drawn, looks, strict=True)]
+    kept = [face for face in found if not any(_is_same(face, other) for other in added)]
     blind = sum(look.score < SURE for look in looks)
     return sorted([*kept, *added], key=lambda face: (face.box.x1, face.box.y1)), blind
 
@@ -72,6 +74,12 @@ def _cut(box: BoxByHand, n: int, width: int, height: int) -> Box:
     if x2 - x1 < 1 or y2 - y1 < 1:
         raise ConfigError(f"box {n} of a face lies outside the photo, which is {width}x{height} pixels")
     return Box(x1, y1, x2, y2)
+
+
+def _is_same(found: Face, drawn: Face) -> bool:
+    """Whether a box is that of a face that was found: by the boxes, or as the same features were seen."""
+    apart = np.linalg.norm(found.landmarks - drawn.landmarks, axis=1).mean()
+    return bool(iou([found.box], [drawn.box]) > SAME or apart < APART * found.box.width)
 
 
 def _seen(image: AnyPixels, box: Box, detector: FaceDetector) -> Face:

@@ -225,7 +225,7 @@ def join(
             damaged += sum(track.damaged for track in kept.values() if isinstance(track, Recoder))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise failed(output, error) from error
-    return (f"{damaged} damaged packets of sound or subtitles were left out",) if damaged else ()
+    return (f"damaged packets of sound or subtitles were left out: {damaged}",) if damaged else ()
 
 
 def _add_pictures(

@@ -106,7 +106,7 @@ class FilmReader:
                     last = pts
                     yield FilmFrame(pts, int(frame.duration or 0), frame)
             finally:  # also where the frames from some time on are not wanted
-                self.notes = (f"{damaged} damaged packets were left out",) if damaged else ()
+                self.notes = (f"damaged packets were left out: {damaged}",) if damaged else ()
 
     def _check_alike(self, frame: VideoFrame) -> None:
         now = frame.width, frame.height, frame.format.name

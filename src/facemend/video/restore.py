@@ -43,7 +43,8 @@ AT_ONCE = 2
 OnFrame = Callable[[int, int], None]
 """Told after each frame: frames done, those of an earlier run too, and about how many there are in all."""
 
-_SHORT, _SHORT_SHARE = 1.0, 0.1  # how much earlier than the film its pictures may end: seconds, or this share
+# How much earlier than it says a film may end: seconds, or this share up to so many; and what a note tells.
+_SHORT, _SHORT_SHARE, _SHORT_MOST, _TOLD = 1.0, 0.1, 30.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,10 @@ def restore_video(
     container_of(output)
     Outputs([source], overwrite=video.overwrite).claim(output)
     info = probe(source)
-    _check_whole(info, video.span)
+    end = _check_whole(info, video.span)
     form, notes = _form(info, options, video)
     strip = options.strip_metadata
-    notes = (*info.notes, *notes, *check_output(output, info, form, video.coding, strip=strip))
+    notes = (*info.notes, *end, *notes, *check_output(output, info, form, video.coding, strip=strip))
     work = WorkFolder(output, _run(info, options, video, segment, networks), overwrite=video.overwrite)
     run = _Run(info, form, options, video, work, segment, on_frame)
     done: list[Done] = []
@@ -189,16 +190,17 @@ def _check_span(span: Span) -> None:
         raise ConfigError("start must be 0 or more, and end must lie behind it")
 
 
-def _check_whole(info: FilmInfo, span: Span) -> None:
-    """Refuse a film whose end is missing, before any work is done on it."""
+def _check_whole(info: FilmInfo, span: Span) -> tuple[str, ...]:
+    """Refuse a film whose end is missing, before any work is done on it; a note where little of it is."""
     stated, there = info.stated or 0.0, info.ends
-    if stated - there <= max(_SHORT, _SHORT_SHARE * there):
-        return
-    if span.end is None or span.end > there + 1:
-        raise InputError(
-            f"{info.path}: says it is {stated:.1f} s long, but ends at {there:.1f} s: it is cut "
-            f"off or damaged; use --end {math.floor(there) + 1} for what is there"
-        )
+    if stated - there <= _TOLD or (span.end is not None and span.end <= there + 1):
+        return ()
+    told = f"says it is {stated:.1f} s long, but ends at {there:.1f} s"
+    if stated - there <= max(_SHORT, min(_SHORT_SHARE * there, _SHORT_MOST)):
+        return (f"{told}: its end may be missing",)
+    raise InputError(
+        f"{info.path}: {told}: it is cut off or damaged; use --end {math.floor(there) + 1} for what is there"
+    )
 
 
 def _form(info: FilmInfo, options: RestoreOptions, video: VideoOptions) -> tuple[Form, tuple[str, ...]]:

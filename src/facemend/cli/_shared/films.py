@@ -101,6 +101,9 @@ def run_films(inputs: Sequence[Path], given: FilmOptions, own: Mapping[str, Any]
     options = checked(RestoreOptions, **({"w": DEFAULT_W} | given.settings(**own)))
     kind = FileKind("films", VIDEO_SUFFIXES, tuple(FORMATS), ".mkv")
     batch = checked(plan_batch, inputs, given.output, kind=kind)
+    for output, count in Counter(job.output for job in batch.jobs).items():
+        if count > 1:
+            raise typer.BadParameter(f"{shown(output)}: {count} films would have that name: one at a time")
     plans = [checked(_video_options, job.output, given) for job in batch.jobs]
     options, model = resolve_model(options)
     films = _Films(options, model, batch.root, Outputs(batch.inputs, overwrite=True))

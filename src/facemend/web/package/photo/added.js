@@ -4,6 +4,7 @@ import { TEMPLATE } from "../faces/template.js";
 const SCALES = [1, 0.85, 0.7]; // people draw round the head, detectors round the face: what is looked at, times the box
 const SURE = 0.5; // score from which the landmarks seen there are taken
 const SAME = 0.4; // overlap from which a box is that of a face that was found too
+const APART = 0.1; // distance of the landmarks up to which they are of one face, of the width of its box
 const [LEFT, TOP, WIDTH, HEIGHT] = [0.23, 0.17, 0.54, 0.775]; // of the detector's boxes on the template
 
 /** The faces found and those in the boxes [x1, y1, x2, y2], which take the place of found ones that they cover. */
@@ -14,8 +15,15 @@ export async function addFaces(photo, found, boxes, detector) {
     if (x2 - x1 < 1 || y2 - y1 < 1) throw new RangeError("a box of a face lies outside the photo");
     added.push(await seen(photo, [x1, y1, x2, y2], detector));
   }
-  const kept = found.filter((face) => !added.some(({ box }) => iou(face.box, box) > SAME));
+  const kept = found.filter((face) => !added.some((drawn) => isSame(face, drawn)));
   return [...kept, ...added].sort((a, b) => a.box[0] - b.box[0] || a.box[1] - b.box[1]);
+}
+
+/** Whether a box is that of a face that was found: by the boxes, or as the same features were seen. */
+function isSame(found, drawn) {
+  const apart = found.landmarks.map(([x, y], k) => Math.hypot(x - drawn.landmarks[k][0], y - drawn.landmarks[k][1]));
+  const mean = apart.reduce((sum, each) => sum + each) / apart.length;
+  return iou(found.box, drawn.box) > SAME || mean < APART * (found.box[2] - found.box[0]);
 }
 
 async function seen(photo, box, detector) {
