@@ -60,6 +60,14 @@ def left_over(cache):
 KEPT = ["models/net/model.json", "models/net/model.onnx"]
 
 
+def test_of_several_names_none_is_removed_where_one_is_wrong(graph, cache):
+    for name in ("a", "b"):
+        assert run("models", "import", graph, "--name", name, "--licence", "MIT").exit_code == 0
+    assert run("models", "remove", "a", "nope", "b").exit_code == 1
+    assert sorted(path.name for path in models_dir().iterdir()) == ["a", "b"]
+    assert run("models", "remove", "a", "b").exit_code == 0
+
+
 def test_import_list_use_remove(graph, cache, photo, tmp_path):
     got = run("models", "import", graph, "--licence", "CC0-1.0")
     assert got.exit_code == 0, got.output

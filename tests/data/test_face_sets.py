@@ -151,6 +151,19 @@ def test_a_file_that_vanishes_or_changes_in_a_run_is_named(face_set, workers):
         replace(faces, cache=FaceCache(0)).picture(0)
 
 
+def test_a_damaged_file_is_passed_over(face_set, caplog):
+    faces = replace(face_set(3), cache=FaceCache(0))
+    whole = FaceStream(faces, 16, LIVELY, None, seed=0)
+    drawn = [int(whole[index]["face"]) for index in range(20)]
+    content = faces.files[1].read_bytes()
+    faces.files[1].write_bytes(content[: len(content) // 2])
+    stream = FaceStream(faces, 16, LIVELY, None, seed=0)
+    assert [int(stream[index]["face"]) for index in range(20)] == [2 if face == 1 else face for face in drawn]
+    assert [record.message.count("set/001.png: damaged") for record in caplog.records] == [1]  # once
+    with pytest.raises(InputError, match="damaged"):
+        FaceStream(faces.part([1]), 16, LIVELY, None, seed=0)[0]
+
+
 def test_fixed_batch_shows_every_face_once(face_set):
     faces = face_set(4, size=16, weights=[0, 1, 2, 3])
     batch = fixed_batch(faces, 16, preset("heavy"), seed=1)

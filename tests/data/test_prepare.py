@@ -151,7 +151,7 @@ def test_a_better_copy_that_comes_later_takes_the_place(detector, tmp_path):
 
 
 def test_other_options_and_other_folders_are_refused(photos, done, detector, tmp_path):
-    with pytest.raises(ConfigError, match="other options"):
+    with pytest.raises(ConfigError, match=r"other options \(size \d+, .*\): give the same"):
         run(photos, done[0], detector, PrepareOptions(size=256, gates=GATES))
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ConfigError, match="is not empty"):

@@ -69,9 +69,9 @@ def test_values_and_defaults(write):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        (STAGE1 + "[optim]\nlearning_rate = 1", r"optim\.learning_rate: Extra"),
-        ("sede = 1" + STAGE1, "sede: Extra"),
-        (STAGE1 + "w = 1", r"phases\.0\.w: Extra"),
+        (STAGE1 + "[optim]\nlearning_rate = 1", r"optim\.learning_rate: there is no such setting"),
+        ("sede = 1" + STAGE1, "sede: there is no such setting"),
+        (STAGE1 + "w = 1", r"phases\.0\.w: there is no such setting"),
         (STAGE1 + "[optim]\nlr = -1", r"optim\.lr"),
         (STAGE1.replace("steps = 10", "steps = 0"), r"phases\.0\.steps"),
         (STAGE1.replace("batch = 2", ""), r"phases\.0\.batch: Field required"),
@@ -161,7 +161,7 @@ def test_overrides(write, override, read, wanted):
     ("override", "match"),
     [
         ("optim.lr", "write KEY=VALUE"),
-        ("optim.speed=3", r"optim\.speed: Extra"),
+        ("optim.speed=3", r"optim\.speed: there is no such setting"),
         ("seed=often", "seed"),
         ("network.size=3", "network: Input should be a valid string"),
         ("out.x=3", "'out' is not a table"),

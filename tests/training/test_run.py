@@ -14,7 +14,7 @@ from torch import Tensor
 import facemend
 import facemend.training.run as module
 from conftest import contents, read_log
-from facemend.errors import ConfigError, FacemendError, InputError, OutputError
+from facemend.errors import ConfigError, FacemendError, InputError, OutputError, WeightsError
 from facemend.networks.codeformer.checkpoint import load_checkpoint
 from facemend.training import stage1_autoencoder, train
 from facemend.training.engine import Engine
@@ -235,6 +235,22 @@ def test_a_folder_of_another_run_is_not_touched(unbroken, stage1_settings, chang
     with pytest.raises(ConfigError, match=f"holds a run that was begun with another {next(iter(change))};"):
         train(stage1_settings(unbroken.out, **change))
     assert before == contents(unbroken.out)
+
+
+def test_a_start_that_failed_may_be_corrected(short):
+    config = short(3, data={"folders": [{"path": "nowhere"}]})
+    with pytest.raises(InputError):
+        train(config)
+    train(short(3))
+
+
+def test_a_damaged_state_is_named(short):
+    config = short(3, save_every=1)
+    stop_at(config, 2)
+    state = config.out / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match=r"state\.pt: cannot be read .*delete it to begin anew"):
+        train(config)
 
 
 def test_infinite_settings_and_tuples_of_sizes_are_those_that_were_recorded(short, stage1_settings):

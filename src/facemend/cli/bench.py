@@ -106,11 +106,11 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
         name = f"{row['photo']} {row['width']}x{row['height']}"
         yield _line(name, row["faces"], (*times, row["outside_share"], row["peak_mb"]))
     yield ""
-    yield _line("whole process", "", ("s", "ours/it"))
+    yield _line("whole process (default model)", "", ("s", "ours/it"))
     for row in result["commands"]:
         yield _line(row["command"], "", (row["s"], row["ratio"]))
     yield ""
-    yield "where the time of one goes          s  share"
+    yield "where the time of one goes          s  share  (default model)"
     yield from bars(result["parts"])
 
 

@@ -68,11 +68,15 @@ def prepare(
     named = read_labels(table) if table is not None else None
     photos = find_photos(folders, output)
     with progress("preparing", len(photos)) as advance:
+        failed = 0
         for problem in run(photos, output, options, named):
             if problem:
+                failed += 1
                 warn(f"facemend: {problem}")
             advance()
     _tell(finish(output, named), output)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _tell(summary: Summary, output: Path) -> None:

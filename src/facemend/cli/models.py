@@ -187,8 +187,10 @@ def remove(
     names: Annotated[list[str], typer.Argument(help="Models in your cache.", show_default=False)],
 ) -> None:
     """Remove models from your cache. Those that ship with facemend stay."""
-    from facemend.weights.store import remove_model
+    from facemend.weights.store import remove_model, require_removable
 
-    for name in names:
+    for name in names:  # all, before one goes
+        require_removable(name)
+    for name in dict.fromkeys(names):
         remove_model(name)
         say(f"{name}: removed")

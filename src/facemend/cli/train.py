@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -146,6 +148,7 @@ def _require_extra() -> None:
 def _train(stage: str, path: Path, changes: list[str], faces: Path | None) -> None:
     _require_extra()
     from facemend.data.faces import pictures_in
+    from facemend.folder.records import sole_run
     from facemend.training import train
     from facemend.training.config import load_config
 
@@ -158,8 +161,11 @@ def _train(stage: str, path: Path, changes: list[str], faces: Path | None) -> No
         except InputError as error:
             raise InputError(f"{error}; --faces DIR names a folder of aligned ones") from None
     warn(f"{stage}: previews, log and state go to {config.out} (the same command resumes a stopped run)")
+    # One at a time; of several processes the first looks.
+    alone = nullcontext() if int(os.environ.get("RANK", "0")) else sole_run(config.out)
     try:
-        checkpoint = train(config, _show)
+        with alone:
+            checkpoint = train(config, _show)
     except KeyboardInterrupt:
         warn(f"stopped; the same command goes on from the last saved state in {config.out}")
         raise typer.Exit(130) from None

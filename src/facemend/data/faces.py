@@ -8,6 +8,7 @@ without the stop, whatever the number of workers.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ from facemend.degradations import Mixture, Recipe, apply
 from facemend.errors import ConfigError, InputError
 from facemend.files import faces_in, is_of_system
 from facemend.imaging import SUFFIXES, read_size
+
+logger = logging.getLogger(__name__)
 
 # Batches kept ready.
 AHEAD = 4
@@ -218,6 +221,7 @@ class FaceStream:
         self.augmentation = augmentation
         self.recipe = recipe
         self.seed = seed
+        self._damaged: set[int] = set()
         self._edges = np.cumsum(faces.weights) / faces.weights.sum()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -227,10 +231,14 @@ class FaceStream:
             "hq", (3, size, size) uint8 RGB; "face" and "mirrored", which face it is, int64; "fine", bool: its
             file has at least `size` pixels a side. With a recipe also "lq", like "hq", and "coloured", bool:
             whether its colours are left.
+
+        Raises:
+            InputError: no picture can be read.
         """
         rng = np.random.default_rng((self.seed, index))
         which = min(int(np.searchsorted(self._edges, rng.random(), side="right")), len(self.faces) - 1)
-        hq, mirrored = augment(self.faces.picture(which), self.augmentation, self.size, rng)
+        which, picture = self._picture(which)
+        hq, mirrored = augment(picture, self.augmentation, self.size, rng)
         sample = {
             "hq": _channels_first(hq),
             "face": torch.tensor(which),
@@ -241,6 +249,24 @@ class FaceStream:
             plan = self.recipe.draw(rng, self.size)
             sample |= {"lq": _channels_first(apply(hq, plan)), "coloured": torch.tensor(plan.coloured)}
         return sample
+
+    def _picture(self, wanted: int) -> tuple[int, NDArray[np.uint8]]:
+        """A face; of a file that is damaged behind its header the next one in its place, always.
+
+        One that has gone or changed ends the run: it would be another one.
+        """
+        faces, failed = self.faces, InputError("no faces")
+        for which in (*range(wanted, len(faces)), *range(wanted)):
+            try:
+                return which, faces.picture(which)
+            except InputError as error:
+                if set(read_size(faces.files[which])) != {int(faces.sides[which])}:
+                    raise
+                if which not in self._damaged:
+                    self._damaged.add(which)
+                    logger.warning("%s; the run goes on without it", error)
+                failed = error
+        raise failed
 
 
 def _channels_first(image: NDArray[np.uint8]) -> Tensor:

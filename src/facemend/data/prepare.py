@@ -104,7 +104,8 @@ def find_photos(folders: Sequence[Path], out: Path) -> list[Photo]:
             if real.is_file() and out.resolve() not in real.parents:
                 found.setdefault(real, Photo(path, name.as_posix()))
     if not found:
-        raise InputError(f"no pictures in {', '.join(map(str, folders))}")
+        also = f": {out} is the folder for the faces, where none are looked for" if out in folders else ""
+        raise InputError(f"no pictures in {', '.join(map(str, folders))}{also}")
     return list(found.values())
 
 
@@ -160,8 +161,12 @@ def _claim(out: Path, options: PrepareOptions) -> set[tuple[str, str]]:
     text = json.dumps(asdict(options), indent=1)
     mark = out / OPTIONS
     if mark.exists():
-        if mark.read_text(encoding="utf-8") != text:
-            raise ConfigError(f"{out}: holds faces made with other options; choose another folder")
+        before = mark.read_text(encoding="utf-8")
+        if before != text:
+            raise ConfigError(
+                f"{out}: holds faces made with other options ({_differing(before, text)}): "
+                "give the same, or choose another folder"
+            )
     elif out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"{out}: is not empty; choose a new folder for the faces")
     try:
@@ -171,6 +176,12 @@ def _claim(out: Path, options: PrepareOptions) -> set[tuple[str, str]]:
     except OSError as error:
         raise unwritable(out, error) from error
     return {(line["sha256"], line["name"]) for line in read_record(out) if line["sha256"]}
+
+
+def _differing(before: str, now: str) -> str:
+    """The options that differ, with the values of then."""
+    was, asked = json.loads(before), json.loads(now)
+    return ", ".join(f"{name} {was.get(name)}" for name in asked if was.get(name) != asked[name])
 
 
 def _faces(

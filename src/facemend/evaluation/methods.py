@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,8 @@ def _model(name: str, ws: Sequence[Weight]) -> Group:
 
     def row(w: Weight) -> Method:
         if w == "auto":
-            return Method(f"{info.name} w=auto", "model", info.name, None, weights, note)
+            blind = networks.unknown(replace(how, w="auto"))  # it would only look measured
+            return Method(f"{info.name} w=auto", "model", info.name, None, weights, "; ".join((note, *blind)))
         return Method(f"{info.name} w={w:g}", "model", info.name, w, weights, note)
 
     return Group(tuple(map(row, ws)), run)

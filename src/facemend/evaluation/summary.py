@@ -63,15 +63,18 @@ def slices(
         if len(parts) < 2:
             continue
         result[group] = {
-            part: means(
-                {
-                    metric: [v for v, row in zip(column, labels, strict=True) if row.get(group) == part]
-                    for metric, column in values.items()
-                }
-            )
+            part: {metric: _of_part(column, labels, group, part) for metric, column in values.items()}
             for part in parts
         }
     return result
+
+
+def _of_part(
+    column: Values, labels: Sequence[Mapping[str, str]], group: str, part: str
+) -> dict[str, float | int | None]:
+    """`interval` of the pictures of a part; of a single one there is none, which would look certain."""
+    own = interval([v for v, row in zip(column, labels, strict=True) if row.get(group) == part])
+    return {**own, "low": None, "high": None} if own["n"] == 1 else own
 
 
 def _order(part: str) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from facemend.data.prepare import FACES, MANIFEST
 from facemend.errors import ConfigError
@@ -238,8 +239,15 @@ def load_config(
         adapter: TypeAdapter[Stage1Config | Stage2Config | Stage3Config] = TypeAdapter(AnyConfig)
         return adapter.validate_python(values)
     except ValidationError as error:
-        lines = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: {lines}") from None
+        raise ConfigError(f"{path}: {'; '.join(map(_told, error.errors()))}") from None
+
+
+def _told(error: ErrorDetails) -> str:
+    """What is wrong with a setting, and with which; none of them has it all."""
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "there is no such setting"
+    return ": ".join(filter(None, (".".join(map(str, error["loc"][1:])), message)))
 
 
 def _data_of(faces: Path) -> dict[str, Any]:

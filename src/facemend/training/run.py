@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import platform
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from facemend.networks.codeformer.checkpoint import save_checkpoint
 from facemend.training.config import RunConfig
 from facemend.training.engine import Engine
 from facemend.training.health import Health
-from facemend.training.same_run import check_origin, check_processes, other_settings
+from facemend.training.same_run import check_origin, check_processes, other_settings, read_state
 from facemend.training.schedule import P, faces_seen, learning_rate, remaining, total_steps
 from facemend.training.settings import OptimConfig, Phase
 
@@ -104,7 +103,8 @@ class Run:
             raise unwritable(self.folder, error) from error
         record = self.folder / "config.json"
         text = self.config.model_dump_json(indent=1)
-        if record.exists() and (other := other_settings(record.read_text(), self.config)):
+        began = (self.folder / "state.pt").exists() and record.exists()  # else nothing is learned there yet
+        if began and (other := other_settings(record.read_text(), self.config)):
             raise ConfigError(
                 f"{self.folder}: holds a run that was begun with another {', '.join(other)}; "
                 "choose another 'out' or delete it"
@@ -170,22 +170,18 @@ class Run:
 
         Raises:
             ConfigError: more are done than the config plans, or the run began with another network.
+            WeightsError: state.pt is damaged.
         """
         path = self.folder / "state.pt"
         if not path.exists():
             return 0
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = read_state(path, self.device)
         if state["step"] > self.steps:
             raise ConfigError(
                 f"{self.folder}: {state['step']} steps are done, more than the config's {self.steps};"
                 " plan no fewer, so that the rate can fall to its end"
             )
         check_origin(self.folder, state.get("origin", {}), origin)
-        # What runs of before called them.
-        state = {
-            re.sub("^critic", "discriminator", re.sub("^care", "codebook_ema", k)): v
-            for k, v in state.items()
-        }
         for name, part in parts.items():
             part.load_state_dict(state[name])
         self._start -= state.get("seconds", 0.0)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
-from facemend.errors import ConfigError
+import torch
+
+from facemend.errors import ConfigError, WeightsError, one_line
 from facemend.training.config import RunConfig
 
 
@@ -88,3 +92,22 @@ def check_origin(folder: Path, was: Mapping[str, str], now: Mapping[str, str]) -
             f"{folder}: began with another {' and '.join(other)} than is there now; put it back as it was, "
             "or start a new run in another 'out'"
         )
+
+
+def read_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """What a run keeps to go on.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise WeightsError(
+            f"{path}: cannot be read ({one_line(error)}); bring back a copy, or delete it to begin anew"
+        ) from error
+    # What runs of before called them.
+    return {
+        re.sub("^critic", "discriminator", re.sub("^care", "codebook_ema", name)): value
+        for name, value in state.items()
+    }

@@ -79,6 +79,14 @@ def source_of(file: Path, sha256: str) -> dict[str, object]:
     return {"file": name, "sha256": sha256, "bytes": file.stat().st_size}
 
 
+def require_removable(name: str) -> None:
+    """Refuse the name of what is no model in the user's cache; errors are those of `remove_model`."""
+    if NAME.fullmatch(name) is None or not (models_dir() / name / DESCRIPTION_FILE).is_file():
+        if name in {model.name for model in models()}:
+            raise OutputError(f"{name}: ships with facemend and is not removed; only models in the cache are")
+        raise ModelNotFoundError(f"{name}: no model in the cache has that name; see `facemend models`")
+
+
 def remove_model(name: str) -> None:
     """Remove a model from the user's cache.
 
@@ -86,11 +94,8 @@ def remove_model(name: str) -> None:
         ModelNotFoundError: no model in the cache has that name.
         OutputError: it ships with facemend, or cannot be removed.
     """
+    require_removable(name)
     folder = models_dir() / name
-    if NAME.fullmatch(name) is None or not (folder / DESCRIPTION_FILE).is_file():
-        if name in {model.name for model in models()}:
-            raise OutputError(f"{name}: ships with facemend and is not removed; only models in the cache are")
-        raise ModelNotFoundError(f"{name}: no model in the cache has that name; see `facemend models`")
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{_ASIDE}remove-") as temporary:
             aside = Path(temporary) / name
