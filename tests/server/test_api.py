@@ -87,6 +87,36 @@ def test_info_says_what_the_page_needs(client):
     assert said["token"] is False
 
 
+def test_head_is_answered_as_get(client, job):
+    for path in ("/", "/api/health", "/api/info", f"/api/jobs/{job['id']}/result"):
+        get, head = client.get(path), client.head(path)
+        assert head.status_code == get.status_code == 200
+        assert head.headers["content-type"] == get.headers["content-type"]
+    assert client.head("/api/login").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("fields", "query", "told"),
+    [
+        ({"strenght": "0"}, "", "'strenght': no such field; there are: aligned, background, boxes, grain"),
+        ({"w": ["0.1", "0.9"]}, "", "w: is given twice"),
+        ({}, "?w=0.1", "options are fields of the form, not of the address"),
+        ({"boxes": "1,2,3"}, "", "boxes: must be x1,y1,x2,y2;... in pixels"),
+        ({"photo": "a.jpg"}, "", "photo: must be a file; with curl: -F photo=@NAME"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(client, jpeg, fields, query, told):
+    files = {} if "photo" in fields else {"photo": ("a.jpg", jpeg)}
+    answer = client.post(f"/api/jobs{query}", files=files, data=fields)
+    assert (answer.status_code, told in answer.json()["detail"]) == (422, True), answer.text
+
+
+def test_boxes_may_have_blanks(client, jpeg):
+    data = {"boxes": "10, 20, 90, 100; 5,5,60,60"}
+    answer = client.post("/api/jobs", files={"photo": ("a.jpg", jpeg)}, data=data)
+    assert answer.status_code == 202, answer.text
+
+
 def test_a_photo_is_queued_and_restored(client, jpeg):
     answer = post(client, jpeg, name="old.jpg", w=0.25, upscale=2)
     assert answer.status_code == 202

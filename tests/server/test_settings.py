@@ -41,6 +41,9 @@ def test_what_is_not_set_has_its_default():
         ("LOG_FORMAT", "xml", "log_format must be one of text, json"),
         ("TOKEN", "with space", "token must be printable ASCII"),
         ("TOKEN", "schlüssel", "token must be printable ASCII"),
+        ("NAMES", "http://x.org", "names are bare host names"),
+        ("NAMES", "a.org,x.org:80", "bare host names such as photos.example.org, got 'x.org:80'"),
+        ("NAMES", "*.x.org", "names are bare host names"),
     ],
 )
 def test_wrong_values_are_named(name, text, message):

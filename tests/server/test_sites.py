@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from facemend.server.settings import ServerSettings
 from facemend.server.sites import Sites
 
-SITES = Sites(ServerSettings(names="photos.example.org, Other.example"))
+SITES = Sites(ServerSettings(names="photos.example.org, Other.example."))
 
 
 def asked(method: str, *headers: tuple[str, str], sites: Sites = SITES) -> int:

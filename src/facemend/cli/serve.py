@@ -20,7 +20,7 @@ app = typer.Typer()
 @app.command(
     epilog=examples(
         "`facemend serve --open`: the page on this computer",
-        "`facemend serve --host 0.0.0.0 --port 8080`: for others: it asks for a token",
+        "`FACEMEND_TOKEN=secret facemend serve --host 0.0.0.0 --port 8080`: for others, who know the token",
     )
 )
 def serve(

@@ -18,6 +18,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facemend import __version__
 from facemend.errors import FacemendError, OutputError
@@ -93,6 +94,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.add_exception_handler(FacemendError, _facemend_problem)
     app.add_exception_handler(Exception, _unexpected)
     _add_page(app)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Arrivals, jobs=jobs, settings=settings)
     app.add_middleware(Limits, settings=settings, guard=guard)  # outermost
     return app
@@ -133,9 +135,32 @@ async def _facemend_problem(request: Request, error: Exception) -> Response:
     return await _http_problem(request, as_http(error))
 
 
+class HeadAsGet:
+    """Answers HEAD as GET, of which the HTTP server leaves out the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass it on."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
+# What a pattern, or the lack of a file, would be told as otherwise.
+_PLAIN = {
+    "photo": "must be a file; with curl: -F photo=@NAME",
+    "boxes": "must be x1,y1,x2,y2;... in pixels of the upright photo",
+    "faces": "must be indices such as 0,2",
+}
+
+
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     place = error.errors()[0]["loc"][:2]
+    if plain := _PLAIN.get(str(place[-1])):
+        return problem(422, f"{place[-1]}: {plain}")
     # A field that may be of several kinds has an error of each.
     said = "; or ".join(each["msg"] for each in error.errors() if each["loc"][:2] == place)
     return problem(422, " ".join(f"{place[-1]}: {said}".split()))

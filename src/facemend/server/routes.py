@@ -6,6 +6,7 @@ import logging
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
+from inspect import signature
 from time import perf_counter
 from typing import Annotated, Any, Literal, get_args
 
@@ -13,6 +14,7 @@ from fastapi import APIRouter, File, Form, HTTPException, Path, Query, Request, 
 from fastapi.responses import FileResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 
 from facemend import __version__
 from facemend.errors import FacemendError, OutputError
@@ -54,8 +56,8 @@ def _content(*kinds: str) -> dict[str, Any]:
 
 
 _NUMBER = r"[0-9]{1,6}(\.[0-9]{1,3})?"
-_BOX = rf"{_NUMBER}(,{_NUMBER}){{3}}"
-_BOXES = rf"^({_BOX}(;{_BOX})*)?$"
+_BOX = rf"{_NUMBER}(, ?{_NUMBER}){{3}}"
+_BOXES = rf"^({_BOX}(; ?{_BOX})*)?$"
 _TOKEN = _errors(401, 429)
 _JOB = {**_TOKEN, **_errors(404, 422)}
 _LOOK = {**_JOB, **_errors(409, 503)}
@@ -180,6 +182,7 @@ async def add(
     ] = False,
 ) -> JobOut:
     """Queue a photo or a film."""
+    _only_known(request, await request.form())
     wanted: dict[str, Any] = {"strength": strength, "upscale": read_upscale(upscale)}
     wanted |= {} if w is None else {"w": w}
     wanted |= {"model": model, "background": background, "boxes": _boxes(boxes), "aligned": aligned}
@@ -340,6 +343,21 @@ def _films(settings: ServerSettings) -> FilmsOut:
         max_pixels=settings.film_pixels,
         w=DEFAULT_W,
     )
+
+
+_FIELDS = frozenset(signature(add).parameters) - {"request", "response", "shared"}
+
+
+def _only_known(request: Request, form: FormData) -> None:
+    """Refuse what would change nothing: fields of no meaning, twice the same, options in the address."""
+    names = [name for name, _ in form.multi_items()]
+    unknown, twice = [n for n in names if n not in _FIELDS], [n for n in names if names.count(n) > 1]
+    if unknown:
+        raise HTTPException(422, f"{unknown[0]!r}: no such field; there are: {', '.join(sorted(_FIELDS))}")
+    if twice:
+        raise HTTPException(422, f"{twice[0]}: is given twice")
+    if request.query_params:
+        raise HTTPException(422, "options are fields of the form, not of the address")
 
 
 def _boxes(text: str) -> tuple[tuple[float, ...], ...]:

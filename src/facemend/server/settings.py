@@ -111,6 +111,9 @@ class ServerSettings:
         if 0 < len(self.token) < _TOKEN_LENGTH:
             reason = f"token must have at least {_TOKEN_LENGTH} characters, as it can be guessed otherwise"
             raise ConfigError(f"{reason}; `openssl rand -hex 16` makes one")
+        for name in self.name_list:
+            if set(name) & set("/*@ ") or name.count(":") == 1:
+                raise ConfigError(f"names are bare host names such as photos.example.org, got {name!r}")
         if self.log_format not in FORMATS:
             raise ConfigError(f"log_format must be one of {', '.join(FORMATS)}, got {self.log_format!r}")
 
@@ -142,8 +145,8 @@ class ServerSettings:
 
     @property
     def name_list(self) -> tuple[str, ...]:
-        """The further names in small letters."""
-        return tuple(name for name in map(str.strip, self.names.lower().split(",")) if name)
+        """The further names in small letters, without a last dot."""
+        return tuple(name.rstrip(".") for name in map(str.strip, self.names.lower().split(",")) if name)
 
     @property
     def max_bytes(self) -> int:
