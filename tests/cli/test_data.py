@@ -27,7 +27,7 @@ def photos(tmp_path):
 def test_from_photos_to_a_summary(photos, tmp_path):
     out = tmp_path / "out"
     done = facemend("data", "prepare", photos, "-o", out, "--size", "128", "--source", "web")
-    assert done.exit_code == 0
+    assert done.exit_code == 1  # broken.png
     assert "2 photos, 1 face found, 1 kept" in done.stdout
     assert "1 unreadable" in done.stdout
     assert "broken.png" in done.stderr

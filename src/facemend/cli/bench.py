@@ -63,7 +63,7 @@ def bench(
     options = checked(
         BenchOptions,
         # The same pixels for every model, whatever its size.
-        restore=RestoreOptions(device=device, backend=(backend or ["onnx"])[0], upscale=1),  # type: ignore[arg-type]
+        restore=checked(RestoreOptions, device=device, backend=(backend or ["onnx"])[0], upscale=1),
         models=tuple(model or ()),
         backends=tuple(backend or ["onnx"]),
         precisions=tuple(precision or ["fp32"]),
