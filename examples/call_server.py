@@ -35,4 +35,4 @@ try:
     urlopen(Request(f"{server}/api/jobs/{job['id']}", method="DELETE"))  # else it is deleted after an hour
 except HTTPError as error:  # a line for people, also of 429, "come back later"
     sys.exit(json.load(error)["detail"])
-print(f"{new}: {len(job['faces'])} faces")
+print(f"{new}: {job['frames']} frames" if job["frames"] else f"{new}: {len(job['faces'])} faces")
