@@ -35,4 +35,7 @@ try:
     urlopen(Request(f"{server}/api/jobs/{job['id']}", method="DELETE"))  # else it is deleted after an hour
 except HTTPError as error:  # a line for people, also of 429, "come back later"
     sys.exit(json.load(error)["detail"])
-print(f"{new}: {job['frames']} frames" if job["frames"] else f"{new}: {len(job['faces'])} faces")
+found = f"{len(job['faces'])} faces"
+if job["frames"]:  # a film
+    found = f"{job['frames']} frames, {job['faces_a_frame']} faces in each on average"
+print(f"{new}: {found}")

@@ -115,6 +115,21 @@ def test_boxes_may_have_blanks(client, jpeg):
     data = {"boxes": "10, 20, 90, 100; 5,5,60,60"}
     answer = client.post("/api/jobs", files={"photo": ("a.jpg", jpeg)}, data=data)
     assert answer.status_code == 202, answer.text
+    said = answer.json()
+    assert said["boxes"] == [[10, 20, 90, 100], [5, 5, 60, 60]]
+    assert (said["aligned"], said["faces_a_frame"]) == (False, None)
+
+
+def test_numbers_of_faces_may_have_blanks(client, job):
+    told = client.get(f"/api/jobs/{job['id']}/preview", params={"faces": "0, 0"})
+    assert told.status_code == 200, told.text
+
+
+@pytest.mark.parametrize("sent", [{}, {"content": "token=x"}, {"json": "x"}, {"data": {"token": "x"}}])
+def test_a_login_without_json_is_told_in_one_line(client, sent):
+    answer = client.post("/api/login", **sent)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith('the body must be JSON, {"token": "..."}')
 
 
 def test_a_photo_is_queued_and_restored(client, jpeg):

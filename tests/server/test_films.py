@@ -1,5 +1,6 @@
 """Films through the API: what is taken, what comes out, and what they may cost."""
 
+import re
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -81,6 +82,9 @@ def test_a_film_comes_out_with_its_frames_and_its_sound(client, job, film, frame
     assert (job["frames"], job["frame"], job["progress"], job["format"]) == (FRAMES, FRAMES, 1, "mov")
     assert (job["input_width"], job["input_height"], job["width"], job["height"]) == (112, 160, 112, 160)
     assert (job["w"], job["factor"], job["faces"], job["notes"]) == (0.7, 1, [], [])
+    assert 0 < job["faces_a_frame"] <= 2
+    counted = float(re.search(r"^facemend_faces_restored_total (.+)$", client.get("/metrics").text, re.M)[1])
+    assert counted >= round(job["faces_a_frame"] * FRAMES) > 0
     answer = client.get(f"/api/jobs/{job['id']}/result")
     assert answer.headers["content-type"] == "video/mp4"
     assert 'filename="party_restored.mp4"' in answer.headers["content-disposition"]

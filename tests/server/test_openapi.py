@@ -69,6 +69,19 @@ def test_errors_and_examples_are_described(client):
     assert list(upload) == ["multipart/form-data"]
 
 
+def test_the_token_and_headers_are_described(client):
+    said = description(client)
+    assert said["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    with_token = {
+        path for path, methods in said["paths"].items() if "security" in next(iter(methods.values()))
+    }
+    assert with_token == {path for path, _ in ROUTES} - {"/api/info", "/api/health", "/api/login"}
+    responses = said["paths"]["/api/jobs"]["post"]["responses"]
+    assert "Location" in responses["202"]["headers"]
+    assert "Retry-After" in responses["429"]["headers"]
+    assert "206" in said["paths"]["/api/jobs/{id}/result"]["get"]["responses"]
+
+
 def test_the_example_of_a_job_is_one(client, jpeg):
     example = description(client)["components"]["schemas"]["JobOut"]["examples"][0]
     job = restored(client, jpeg)

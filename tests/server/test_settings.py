@@ -1,7 +1,9 @@
+import re
 from dataclasses import fields, replace
 
 import pytest
 
+from facemend.cli.serve import app
 from facemend.errors import ConfigError
 from facemend.server.settings import PREFIX, ServerSettings
 
@@ -80,3 +82,9 @@ def test_a_server_needs_a_store():
     with pytest.raises(ConfigError, match="FACEMEND_STORE"):
         ServerSettings().folder()
     assert replace(ServerSettings(), store="x").folder().name == "x"
+
+
+def test_the_token_of_the_command_s_example_is_taken():
+    (command,) = app.registered_commands
+    token = re.search(r"FACEMEND_TOKEN=(\S+)", command.epilog)[1]
+    assert ServerSettings(token=token).token == token

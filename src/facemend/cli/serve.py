@@ -20,7 +20,7 @@ app = typer.Typer()
 @app.command(
     epilog=examples(
         "`facemend serve --open`: the page on this computer",
-        "`FACEMEND_TOKEN=secret facemend serve --host 0.0.0.0 --port 8080`: for others, who know the token",
+        "`FACEMEND_TOKEN=correct-horse-battery facemend serve --host 0.0.0.0`: for others with the token",
     )
 )
 def serve(

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from facemend import __version__
 from facemend.errors import FacemendError, OutputError
 from facemend.server.arrivals import Arrivals
+from facemend.server.description import describe_tokens
 from facemend.server.jobs import Jobs
 from facemend.server.limits import Limits, problem
 from facemend.server.logs import configure
@@ -93,6 +94,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(FacemendError, _facemend_problem)
     app.add_exception_handler(Exception, _unexpected)
+    describe_tokens(app)
     _add_page(app)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Arrivals, jobs=jobs, settings=settings)
@@ -156,9 +158,14 @@ _PLAIN = {
 }
 
 
+_NO_JSON = 'the body must be JSON, {"token": "..."}, sent as Content-Type: application/json'
+
+
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     place = error.errors()[0]["loc"][:2]
+    if place[0] == "body" and (len(place) == 1 or isinstance(place[1], int)):
+        return problem(422, _NO_JSON)
     if plain := _PLAIN.get(str(place[-1])):
         return problem(422, f"{place[-1]}: {plain}")
     # A field that may be of several kinds has an error of each.

@@ -120,6 +120,7 @@ def restore_film(
         "factor": options.least_upscale,
         "suffix": result.output.suffix,
         "faces": [],
+        "film_faces": result.faces,
         "notes": [*none, *result.notes],
         "seconds": {},
     }

@@ -33,7 +33,7 @@ from facemend.server.orders import (
 )
 from facemend.server.problems import BusyError
 
-VERSION = 5
+VERSION = 6
 ATTEMPTS = 3
 """A job whose worker died this often is not tried again: it may be what kills them."""
 _OPEN = "status IN ('queued', 'running')"
@@ -52,7 +52,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     client TEXT NOT NULL, turn INTEGER NOT NULL DEFAULT 0,
     worker TEXT, seen REAL, attempts INTEGER NOT NULL DEFAULT 0,
     part TEXT, progress REAL NOT NULL DEFAULT 0, error TEXT, suffix TEXT NOT NULL DEFAULT '',
-    width INTEGER, height INTEGER, factor INTEGER,
+    width INTEGER, height INTEGER, factor INTEGER, film_faces INTEGER,
     faces TEXT NOT NULL DEFAULT '[]', notes TEXT NOT NULL DEFAULT '[]', seconds TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, seq);
@@ -239,7 +239,8 @@ class Jobs:
         Args:
             id: the job.
             worker: who did it.
-            outcome: input_width, input_height, width, height, factor, suffix, faces, notes, seconds of `Job`.
+            outcome: input_width, input_height, width, height, factor, suffix, faces, notes, seconds of `Job`;
+                of a film frames and film_faces, too.
         """
         sets = ", ".join(f"{name} = :{name}" for name in outcome)
         values = {name: json.dumps(v) if name in JSON else v for name, v in outcome.items()}

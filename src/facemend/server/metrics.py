@@ -11,7 +11,7 @@ _COUNTERS = {
     "jobs_failed_total": "Jobs that failed.",
     "jobs_retaken_total": "Jobs begun again because their worker died.",
     "jobs_expired_total": "Jobs deleted because their time was over.",
-    "faces_restored_total": "Faces restored by jobs.",
+    "faces_restored_total": "Faces restored by jobs; of films one for each face in each frame.",
     "upload_bytes_total": "Bytes of the uploads that became jobs.",
     "uploads_refused_total": "Uploads that were refused, by HTTP status.",
     "part_seconds_total": "Seconds of jobs by part of the work.",

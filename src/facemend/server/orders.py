@@ -83,6 +83,7 @@ class Job(Order):
         faces: see the API.
         notes: what the user should know.
         seconds: time per part.
+        film_faces: restored of a film, one for each face in each frame; None: a photo, or not done.
     """
 
     seq: int
@@ -100,6 +101,7 @@ class Job(Order):
     faces: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    film_faces: int | None = None
 
 
 OPTIONS = ("w", "strength", "upscale", "model", "background", "grain", "boxes", "aligned", "strip_metadata")

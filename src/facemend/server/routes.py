@@ -47,8 +47,15 @@ logger = logging.getLogger(__name__)
 _PICTURES = tuple(f"image/{format}" for format in sorted(set(WRITABLE.values())))
 
 
+def _header(name: str, text: str) -> dict[str, Any]:
+    return {"headers": {name: {"schema": {"type": "string"}, "description": text}}}
+
+
+_RETRY = _header("Retry-After", "Seconds, where it helps to come back.")
+
+
 def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": Error} for code in codes}
+    return {code: {"model": Error, **(_RETRY if code in (409, 429, 503) else {})} for code in codes}
 
 
 def _content(*kinds: str) -> dict[str, Any]:
@@ -74,7 +81,7 @@ Side = Annotated[int, Query(ge=16, le=4096, description="Longest side at most, p
 Faces = Annotated[
     str | None,
     Query(
-        pattern=r"^([0-9]{1,4}(,[0-9]{1,4})*)?$",
+        pattern=r"^([0-9]{1,4}(, ?[0-9]{1,4})*)?$",
         description="Indices of the faces to restore, as 0,2; empty: none; left out: all.",
         examples=["0", "0,2"],
     ),
@@ -129,7 +136,11 @@ def login(shared: Shared, request: Request, said: LoginIn) -> Response:
 @router.post(
     "/jobs",
     status_code=202,
-    responses={**_TOKEN, **_errors(400, 403, 415, 422, 429, 507)},
+    responses={
+        202: _header("Location", "Path of the job."),
+        **_TOKEN,
+        **_errors(400, 403, 415, 422, 429, 507),
+    },
 )
 async def add(
     request: Request,
@@ -222,7 +233,12 @@ def delete(shared: Shared, id: JobId) -> Response:
 @router.get(
     "/jobs/{id}/result",
     response_class=Response,
-    responses={200: _content(*_PICTURES, *MEDIA.values()), **_LOOK, **_errors(507)},
+    responses={
+        200: _content(*_PICTURES, *MEDIA.values()),
+        206: _content(*_PICTURES, *MEDIA.values()) | {"description": "The part that `Range` asks for."},
+        **_LOOK,
+        **_errors(507),
+    },
 )
 async def result(
     request: Request, shared: Shared, id: JobId, w: W = None, strength: Strength = None, faces: Faces = None

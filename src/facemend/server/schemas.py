@@ -32,6 +32,7 @@ _JOB: dict[str, Any] = {
     "format": "jpeg",
     "frame": None,
     "frames": None,
+    "faces_a_frame": None,
     "w": 0.5,
     "strength": 1.0,
     "upscale": "auto",
@@ -39,6 +40,8 @@ _JOB: dict[str, Any] = {
     "model": DEFAULT_MODEL,
     "background": "lanczos",
     "grain": "none",
+    "boxes": [],
+    "aligned": False,
     "strip_metadata": False,
     "faces": [_FACE],
     "notes": [],
@@ -96,6 +99,9 @@ class JobOut(BaseModel):
     format: str
     frame: int | None = Field(description="Frames of a film that are done; null: a photo.")
     frames: int | None = Field(description="Frames of a film, about before it is done; null: a photo.")
+    faces_a_frame: float | None = Field(
+        description="Restored faces of a film, on average; null: a photo, or not done."
+    )
     w: float | Literal["auto"]
     strength: float
     upscale: int | Literal["auto"] = Field(description="As asked for.")
@@ -103,6 +109,8 @@ class JobOut(BaseModel):
     model: str
     background: str
     grain: str
+    boxes: list[list[float]] = Field(description="Faces by hand, as asked for: x1, y1, x2, y2 each.")
+    aligned: bool = Field(description="Whether the photo is an aligned face crop, as asked for.")
     strip_metadata: bool
     faces: list[FaceOut] = Field(description="Of a photo; those of a film come and go.")
     notes: list[str]
@@ -114,7 +122,9 @@ class JobOut(BaseModel):
     def of(cls, job: Job, position: int | None) -> JobOut:
         """The public part of a job."""
         frame = None if job.frames is None else round(job.progress * job.frames)
-        return cls.model_validate({**vars(job.options), **vars(job), "position": position, "frame": frame})
+        faces = round(job.film_faces / job.frames, 3) if job.film_faces is not None and job.frames else None
+        made = {"position": position, "frame": frame, "faces_a_frame": faces}
+        return cls.model_validate({**vars(job.options), **vars(job), **made})
 
 
 class ModelOut(BaseModel):

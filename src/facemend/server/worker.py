@@ -240,7 +240,8 @@ class Worker:
 
     def _count_done(self, run: _Current, outcome: dict[str, Any]) -> None:
         self._jobs.count("jobs_done_total")
-        self._jobs.count("faces_restored_total", sum(face["restored"] for face in outcome["faces"]))
+        faces = outcome.get("film_faces", sum(face["restored"] for face in outcome["faces"]))
+        self._jobs.count("faces_restored_total", faces)
         self._jobs.count("job_seconds_sum", run.spent)
         self._jobs.count("job_seconds_count")
         for part, seconds in outcome["seconds"].items():
