@@ -21,6 +21,26 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 PIXELS = "canvas => canvas.toDataURL()"
 
 
+def open_at_once(page, part):
+    """How many requests with that part in their address are open, noted from now on as each begins."""
+    now, noted = 0, []
+
+    def begin(request):
+        nonlocal now
+        if part in request.url:
+            now += 1
+            noted.append(now)
+
+    def end(request):
+        nonlocal now
+        now -= part in request.url
+
+    page.on("request", begin)
+    page.on("requestfinished", end)
+    page.on("requestfailed", end)
+    return noted
+
+
 def wait(page, script, argument=None):
     """Until that is true; the page's policy forbids Playwright's own way, which evaluates text there."""
     end = time.monotonic() + PATIENCE / 1000

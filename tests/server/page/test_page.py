@@ -12,6 +12,7 @@ from page_helpers import (
     PIXELS,
     PORTRAIT,
     TIMES,
+    open_at_once,
     photo,
     pixels_of,
     position,
@@ -169,29 +170,14 @@ def test_a_late_picture_does_not_replace_a_newer_one(page):
 
 def test_a_moving_w_asks_for_one_picture_at_a_time(page):
     job = restored(page)
-    open_now, most, asked = 0, 0, []
-
-    def begin(request):
-        nonlocal open_now, most
-        if "/preview" in request.url:
-            open_now += 1
-            most = max(most, open_now)
-            asked.append(request.url)
-
-    def end(request):
-        nonlocal open_now
-        open_now -= "/preview" in request.url
-
-    page.on("request", begin)
-    page.on("requestfinished", end)
-    page.on("requestfailed", end)
+    noted = open_at_once(page, "/preview")
     with page.expect_response(lambda answer: "w=1&" in answer.url and f"{job}/preview" in answer.url):
         page.focus("#w")
         for _ in range(10):
             page.keyboard.press("ArrowRight")
     page.wait_for_selector("#renewing", state="hidden")
-    assert most == 1
-    assert 1 <= len(asked) < 10
+    assert max(noted) == 1
+    assert 1 <= len(noted) < 10
     assert page.inner_text("#w-value") == "w = 1.00"
 
 

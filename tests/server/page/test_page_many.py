@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from page_helpers import photo, put, wait, wait_done
+from page_helpers import open_at_once, photo, put, wait, wait_done
 from PIL import Image
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -59,7 +59,6 @@ def test_a_double_click_or_a_held_key_deletes_one_photo(page):
 def test_after_a_reload_small_pictures_are_asked_for_one_by_one(page):
     put(page, *blanks(1))
     wait_done(page)
-    open_now, most = 0, []
     page.evaluate(
         """() => {
           const [row] = JSON.parse(sessionStorage.getItem("facemend.jobs"));
@@ -67,22 +66,10 @@ def test_after_a_reload_small_pictures_are_asked_for_one_by_one(page):
         }"""
     )
 
-    def begin(request):
-        nonlocal open_now
-        if "side=576" in request.url:
-            open_now += 1
-            most.append(open_now)
-
-    def end(request):
-        nonlocal open_now
-        open_now -= "side=576" in request.url
-
-    page.on("request", begin)
-    page.on("requestfinished", end)
-    page.on("requestfailed", end)
+    noted = open_at_once(page, "side=576")
     page.reload()
     wait(page, "document.querySelectorAll('.thumb canvas.ready').length === 12")
-    assert most == [1] * 12
+    assert noted == [1] * 12
 
 
 def test_few_pictures_stay_decoded(page):

@@ -243,6 +243,8 @@ def chosen(face: Mapping[str, Any]) -> str:
 
 def tell(item: FileReport, told: Sequence[str], *, auto: bool) -> None:
     """Say what is wrong with one file, apart from what was told for all, and which faces were left."""
+    from facemend.photo.prepared import NOT_CHOSEN
+
     if item.error is not None and not item.other_options:  # of these there may be thousands
         warn(f"facemend: {item.error}")
     if item.error is not None or item.done_before:
@@ -250,8 +252,6 @@ def tell(item: FileReport, told: Sequence[str], *, auto: bool) -> None:
     for note in item.notes:
         if note not in told:
             warn(f"{shown(item.source)}: {note}")
-    from facemend.photo.prepared import NOT_CHOSEN
-
     left = [face["reason"] for face in item.skipped if face["reason"] != NOT_CHOSEN]
     if left:
         more = f" (the first of {len(left)} faces left as they are)" if len(left) > 1 else ""
