@@ -63,6 +63,17 @@ def test_w_auto_says_what_it_found_and_did(cli, photo, tmp_path):
     assert cli(photo, "-o", tmp_path / "c.jpg", "-w", "high").exit_code == 2
 
 
+@pytest.mark.parametrize("command", ["restore", "video", "watch"])
+def test_a_likeness_that_would_change_nothing_is_refused(command, photo, tmp_path):
+    (tmp_path / "in").mkdir()
+    source = tmp_path / "in" if command == "watch" else photo
+    words = [command, str(source), "-o", str(tmp_path / "out"), "--likeness", "0.4"]
+    for more in ([], ["-w", "0.5"]):
+        result = CliRunner().invoke(app, words + more)
+        assert (result.exit_code, "goes with -w auto" in result.stderr) == (2, True), result.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_strip_metadata_leaves_nothing_in_any_output(cli, portrait, tmp_path):
     (tmp_path / "in").mkdir()
     lying = np.ascontiguousarray(np.rot90(portrait.pixels))

@@ -57,6 +57,15 @@ def test_sizes_that_the_graphs_cannot_hold(full, tmp_path):
             recover_checkpoint(folder)
 
 
+def test_a_graph_of_others_has_no_weights_to_take_back(full, tmp_path):
+    folder = shutil.copytree(full[0], tmp_path / "model")
+    said = json.loads((folder / "model.json").read_text())
+    del said["config"]
+    (folder / "model.json").write_text(json.dumps(said))
+    with pytest.raises(WeightsError, match=r"imported as a graph"):
+        recover_checkpoint(folder)
+
+
 LONG = pytest.param("other graphs", marks=pytest.mark.long)  # another export
 
 

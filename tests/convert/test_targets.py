@@ -249,7 +249,7 @@ def test_a_checkpoint_is_exported_on_the_way(checkpoint, exported_before, tmp_pa
     [
         (["nobody", "--for", "mobile"], "no model 'nobody'"),
         ([MODEL, "-w", "0.5"], "-w goes with --for only"),
-        ([MODEL], "no such checkpoint"),
+        ([MODEL], "no such checkpoint; that is a .safetensors file of a training run"),
     ],
 )
 def test_what_the_command_refuses(tmp_path, words, message):

@@ -46,6 +46,18 @@ def test_w_auto_is_a_row_of_its_own(options, tiny_model):
     assert np.array_equal(auto, half)  # the tiny model says nothing: its default
 
 
+def test_a_model_of_fixed_w_is_one_row(options, tiny_model, tmp_path):
+    copy = shutil.copytree(tiny_model, tmp_path / "copy")
+    description = json.loads((copy / "model.json").read_text())
+    (copy / "model.json").write_text(json.dumps(description | {"w": "fixed"}))
+    entries, groups = opened(chosen := options(models=(str(copy),), ws=(0, 1)))
+    (method,) = groups[-1].methods
+    assert (method.name, method.w) == ("tiny", None)
+    assert method.note.endswith("w is fixed in it")
+    (picture,) = groups[-1].run(entries[0], load_case(entries[0], chosen))
+    assert picture.shape == (192, 192, 3)
+
+
 def test_faces_smaller_than_the_model_come_out_as_large_as_they_are(options):
     entries, groups = opened(chosen := options(models=(DEFAULT_MODEL,), ws=(1, 0)))
     case = load_case(entries[0], chosen)

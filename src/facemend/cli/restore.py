@@ -22,9 +22,10 @@ from facemend.cli._shared.options import (
     Photos,
     Strength,
     examples,
+    fidelity,
     takes,
 )
-from facemend.photo.options import read_upscale, read_w
+from facemend.photo.options import read_upscale
 
 app = typer.Typer()
 
@@ -73,7 +74,7 @@ def restore(
     """Restore the faces in photos and folders of photos (and in films, see `facemend video`)."""
     from facemend.cli._shared.photos import run_photos
 
-    own = {"w": w and read_w(w), "likeness": likeness, "strength": strength}
+    own = fidelity(w, likeness, strength)
     own |= {"upscale": read_upscale(upscale), "background": background, "grain": grain}
     if pipe.is_piped(photos, given.output):
         pipe.run_piped(_home, photos, given, own)

@@ -15,9 +15,10 @@ from facemend.cli._shared.options import (
     Likeness,
     Strength,
     examples,
+    fidelity,
     takes,
 )
-from facemend.photo.options import read_upscale, read_w
+from facemend.photo.options import read_upscale
 
 app = typer.Typer()
 
@@ -51,5 +52,5 @@ def video(
     upscale: Annotated[str, typer.Option(help="Output size: 1, 2 or 4 times the input.")] = "1",
 ) -> None:
     """Restore the faces in films; sound, subtitles, chapters and tags are kept."""
-    own = {"w": w and read_w(w), "likeness": likeness, "strength": strength, "upscale": read_upscale(upscale)}
+    own = fidelity(w, likeness, strength) | {"upscale": read_upscale(upscale)}
     shared.run_films(films, given, own)

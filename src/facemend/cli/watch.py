@@ -22,13 +22,14 @@ from facemend.cli._shared.options import (
     Strength,
     checked,
     examples,
+    fidelity,
     takes,
 )
 from facemend.cli._shared.photos import follow, tell_ignored
 from facemend.cli._shared.stopping import STOPPED
 from facemend.cli._shared.weights import load, resolve_model
 from facemend.errors import InputError, require_extra
-from facemend.photo.options import RestoreOptions, read_upscale, read_w
+from facemend.photo.options import RestoreOptions, read_upscale
 
 app = typer.Typer()
 
@@ -79,7 +80,7 @@ def watch(
     root = given.output
     _check(folder, given)
     assert root is not None
-    own = {"w": read_w(w), "likeness": likeness, "strength": strength}
+    own = fidelity(w, likeness, strength)
     own |= {"upscale": read_upscale(upscale), "background": background, "grain": grain}
     options = checked(RestoreOptions, **given.settings(**own))
     plan = partial(plan_batch, [folder], root, leave_out=given.crops, **given.naming)

@@ -55,6 +55,8 @@ def recover_checkpoint(folder: Path) -> Checkpoint:
     try:
         info = read_model(folder)
         info.verify()
+        if "config" not in info.details:
+            raise WeightsError("it was imported as a graph, which holds no weights to train on")
         config = CodeFormerConfig.from_dict(info.details["config"])
         check_sizes(config, folder)
         held = _tensors(info.graphs)

@@ -82,6 +82,8 @@ def open_groups(options: EvaluationOptions, entries: Sequence[Entry]) -> list[Gr
 
 def _model(name: str, ws: Sequence[Weight]) -> Group:
     info = find_model(name)
+    fixed = info.w == "fixed"
+    ws = ws[:1] if fixed else ws  # the others would be the same row again
     how = RestoreOptions(model=name, aligned=True, w=ws[0])
     networks = Networks.load(how, model=info)
     weights = {
@@ -96,6 +98,8 @@ def _model(name: str, ws: Sequence[Weight]) -> Group:
         return [to_8_bits(each.picture.pixels) for each in results]
 
     def row(w: Weight) -> Method:
+        if fixed:
+            return Method(info.name, "model", info.name, None, weights, f"{note}; w is fixed in it")
         if w == "auto":
             blind = networks.unknown(replace(how, w="auto"))  # it would only look measured
             return Method(f"{info.name} w=auto", "model", info.name, None, weights, "; ".join((note, *blind)))

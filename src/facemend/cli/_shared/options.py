@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from facemend.errors import ConfigError
-from facemend.photo.options import FaceChoice, RestoreOptions
+from facemend.photo.options import FaceChoice, RestoreOptions, read_w
 
 DEFAULTS = RestoreOptions()
 MORE, SPEED, FILMS = "More", "Speed", "Films"
@@ -251,3 +251,14 @@ def checked(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         return make(*arguments, **options)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def fidelity(w: str | None, likeness: float, strength: float) -> dict[str, Any]:
+    """What says how much of a face is redrawn, as fields of `RestoreOptions`.
+
+    Raises:
+        typer.BadParameter: a likeness was asked for where it changes nothing.
+    """
+    if likeness != DEFAULTS.likeness and w != "auto":
+        raise typer.BadParameter("--likeness goes with -w auto: another w is taken as it is given")
+    return {"w": w and read_w(w), "likeness": likeness, "strength": strength}

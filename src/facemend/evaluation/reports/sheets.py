@@ -56,11 +56,11 @@ def make_sheets(
 def main_method(results: Mapping[str, Any]) -> Mapping[str, Any]:
     """The method that a report is about: the first model at the w nearest 0.5, else the last row."""
     methods: Sequence[Mapping[str, Any]] = results["methods"]
-    models = [method for method in methods if method["w"] is not None]
+    models = [method for method in methods if method["kind"] == "model"]
     if not models:
         return methods[-1]
     first = [method for method in models if method["model"] == models[0]["model"]]
-    return min(first, key=lambda method: abs(method["w"] - 0.5))
+    return min(first, key=lambda method: 1 if method["w"] is None else abs(method["w"] - 0.5))
 
 
 def _sheet(entries: Sequence[Entry], groups: Sequence[Group], options: EvaluationOptions) -> Any:

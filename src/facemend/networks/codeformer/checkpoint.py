@@ -78,7 +78,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         WeightsError: there is no such file, it is damaged, not ours, or holds NaN or infinite values.
     """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint")
+        hint = "" if path.suffix == ".safetensors" else "; that is a .safetensors file of a training run"
+        raise WeightsError(f"{path}: no such checkpoint{hint}")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
