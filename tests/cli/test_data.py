@@ -35,6 +35,14 @@ def test_from_photos_to_a_summary(photos, tmp_path):
     assert "web" in (out / "manifest.csv").read_text()
 
 
+def test_photos_that_are_gone_are_told(photos, tmp_path):
+    words = ("data", "prepare", photos, "-o", tmp_path / "out", "--size", "128")
+    assert "earlier runs" not in facemend(*words).stderr
+    (photos / "portrait.jpg").unlink()
+    told = facemend(*words).stderr
+    assert "faces of 1 photo of earlier runs stay, which these folders do not have: portrait.jpg" in told
+
+
 def test_gates_are_options(photos, tmp_path):
     done = facemend("data", "prepare", photos, "-o", tmp_path / "out", "--min-native", "5000")
     assert "0 kept" in done.stdout

@@ -57,7 +57,7 @@ def prepare(
     ] = 1.0,
 ) -> None:
     """Find, check, align and keep the faces of photos; goes on where it was stopped."""
-    from facemend.data.prepare import PrepareOptions, find_photos, finish, read_labels
+    from facemend.data.prepare import PrepareOptions, find_photos, finish, read_labels, read_record
     from facemend.data.prepare import prepare as run
     from facemend.data.quality import Gates
 
@@ -75,6 +75,10 @@ def prepare(
                 warn(f"facemend: {problem}")
             advance()
     _tell(finish(output, named), output)
+    gone = {line["name"] for line in read_record(output) if line.get("faces")} - {p.name for p in photos}
+    if gone:
+        count, first = plural(len(gone), "photo"), ", ".join(sorted(gone)[:3])
+        warn(f"faces of {count} of earlier runs stay, which these folders do not have: {first}")
     if failed:
         raise typer.Exit(1)
 
