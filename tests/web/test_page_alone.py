@@ -40,7 +40,8 @@ def lying_photo() -> bytes:
     order, at = second_directory(block)
     block = block[:at] + struct.pack(f"{order}I", len(block) - 6) + block[at + 4 :] + bytes(6)
     buffer = io.BytesIO()
-    how = {"exif": block, "icc_profile": PROFILE, "xmp": b'<rdf:Description tiff:Orientation="6"/>'}
+    xmp = b'<rdf:Description tiff:Orientation="6" GCamera:MotionPhoto="1"/>'
+    how = {"exif": block, "icc_profile": PROFILE, "xmp": xmp}
     Image.open(EXAMPLE).rotate(90).save(buffer, "jpeg", quality=95, **how)
     return buffer.getvalue()
 
@@ -78,7 +79,7 @@ def test_restores_keeps_what_the_file_said_and_works_without_a_network(open_page
         assert (result.getexif()[ARTIST], result.getexif()[ORIENTATION]) == ("Ada", 1)
         _, at = second_directory(result.info["exif"])
         assert result.info["exif"][at : at + 4] == bytes(4)  # no thumbnail of the photo as it was
-        assert b'tiff:Orientation="1"' in result.info["xmp"]
+        assert b'tiff:Orientation="1" GCamera:MotionPhoto="0"' in result.info["xmp"]
         small = np.asarray(result.convert("RGB").resize((64, 64)), np.int16)
     upright = np.asarray(Image.open(EXAMPLE).convert("RGB").resize((64, 64)), np.int16)
     assert np.abs(small - upright).mean() < 12

@@ -60,7 +60,7 @@ function jpegParts(bytes) {
     if (profile || marker === 0xe1 || marker === 0xed) {
       const part = bytes.slice(at, end);
       if (name.startsWith("Exif\0\0")) upright(part.subarray(10));
-      if (name.startsWith("http://ns.ad")) uprightXmp(part);
+      if (name.startsWith("http://ns.ad")) mendXmp(part);
       found.parts.push({ profile, bytes: part, start: at, end });
     }
     at = end;
@@ -84,10 +84,19 @@ function pngParts(bytes) {
   return found;
 }
 
-/** Sets the orientation that a block of XMP says to 1, in place: pictures are written upright. */
-function uprightXmp(part) {
-  const said = /tiff:Orientation(\s*=\s*["']|>)[2-8]/.exec(new TextDecoder("latin1").decode(part));
-  if (said) part[said.index + said[0].length - 1] = 0x31;
+// What XMP says that is true no more, and the digit that is: pictures are written upright, and no film lies behind them.
+const SAID = [
+  [/tiff:Orientation(\s*=\s*["']|>)[2-8]/, "1"],
+  [/:(MotionPhoto|MicroVideo)(\s*=\s*["']|>)1/, "0"],
+];
+
+/** Makes a block of XMP true of what is written, in place. */
+function mendXmp(part) {
+  const text = new TextDecoder("latin1").decode(part);
+  for (const [words, digit] of SAID) {
+    const said = words.exec(text);
+    if (said) part[said.index + said[0].length - 1] = digit.charCodeAt(0);
+  }
 }
 
 /** Sets the orientation of a block of EXIF to 1, in place, and cuts off its thumbnail: the photo as it was, not upright. */
