@@ -104,7 +104,7 @@ def restore_video(
 
     Args:
         source: the film.
-        output: .mp4, .mov, .mkv or .webm; appears whole or not at all.
+        output: .mp4, .m4v, .mov, .mkv or .webm; appears whole or not at all.
         options: how to restore; default `RestoreOptions(w=DEFAULT_W)`. Upscale auto is 1 here.
         video: which part, and how it is encoded.
         networks: those that are loaded already; by default those that the options name.
